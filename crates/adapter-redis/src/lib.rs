@@ -1,0 +1,1 @@
+//! The state port over Redis 7.

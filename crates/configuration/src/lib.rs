@@ -1,0 +1,1 @@
+//! One TOML file: defaults, file, environment; every problem reported at once.

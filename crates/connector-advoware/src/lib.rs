@@ -1,0 +1,1 @@
+//! The Advoware REST API: address discovery, signed token, parties.

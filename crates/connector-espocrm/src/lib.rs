@@ -1,0 +1,1 @@
+//! The EspoCRM REST API as it really behaves.

@@ -1,0 +1,1 @@
+//! The flows: what is kept equal between which systems, and who wins.

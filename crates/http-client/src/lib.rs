@@ -1,0 +1,1 @@
+//! What all connectors share: deadlines, bounded bodies, Retry-After, limits per account, redaction.

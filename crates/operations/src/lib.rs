@@ -1,0 +1,1 @@
+//! What an operator may do: dead letters, status, health; one service behind every face.

@@ -1,0 +1,1 @@
+//! Cron sweeps and webhooks become messages.

@@ -1,0 +1,2 @@
+//! The `producer` program.
+fn main() {}
