@@ -1,0 +1,27 @@
+//! The harness of the system tests: private RabbitMQ and Redis processes, programs under test, waiting.
+//!
+//! Every process it starts listens on 127.0.0.1 only, keeps its files in a folder of its own and ends
+//! with the test binary, however that ends (return, panic, `kill -9`): see [`supervise`].
+//! A missing server package fails the test and says what to install; nothing is skipped.
+
+mod error;
+mod ports;
+pub mod process;
+pub mod rabbitmq;
+pub mod redis;
+pub mod supervise;
+pub mod wait;
+
+pub use error::{HarnessError, Result};
+pub use process::{Program, RunningProgram};
+pub use rabbitmq::{Rabbitmq, shared_rabbitmq};
+pub use redis::{Redis, shared_redis};
+
+/// A name no other test uses, such as a queue prefix: `label-process-counter`.
+///
+/// Tests that share a server keep apart by it.
+pub fn unique_name(label: &str) -> String {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    format!("{label}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
