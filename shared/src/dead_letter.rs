@@ -86,7 +86,13 @@ pub struct DeadLetter {
 
 impl DeadLetter {
     /// A dead letter of a message that could be read. `envelope` already holds the last attempt.
-    pub fn of_envelope(envelope: &Envelope, reason: Reason, fault: &Fault, worker: &str, now: Timestamp) -> Self {
+    pub fn of_envelope(
+        envelope: &Envelope,
+        reason: Reason,
+        fault: &Fault,
+        worker: &str,
+        now: Timestamp,
+    ) -> Self {
         Self {
             id: envelope.id,
             flow: Some(envelope.key.flow().clone()),
@@ -241,7 +247,13 @@ mod tests {
 
     fn resolved(id: Uuid) -> DeadLetterEvent {
         let (by, note) = ("anna".to_owned(), String::new());
-        DeadLetterEvent::Resolved { id, resolution: Resolution::Discarded, by, note, at: Timestamp::UNIX_EPOCH }
+        DeadLetterEvent::Resolved {
+            id,
+            resolution: Resolution::Discarded,
+            by,
+            note,
+            at: Timestamp::UNIX_EPOCH,
+        }
     }
 
     #[test]
@@ -250,7 +262,9 @@ mod tests {
         assert_ne!(one.id, two.id);
         let opened = |l: &DeadLetter| DeadLetterEvent::Opened { letter: Box::new(l.clone()) };
         let mut open = OpenLetters::default();
-        for event in [opened(&one), opened(&one), opened(&two), resolved(one.id), resolved(one.id), opened(&one)] {
+        for event in
+            [opened(&one), opened(&one), opened(&two), resolved(one.id), resolved(one.id), opened(&one)]
+        {
             open.apply(event);
         }
         assert_eq!(open.oldest_first().iter().map(|l| l.id).collect::<Vec<_>>(), [two.id]);
@@ -258,8 +272,10 @@ mod tests {
 
     #[test]
     fn events_survive_their_wire_form() {
-        for event in [DeadLetterEvent::Opened { letter: Box::new(letter("x")) }, resolved(Uuid::from_u128(1))] {
+        for event in [DeadLetterEvent::Opened { letter: Box::new(letter("x")) }, resolved(Uuid::from_u128(1))]
+        {
             let text = serde_json::to_string(&event).unwrap();
             assert_eq!(serde_json::from_str::<DeadLetterEvent>(&text).unwrap(), event);
         }
     }
+}

@@ -40,7 +40,12 @@ pub async fn load(state: &dyn State, record: &RecordKey) -> Result<Option<DeadMa
 ///
 /// # Errors
 /// As the store's.
-pub async fn add(state: &dyn State, record: &RecordKey, letter: Uuid, failed_at: Timestamp) -> Result<(), PortError> {
+pub async fn add(
+    state: &dyn State,
+    record: &RecordKey,
+    letter: Uuid,
+    failed_at: Timestamp,
+) -> Result<(), PortError> {
     change(state, record, |mark| {
         let mut mark = mark.unwrap_or(DeadMark { letters: Vec::new(), failed_at });
         if !mark.letters.contains(&letter) {

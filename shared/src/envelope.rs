@@ -194,18 +194,20 @@ impl Envelope {
     /// looked at further. [`EnvelopeError::Unreadable`] in every other case, with the reason.
     pub fn parse(bytes: &[u8]) -> Result<Self, EnvelopeError> {
         if bytes.len() > ENVELOPE_BYTES_MAX {
-            return Err(unreadable(format!(
-                "it has {} bytes, more than {ENVELOPE_BYTES_MAX}",
-                bytes.len()
-            )));
+            return Err(unreadable(format!("it has {} bytes, more than {ENVELOPE_BYTES_MAX}", bytes.len())));
         }
-        let value: Value = serde_json::from_slice(bytes).map_err(|e| unreadable(format!("it is no JSON: {e}")))?;
+        let value: Value =
+            serde_json::from_slice(bytes).map_err(|e| unreadable(format!("it is no JSON: {e}")))?;
         let version = value.get("schemaversion").and_then(Value::as_u64);
         if let Some(version) = version.filter(|v| *v > u64::from(SCHEMA_VERSION)) {
             let time = |name| value.get(name).and_then(Value::as_str).and_then(|t: &str| t.parse().ok());
-            return Err(EnvelopeError::Newer { version, first_seen: time("firstseen").or_else(|| time("time")) });
+            return Err(EnvelopeError::Newer {
+                version,
+                first_seen: time("firstseen").or_else(|| time("time")),
+            });
         }
-        let wire: Wire = serde_json::from_value(value).map_err(|e| unreadable(format!("it is no envelope: {e}")))?;
+        let wire: Wire =
+            serde_json::from_value(value).map_err(|e| unreadable(format!("it is no envelope: {e}")))?;
         wire.into_envelope()
     }
 }
@@ -280,7 +282,8 @@ impl Wire {
 
     fn parse_type(&self) -> Result<(String, Operation), EnvelopeError> {
         let mut parts = self.r#type.splitn(3, '.');
-        let (Some("syncfleet"), Some(flow), Some(operation)) = (parts.next(), parts.next(), parts.next()) else {
+        let (Some("syncfleet"), Some(flow), Some(operation)) = (parts.next(), parts.next(), parts.next())
+        else {
             return Err(unreadable("its type is not syncfleet.<flow>.<operation>"));
         };
         let operation = serde_json::from_value(Value::String(operation.to_owned()))
@@ -369,9 +372,15 @@ mod tests {
             text: "no answer".into(),
         };
         let envelope = (0..30).fold(example(), |e, n| e.after_attempt(attempt(n)));
-        assert_eq!((envelope.attempt, envelope.history.len(), envelope.history[0].duration_ms), (30, HISTORY_MAX, 10));
+        assert_eq!(
+            (envelope.attempt, envelope.history.len(), envelope.history[0].duration_ms),
+            (30, HISTORY_MAX, 10)
+        );
         let replayed = envelope.replayed(Uuid::from_u128(8), Timestamp::UNIX_EPOCH);
-        assert_eq!((replayed.attempt, replayed.history.len(), replayed.cause), (0, HISTORY_MAX, Cause::Replay));
+        assert_eq!(
+            (replayed.attempt, replayed.history.len(), replayed.cause),
+            (0, HISTORY_MAX, Cause::Replay)
+        );
     }
 
     proptest! {

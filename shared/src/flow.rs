@@ -222,7 +222,8 @@ pub trait Flow: Send + Sync + Debug {
     ///
     /// # Errors
     /// Whatever hinders it; the sweep is tried again at the next tick, from the same cursor.
-    async fn sweep(&self, cursor: Option<&Value>, sweep_id: &str, now: Timestamp) -> Result<SweepPage, Fault>;
+    async fn sweep(&self, cursor: Option<&Value>, sweep_id: &str, now: Timestamp)
+    -> Result<SweepPage, Fault>;
 
     /// Verifies a webhook on its raw body and says which records it is about. Bounded, constant-time where it
     /// compares secrets.

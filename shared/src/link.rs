@@ -32,7 +32,10 @@ fn key(record: &RecordKey) -> String {
 /// # Errors
 /// As the store's; [`PortError::Misconfigured`] when what is stored is no link of this version: it is never
 /// silently treated as absent, since that would create the record a second time.
-pub async fn load<T: DeserializeOwned>(state: &dyn State, record: &RecordKey) -> Result<Option<Stored<T>>, PortError> {
+pub async fn load<T: DeserializeOwned>(
+    state: &dyn State,
+    record: &RecordKey,
+) -> Result<Option<Stored<T>>, PortError> {
     let Some(document) = state.get(&key(record)).await? else { return Ok(None) };
     let link = serde_json::from_slice(&document.value)
         .map_err(|e| PortError::Misconfigured(format!("the link of {record} cannot be read: {e}")))?;
@@ -73,8 +76,9 @@ pub async fn page<T: DeserializeOwned>(
         .into_iter()
         .map(|(key, document)| {
             let id = key.strip_prefix(&prefix).unwrap_or(&key).to_owned();
-            let link = serde_json::from_slice(&document.value)
-                .map_err(|e| PortError::Misconfigured(format!("the link of {flow}:{id} cannot be read: {e}")))?;
+            let link = serde_json::from_slice(&document.value).map_err(|e| {
+                PortError::Misconfigured(format!("the link of {flow}:{id} cannot be read: {e}"))
+            })?;
             Ok((id, link))
         })
         .collect()

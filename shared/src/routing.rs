@@ -81,7 +81,8 @@ mod tests {
     fn keys_spread_over_shards_and_shards_over_members() {
         let mut per_shard = [0u32; 16];
         for n in 0..16_000 {
-            per_shard[usize::from(shard_of(&RecordKey::new(parties(), n.to_string()).unwrap(), 16).number)] += 1;
+            per_shard
+                [usize::from(shard_of(&RecordKey::new(parties(), n.to_string()).unwrap(), 16).number)] += 1;
         }
         assert!(per_shard.iter().all(|n| (800..1_200).contains(n)), "{per_shard:?}");
         let members: Vec<String> = (0..4).map(|n| format!("worker-{n}")).collect();

@@ -49,7 +49,8 @@ impl FromStr for TraceParent {
     fn from_str(text: &str) -> Result<Self, TraceParentError> {
         let parts: Vec<&str> = text.split('-').collect();
         let &[version, trace, span, flags] = parts.as_slice() else { return Err(TraceParentError) };
-        let hex = |s: &str, n: usize| s.len() == n && s.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let hex =
+            |s: &str, n: usize| s.len() == n && s.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         if version != "00" || !hex(trace, 32) || !hex(span, 16) || !hex(flags, 2) {
             return Err(TraceParentError);
         }

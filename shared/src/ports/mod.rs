@@ -29,11 +29,15 @@ impl From<PortError> for crate::fault::Fault {
             PortError::Unavailable(_) => {
                 Fault::new(FaultKind::Paused { after: Duration::from_secs(5) }, "port_unavailable", text)
             }
-            PortError::Full(_) => Fault::new(FaultKind::Paused { after: Duration::from_secs(30) }, "port_full", text),
+            PortError::Full(_) => {
+                Fault::new(FaultKind::Paused { after: Duration::from_secs(30) }, "port_full", text)
+            }
             PortError::Misconfigured(_) => {
                 Fault::new(FaultKind::Paused { after: Duration::from_secs(60) }, "port_misconfigured", text)
             }
-            PortError::Fenced(_) => Fault::new(FaultKind::Busy { after: Duration::from_secs(1) }, "fenced", text),
+            PortError::Fenced(_) => {
+                Fault::new(FaultKind::Busy { after: Duration::from_secs(1) }, "fenced", text)
+            }
         }
     }
 }

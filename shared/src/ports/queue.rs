@@ -124,7 +124,10 @@ pub struct Delivery {
 
 impl Debug for Delivery {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Delivery").field("bytes", &self.body.len()).field("redeliveries", &self.redeliveries).finish()
+        f.debug_struct("Delivery")
+            .field("bytes", &self.body.len())
+            .field("redeliveries", &self.redeliveries)
+            .finish()
     }
 }
 

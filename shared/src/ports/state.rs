@@ -116,7 +116,12 @@ pub trait State: Send + Sync + Debug {
 
     /// Takes a lease that nobody holds; `None` when somebody else holds it. The present holder gets its own
     /// term again, with the time renewed.
-    async fn acquire_lease(&self, name: &str, holder: &str, ttl: Duration) -> Result<Option<Grant>, PortError>;
+    async fn acquire_lease(
+        &self,
+        name: &str,
+        holder: &str,
+        ttl: Duration,
+    ) -> Result<Option<Grant>, PortError>;
 
     /// Renews a lease; `false` when it is no longer held under this term.
     async fn renew_lease(&self, fence: &Fence, holder: &str, ttl: Duration) -> Result<bool, PortError>;
