@@ -23,6 +23,7 @@ pub mod names;
 pub mod ports;
 pub mod record_key;
 pub mod retry;
+pub mod retry_mark;
 pub mod routing;
 pub mod settlement;
 pub mod trace;

@@ -1,37 +1,42 @@
-//! Which workers live: each writes a document that ends by itself unless renewed.
+//! Which workers live, and which flows they serve: each writes a document per flow that ends by itself unless
+//! renewed.
 
 use std::time::Duration;
 
 use crate::ports::PortError;
 use crate::ports::state::{State, Write};
+use crate::record_key::FlowName;
 
-const PREFIX: &str = "member/";
-
-/// Most members looked at.
+/// Most members of a flow that are looked at.
 pub const MEMBERS_MAX: u32 = 1_000;
 
-/// Says that `member` lives for `ttl` from now.
+fn prefix(flow: &FlowName) -> String {
+    format!("member/{flow}/")
+}
+
+/// Says that `member` serves `flow` and lives for `ttl` from now.
 ///
 /// # Errors
 /// As the store's.
-pub async fn announce(state: &dyn State, member: &str, ttl: Duration) -> Result<(), PortError> {
-    let key = format!("{PREFIX}{member}");
+pub async fn announce(state: &dyn State, flow: &FlowName, member: &str, ttl: Duration) -> Result<(), PortError> {
+    let key = format!("{}{member}", prefix(flow));
     state.write(Write { time_to_live: Some(ttl), ..Write::put(&key, b"{}") }).await.map(|_| ())
 }
 
-/// Says that `member` has left.
+/// Says that `member` serves `flow` no longer.
 ///
 /// # Errors
 /// As the store's.
-pub async fn leave(state: &dyn State, member: &str) -> Result<(), PortError> {
-    state.write(Write::delete(&format!("{PREFIX}{member}"))).await.map(|_| ())
+pub async fn leave(state: &dyn State, flow: &FlowName, member: &str) -> Result<(), PortError> {
+    state.write(Write::delete(&format!("{}{member}", prefix(flow)))).await.map(|_| ())
 }
 
-/// The members that live, in order.
+/// The members that serve `flow`, in order.
 ///
 /// # Errors
 /// As the store's.
-pub async fn members(state: &dyn State) -> Result<Vec<String>, PortError> {
-    let found = state.scan(PREFIX, None, MEMBERS_MAX).await?;
-    Ok(found.into_iter().filter_map(|(key, _)| key.strip_prefix(PREFIX).map(str::to_owned)).collect())
+pub async fn members(state: &dyn State, flow: &FlowName) -> Result<Vec<String>, PortError> {
+    let prefix = prefix(flow);
+    let found = state.scan(&prefix, None, MEMBERS_MAX).await?;
+    Ok(found.into_iter().filter_map(|(key, _)| key.strip_prefix(&prefix).map(str::to_owned)).collect())
 }
