@@ -1,0 +1,62 @@
+//! `cargo xtask`: the checks and tests of this repository, with nothing but cargo to install first.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line program")]
+
+mod check;
+mod deny;
+mod run;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+use run::{Failure, Outcome};
+
+const HELP: &str = "\
+cargo xtask <command>
+
+  test [arguments of cargo test]  install RabbitMQ and Redis if missing, build the programs, run all tests
+  check                           formatting, clippy, documentation, tidy, deny
+  tidy                            the rules of this repository that no other tool knows
+  deny                            licences, sources, versions and advisories of the dependencies
+  ci                              check, then test
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match command(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure(message)) => {
+            eprintln!("\nFAILED: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn command(args: &[String]) -> Outcome {
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["test", rest @ ..] => test::run(rest),
+        ["check"] => check::run(),
+        ["tidy"] => tidy::run(),
+        ["deny"] => deny::run(),
+        ["ci"] => check::run().and_then(|()| test::run(&[])),
+        [] | ["help" | "--help" | "-h"] => {
+            print!("{HELP}");
+            Ok(())
+        }
+        other => Err(Failure(format!("unknown command: {}\n\n{HELP}", other.join(" ")))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refuses_what_it_does_not_know() {
+        assert!(
+            command(&["tests".to_owned()]).is_err_and(|Failure(text)| text.contains("cargo xtask <command>"))
+        );
+        assert!(command(&["tidy".to_owned(), "--fix".to_owned()]).is_err());
+    }
+}

@@ -1,0 +1,101 @@
+//! `cargo xtask test`: all tests, on a machine that may lack the servers they need.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::run::{Failure, Outcome, command, run as execute};
+
+/// Where the distribution's package puts the file that the test harness starts, and the package.
+const NEEDED: [(&str, &str); 2] =
+    [("/usr/lib/rabbitmq/bin/rabbitmq-server", "rabbitmq-server"), ("/usr/bin/redis-server", "redis-server")];
+
+/// Installs what is missing, builds the programs that the system tests start, runs `cargo test --workspace`.
+///
+/// # Errors
+/// When a server is missing and cannot be installed, a build fails or a test fails.
+pub fn run(args: &[&str]) -> Outcome {
+    let missing = missing(|path| Path::new(path).exists());
+    if !missing.is_empty() {
+        install(&missing)?;
+    }
+    execute(command("cargo", &["build", "--workspace", "--bins"]))?;
+    execute(command("cargo", &[&["test", "--workspace"], args].concat()))
+}
+
+fn missing(exists: impl Fn(&str) -> bool) -> Vec<&'static str> {
+    NEEDED.iter().filter(|(path, _)| !exists(path)).map(|(_, package)| *package).collect()
+}
+
+fn install(packages: &[&str]) -> Outcome {
+    let names = packages.join(" ");
+    let lacking = |why: &str| {
+        Failure(format!(
+            "the system tests start private RabbitMQ and Redis servers; missing: {names}. {why} \
+             Install them (Debian, Ubuntu: `apt-get install -y {names}`) and run this again."
+        ))
+    };
+    if !works("apt-get", "--version") {
+        return Err(lacking("There is no apt-get here."));
+    }
+    let root = is_root();
+    if !root && !works("sudo", "--version") {
+        return Err(lacking("This user is not root and there is no sudo."));
+    }
+    println!("Missing for the system tests: {names}. Installing from this machine's distribution:");
+    println!("(the tests start servers of their own and do not use a service the packages may start)");
+    // Lists of a fresh image are empty; an update that fails may still leave usable ones.
+    if let Err(Failure(message)) = execute(apt(root, &["update"])) {
+        eprintln!("{message}; trying with the package lists that are here");
+    }
+    let args = [&["install", "-y", "--no-install-recommends"], packages].concat();
+    let installed = execute(apt(root, &args));
+    let still_missing = missing(|path| Path::new(path).exists());
+    match installed {
+        Err(Failure(message)) if !still_missing.is_empty() => Err(lacking(&format!("{message}."))),
+        // A package whose service cannot start here ends with an error, yet its programs are there.
+        Err(Failure(message)) => {
+            eprintln!("{message}, but the programs are there: going on");
+            Ok(())
+        }
+        Ok(()) if !still_missing.is_empty() => {
+            Err(lacking("They are installed, but not where Debian's packages put them."))
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+fn apt(root: bool, args: &[&str]) -> Command {
+    let words = ["DEBIAN_FRONTEND=noninteractive", "apt-get", "-o", "DPkg::Lock::Timeout=300"];
+    let (program, first) = if root { ("env", &[][..]) } else { ("sudo", &["env"][..]) };
+    command(program, &[first, &words, args].concat())
+}
+
+fn works(program: &str, arg: &str) -> bool {
+    Command::new(program).arg(arg).output().is_ok_and(|output| output.status.success())
+}
+
+fn is_root() -> bool {
+    Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::describe;
+
+    #[test]
+    fn names_the_packages_of_missing_files() {
+        assert_eq!(missing(|_| false), ["rabbitmq-server", "redis-server"]);
+        assert_eq!(missing(|path| path.contains("rabbitmq")), ["redis-server"]);
+        assert!(missing(|_| true).is_empty());
+    }
+
+    #[test]
+    fn asks_no_question() {
+        for (root, start) in [(true, "env DEBIAN"), (false, "sudo env DEBIAN")] {
+            let line = describe(&apt(root, &["install", "-y", "redis-server"]));
+            assert!(line.starts_with(start), "{line}");
+            assert!(line.contains("DEBIAN_FRONTEND=noninteractive") && line.contains(" -y "), "{line}");
+        }
+    }
+}
