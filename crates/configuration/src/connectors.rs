@@ -1,0 +1,140 @@
+//! The settings of the connectors. A connector's settings are there exactly when an enabled flow needs it.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+use url::Url;
+
+use crate::reader::{Reader, Section};
+use crate::secret::Need;
+
+/// `[connector.…]`
+#[derive(Debug, Clone)]
+pub struct Connectors {
+    /// EspoCRM; there when a flow that needs it is enabled.
+    pub espocrm: Option<EspoCrm>,
+    /// Advoware; there when a flow that needs it is enabled.
+    pub advoware: Option<Advoware>,
+}
+
+/// What bounds the requests to one system.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestLimits {
+    /// Longest time of one request.
+    pub timeout: Duration,
+    /// Requests a second.
+    pub requests_per_second_max: u32,
+    /// Requests at the same time.
+    pub concurrency_max: usize,
+    /// Largest answer, in bytes.
+    pub answer_bytes_max: usize,
+    /// Failures in a row that open the breaker.
+    pub breaker_failures_max: u32,
+    /// How long the breaker stays open before a probe.
+    pub breaker_pause: Duration,
+}
+
+fn limits(section: &mut Section<'_, '_>) -> RequestLimits {
+    RequestLimits {
+        timeout: section.seconds("timeout_seconds", 1..=300),
+        requests_per_second_max: section.integer("requests_per_second_max", 1..=1_000),
+        concurrency_max: section.integer("concurrency_max", 1..=256),
+        answer_bytes_max: section.integer("answer_bytes_max", 1_024..=268_435_456),
+        breaker_failures_max: section.integer("breaker_failures_max", 1..=1_000),
+        breaker_pause: section.seconds("breaker_pause_seconds", 1..=3_600),
+    }
+}
+
+/// `[connector.espocrm]`
+#[derive(Debug, Clone)]
+pub struct EspoCrm {
+    /// The address, without `/api/v1`.
+    pub url: Url,
+    /// How the API user signs in.
+    pub auth: EspoCrmAuth,
+    /// What bounds its requests.
+    pub limits: RequestLimits,
+}
+
+/// How an API user of EspoCRM signs in.
+#[derive(Debug, Clone)]
+pub enum EspoCrmAuth {
+    /// `X-Api-Key`.
+    ApiKey {
+        /// The key.
+        api_key: SecretString,
+    },
+    /// `X-Hmac-Authorization`.
+    Hmac {
+        /// The key.
+        api_key: SecretString,
+        /// The secret key that signs.
+        secret_key: SecretString,
+    },
+}
+
+/// `[connector.advoware]`
+#[derive(Debug, Clone)]
+pub struct Advoware {
+    /// The configurator's address.
+    pub configurator_url: Url,
+    /// Identifier of the firm.
+    pub kanzlei: String,
+    /// Name of the firm's database.
+    pub database: String,
+    /// Shorthand of the employee.
+    pub user: String,
+    /// Id of the application.
+    pub app_id: String,
+    /// The application's API key, in base64.
+    pub api_key: SecretString,
+    /// The employee's password.
+    pub password: SecretString,
+    /// How long the firm's server addresses are remembered.
+    pub address_cache: Duration,
+    /// What bounds its requests.
+    pub limits: RequestLimits,
+}
+
+pub(crate) fn espocrm(reader: &mut Reader<'_>, need: Need) -> Option<EspoCrm> {
+    let mut section = reader.section("connector.espocrm");
+    let url = section.url("url", &["https", "http"], need);
+    let is_hmac = section.word("auth", &[("api_key", false), ("hmac", true)]);
+    let api_key = section.secret("api_key", need);
+    let need_secret_key = match need {
+        Need::Required(_) if is_hmac => Need::Required("because auth is \"hmac\""),
+        _ => Need::Unused,
+    };
+    let secret_key = section.secret("secret_key", need_secret_key);
+    let limits = limits(&mut section);
+    let (url, api_key) = (url?, api_key?);
+    let auth = match secret_key {
+        Some(secret_key) => EspoCrmAuth::Hmac { api_key, secret_key },
+        None => EspoCrmAuth::ApiKey { api_key },
+    };
+    Some(EspoCrm { url, auth, limits })
+}
+
+pub(crate) fn advoware(reader: &mut Reader<'_>, need: Need) -> Option<Advoware> {
+    let mut section = reader.section("connector.advoware");
+    let configurator_url = section.url("configurator_url", &["https", "http"], need);
+    let kanzlei = section.needed_text("kanzlei", need);
+    let database = section.needed_text("database", need);
+    let user = section.needed_text("user", need);
+    let app_id = section.needed_text("app_id", need);
+    let api_key = section.secret("api_key", need);
+    let password = section.secret("password", need);
+    let address_cache = section.seconds("address_cache_seconds", 60..=604_800);
+    let limits = limits(&mut section);
+    Some(Advoware {
+        configurator_url: configurator_url?,
+        kanzlei,
+        database,
+        user,
+        app_id,
+        api_key: api_key?,
+        password: password?,
+        address_cache,
+        limits,
+    })
+}

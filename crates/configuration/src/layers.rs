@@ -1,0 +1,250 @@
+//! Defaults, file and environment laid over each other. `config/default.toml` says which keys there are and of
+//! which type; this module knows nothing else about any key.
+
+use std::collections::BTreeMap;
+
+use toml::de::{DeTable, DeValue};
+
+use crate::problem::{Origin, Problem};
+
+/// The defaults, and with them the schema.
+pub const DEFAULTS: &str = include_str!("../../../config/default.toml");
+/// What environment variables that set a key begin with.
+pub(crate) const PREFIX: &str = "SYNCFLEET__";
+/// Tables whose keys are the operator's own.
+const MAPS: &[&str] = &["flow.parties.salutations", "flow.parties.webhook_secrets"];
+
+/// A value as it was written.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Value {
+    Text(String),
+    Integer(i64),
+    Number(f64),
+    Flag(bool),
+    /// A type that no key has: a date, a list, a table.
+    Other(&'static str),
+}
+
+/// A value and where it comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Setting {
+    pub(crate) value: Value,
+    pub(crate) origin: Origin,
+}
+
+/// What a key stands for.
+#[derive(Debug, Clone)]
+pub(crate) enum Slot {
+    One(Setting),
+    /// A table with keys of the operator's own.
+    Map(BTreeMap<String, Setting>),
+}
+
+/// All keys with their effective values, in the order of `config/default.toml`.
+#[derive(Debug, Clone)]
+pub(crate) struct Layers {
+    pub(crate) slots: Vec<(String, Slot)>,
+}
+
+impl Layers {
+    /// The defaults alone.
+    pub(crate) fn of_defaults(problems: &mut Vec<Problem>) -> Self {
+        let mut layers = Self { slots: Vec::new() };
+        let (document, errors) = DeTable::parse_recoverable(DEFAULTS);
+        problems.extend(errors.iter().map(|error| syntax_problem(error, "default.toml", DEFAULTS)));
+        layers.declare(document.get_ref(), "");
+        layers
+    }
+
+    fn declare(&mut self, table: &DeTable<'_>, prefix: &str) {
+        for (name, value) in table {
+            let key = join(prefix, name.get_ref());
+            match value.get_ref() {
+                DeValue::Table(items) if MAPS.contains(&key.as_str()) => {
+                    let items = items.iter().map(|(name, value)| {
+                        let value = value_of(value.get_ref());
+                        (name.get_ref().to_string(), Setting { value, origin: Origin::Default })
+                    });
+                    self.slots.push((key, Slot::Map(items.collect())));
+                }
+                DeValue::Table(inner) => self.declare(inner, &key),
+                value => {
+                    let setting = Setting { value: value_of(value), origin: Origin::Default };
+                    self.slots.push((key, Slot::One(setting)));
+                }
+            }
+        }
+    }
+
+    /// Lays the operator's file over what is there.
+    pub(crate) fn lay_file(&mut self, path: &str, text: &str, problems: &mut Vec<Problem>) {
+        let (document, errors) = DeTable::parse_recoverable(text);
+        if errors.is_empty() {
+            FileLayer { layers: self, path, text, problems }.walk(document.get_ref(), "");
+        } else {
+            problems.extend(errors.iter().map(|error| syntax_problem(error, path, text)));
+        }
+    }
+
+    /// Lays the environment over what is there. Variables without our prefix are none of our business.
+    pub(crate) fn lay_environment(
+        &mut self,
+        environment: &BTreeMap<String, String>,
+        problems: &mut Vec<Problem>,
+    ) {
+        for (variable, text) in environment.iter().filter(|(name, _)| name.starts_with(PREFIX)) {
+            let origin = Origin::Environment { variable: variable.clone() };
+            let path: Vec<&str> = variable[PREFIX.len()..].split("__").collect();
+            let key = path.join(".").to_lowercase();
+            let (item, table) = path
+                .split_last()
+                .map_or(("", String::new()), |(item, table)| (*item, table.join(".").to_lowercase()));
+            if let Some(Slot::One(setting)) = self.get_mut(&key) {
+                let value = typed_like(&setting.value, text);
+                *setting = Setting { value, origin };
+            } else if let Some(Slot::Map(items)) = self.get_mut(&table) {
+                items.insert(item.to_owned(), Setting { value: Value::Text(text.clone()), origin });
+            } else {
+                problems.push(self.unknown(key, origin));
+            }
+        }
+    }
+
+    /// The slot of a key.
+    pub(crate) fn get(&self, key: &str) -> Option<&Slot> {
+        self.slots.iter().find(|(k, _)| k == key).map(|(_, slot)| slot)
+    }
+
+    fn get_mut(&mut self, key: &str) -> Option<&mut Slot> {
+        self.slots.iter_mut().find(|(k, _)| k == key).map(|(_, slot)| slot)
+    }
+
+    fn is_section(&self, key: &str) -> bool {
+        self.slots.iter().any(|(k, _)| k.strip_prefix(key).is_some_and(|rest| rest.starts_with('.')))
+    }
+
+    fn unknown(&self, key: String, origin: Origin) -> Problem {
+        let hint = self.similar(&key).map(|known| format!("did you mean {known}?")).unwrap_or_default();
+        Problem {
+            origin,
+            key,
+            found: "an unknown key".into(),
+            expected: "a key of config/default.toml".into(),
+            hint,
+        }
+    }
+
+    /// The known key or section nearest to a mistyped one: few letters differ, or it stands in the wrong section.
+    fn similar(&self, key: &str) -> Option<&str> {
+        let sections = self.slots.iter().flat_map(|(k, _)| k.match_indices('.').map(|(at, _)| &k[..at]));
+        let known = self.slots.iter().map(|(k, _)| k.as_str()).chain(sections);
+        let nearest = known.map(|k| (strsim::damerau_levenshtein(k, key), k)).min();
+        let last = |k: &str| k.rsplit('.').next().map(str::to_owned);
+        nearest
+            .filter(|(distance, _)| *distance <= 3)
+            .map(|(_, k)| k)
+            .or_else(|| self.slots.iter().map(|(k, _)| k.as_str()).find(|k| last(k) == last(key)))
+    }
+}
+
+struct FileLayer<'a> {
+    layers: &'a mut Layers,
+    path: &'a str,
+    text: &'a str,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl FileLayer<'_> {
+    fn walk(&mut self, table: &DeTable<'_>, prefix: &str) {
+        for (name, value) in table {
+            let key = join(prefix, name.get_ref());
+            let origin = self.origin(name.span().start);
+            let section = self.layers.is_section(&key);
+            match (self.layers.get_mut(&key), value.get_ref()) {
+                (Some(Slot::One(setting)), value) => *setting = Setting { value: value_of(value), origin },
+                (Some(Slot::Map(_)), DeValue::Table(items)) => self.lay_map(&key, items),
+                (None, DeValue::Table(inner)) if section => self.walk(inner, &key),
+                (slot, value) if slot.is_some() || section => self.problems.push(Problem {
+                    found: describe(&value_of(value)),
+                    expected: format!("a table, [{key}]"),
+                    hint: String::new(),
+                    origin,
+                    key,
+                }),
+                _ => self.problems.push(self.layers.unknown(key, origin)),
+            }
+        }
+    }
+
+    fn lay_map(&mut self, key: &str, items: &DeTable<'_>) {
+        let items = items.iter().map(|(name, value)| {
+            let origin = self.origin(name.span().start);
+            (name.get_ref().to_string(), Setting { value: value_of(value.get_ref()), origin })
+        });
+        let items = items.collect();
+        if let Some(slot) = self.layers.get_mut(key) {
+            *slot = Slot::Map(items);
+        }
+    }
+
+    fn origin(&self, offset: usize) -> Origin {
+        Origin::File { path: self.path.to_owned(), line: line_of(self.text, offset) }
+    }
+}
+
+fn syntax_problem(error: &toml::de::Error, path: &str, text: &str) -> Problem {
+    let line = error.span().map_or(0, |span| line_of(text, span.start));
+    let written = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
+    let key = written.split_once('=').map_or("", |(key, _)| key.trim());
+    Problem {
+        origin: Origin::File { path: path.to_owned(), line },
+        key: key.to_owned(),
+        found: format!("a line that is no TOML ({})", error.message()),
+        expected: "key = value, with text in quotation marks".into(),
+        hint: String::new(),
+    }
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+}
+
+fn join(prefix: &str, name: &str) -> String {
+    if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") }
+}
+
+fn value_of(value: &DeValue<'_>) -> Value {
+    match value {
+        DeValue::String(text) => Value::Text(text.to_string()),
+        DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix())
+            .map_or(Value::Other("a whole number that is too large"), Value::Integer),
+        DeValue::Float(number) => number.as_str().parse().map_or(Value::Other("a number"), Value::Number),
+        DeValue::Boolean(flag) => Value::Flag(*flag),
+        DeValue::Datetime(_) => Value::Other("a date or time"),
+        DeValue::Array(_) => Value::Other("a list"),
+        DeValue::Table(_) => Value::Other("a table"),
+    }
+}
+
+/// The text of an environment variable in the type that the default has; left as text where it does not fit.
+fn typed_like(like: &Value, text: &str) -> Value {
+    let digits = text.replace('_', "");
+    let typed = match like {
+        Value::Integer(_) => digits.parse().ok().map(Value::Integer),
+        Value::Number(_) => digits.parse().ok().map(Value::Number),
+        Value::Flag(_) => text.parse().ok().map(Value::Flag),
+        Value::Text(_) | Value::Other(_) => None,
+    };
+    typed.unwrap_or_else(|| Value::Text(text.to_owned()))
+}
+
+/// A value as problems show it; long texts are cut.
+pub(crate) fn describe(value: &Value) -> String {
+    match value {
+        Value::Text(text) => format!("{:?}", shared::fault::cut(text, 80)),
+        Value::Integer(integer) => integer.to_string(),
+        Value::Number(number) => format!("{number:?}"),
+        Value::Flag(flag) => flag.to_string(),
+        Value::Other(what) => (*what).to_owned(),
+    }
+}
