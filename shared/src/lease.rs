@@ -1,11 +1,14 @@
 //! A lease as its holder sees it: trusted until the start of the last successful request plus its
 //! time-to-live, less a margin. Pure; renewing it is the holder's loop.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::clock::later;
+use crate::clock::{Clock, later};
+use crate::fault::{Fault, FaultKind};
+use crate::flow::Guard;
 use crate::ports::state::Fence;
 
 /// Share of the time-to-live that is kept as a margin for clocks that run at different speeds.
@@ -26,6 +29,11 @@ impl HeldLease {
         Self { fence, trusted_until: later(request_start, ttl - ttl / MARGIN_SHARE), ttl }
     }
 
+    /// Its time-to-live.
+    pub fn ttl(&self) -> Duration {
+        self.ttl
+    }
+
     /// The same lease after a renewal that was sent at `request_start`.
     #[must_use]
     pub fn renewed(&self, request_start: Timestamp) -> Self {
@@ -43,6 +51,48 @@ impl HeldLease {
     }
 }
 
+/// A lease shared by the loop that renews it and those who act under it.
+#[derive(Debug)]
+pub struct LeaseGuard {
+    lease: Mutex<Option<HeldLease>>,
+    clock: Arc<dyn Clock>,
+}
+
+impl LeaseGuard {
+    /// A guard over a lease that was just granted.
+    pub fn new(lease: HeldLease, clock: Arc<dyn Clock>) -> Self {
+        Self { lease: Mutex::new(Some(lease)), clock }
+    }
+
+    /// The lease as it stands; `None` after [`Self::revoke`].
+    pub fn lease(&self) -> Option<HeldLease> {
+        self.lease.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes a renewal over that was sent at `request_start`.
+    pub fn renew(&self, request_start: Timestamp) {
+        let mut lease = self.lease.lock().unwrap_or_else(PoisonError::into_inner);
+        *lease = lease.take().map(|held| held.renewed(request_start));
+    }
+
+    /// Nothing may be done under it any more.
+    pub fn revoke(&self) {
+        *self.lease.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+impl Guard for LeaseGuard {
+    fn fence(&self) -> Result<Option<Fence>, Fault> {
+        match self.lease() {
+            Some(lease) if lease.is_trusted(self.clock.now()) => Ok(Some(lease.fence)),
+            _ => {
+                let kind = FaultKind::Busy { after: Duration::from_secs(1) };
+                Err(Fault::new(kind, "lease_lost", "the lease was lost; whoever holds it now goes on"))
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,5 +106,21 @@ mod tests {
         assert!(!lease.is_trusted(later(start, Duration::from_secs(27))));
         let renewed = lease.renewed(later(start, Duration::from_secs(10)));
         assert!(renewed.is_trusted(later(start, Duration::from_secs(36))));
+    }
+
+    #[test]
+    fn what_is_done_under_a_lease_ends_with_the_trust() {
+        let clock = Arc::new(crate::clock::ManualClock::new(Timestamp::UNIX_EPOCH));
+        let ttl = Duration::from_secs(30);
+        let fence = Fence { lease: "shard/parties.000".into(), term: 3 };
+        let guard = LeaseGuard::new(HeldLease::new(fence.clone(), Timestamp::UNIX_EPOCH, ttl), clock.clone());
+        assert_eq!(guard.fence().unwrap(), Some(fence));
+        clock.advance(ttl);
+        assert_eq!(guard.fence().unwrap_err().code, "lease_lost");
+        guard.renew(clock.now());
+        assert!(guard.fence().is_ok());
+        guard.revoke();
+        guard.renew(clock.now());
+        assert!(guard.fence().is_err());
     }
 }

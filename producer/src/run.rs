@@ -1,0 +1,144 @@
+//! A producer's life: prepare the queue, serve webhooks, fire sweeps while leading, stop.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use operations::health::Health;
+use shared::clock::Clock;
+use shared::envelope::{Cause, Envelope, Operation};
+use shared::flow::{Flow, FlowSpec, Verdict};
+use shared::meter::Meter;
+use shared::names;
+use shared::ports::PortError;
+use shared::ports::queue::{FlowTopology, Outbound, Queue};
+use shared::ports::state::State;
+use shared::record_key::{FlowName, RecordKey};
+use shared::trace::TraceParent;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+use uuid::Uuid;
+
+use crate::schedule::Schedule;
+use crate::{leader, webhook};
+
+/// Longest wait between two tries to reach the queue at start.
+const PREPARE_RETRY_MAX: Duration = Duration::from_secs(5);
+/// Time for webhooks under way after the stop signal.
+const STOP_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// How a producer works.
+#[derive(Debug, Clone)]
+pub struct ProducerSettings {
+    /// Its name: unique in the fleet, kept in each message's source.
+    pub name: String,
+    /// When each flow is swept; a flow that is not in here is not.
+    pub schedules: HashMap<FlowName, Schedule>,
+    /// Time-to-live of the leader's lease.
+    pub lease_ttl: Duration,
+    /// Largest webhook body.
+    pub webhook_body_bytes_max: usize,
+    /// Webhooks handled at once; more are answered 503.
+    pub webhook_concurrency_max: u16,
+    /// Messages published in one batch.
+    pub publish_batch_max: usize,
+}
+
+/// What all parts of a producer share.
+#[derive(Debug)]
+pub struct Engine {
+    /// How it works.
+    pub settings: ProducerSettings,
+    /// The queue.
+    pub queue: Arc<dyn Queue>,
+    /// The state store.
+    pub state: Arc<dyn State>,
+    /// Metrics.
+    pub meter: Arc<dyn Meter>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Readiness.
+    pub health: Health,
+}
+
+impl Engine {
+    /// A new message of this producer.
+    pub fn envelope(&self, key: RecordKey, operation: Operation, cause: Cause) -> Envelope {
+        let trace = TraceParent::new(fastrand::u128(..), fastrand::u64(..));
+        let source = format!("/syncfleet/producer/{}", self.settings.name);
+        Envelope::new(Uuid::now_v7(), source, key, operation, cause, trace, self.clock.now())
+    }
+
+    /// Publishes messages of a flow in bounded batches; `Ok` means that all are durable.
+    ///
+    /// # Errors
+    /// As the queue's; a part may have been published, and publishing again does no harm.
+    pub async fn publish(&self, batch: &[Outbound], cause: Cause, spec: &FlowSpec) -> Result<(), PortError> {
+        for part in batch.chunks(self.settings.publish_batch_max.max(1)) {
+            self.queue.publish(part).await?;
+            let labels = [spec.name.as_str(), cause.name()];
+            self.meter.add(&names::MESSAGES_PUBLISHED, &labels, part.len() as u64);
+        }
+        Ok(())
+    }
+}
+
+/// Runs a producer on an open listener until `stop` is cancelled.
+pub async fn run(engine: Arc<Engine>, flows: Vec<Arc<dyn Flow>>, listener: TcpListener, stop: CancellationToken) {
+    let address = listener.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
+    info!(producer.name = %engine.settings.name, "Webhooks are taken at http://{address}/webhooks/<flow>/<path>.");
+    let serving = tokio::spawn(serve(engine.clone(), flows.clone(), listener, stop.clone()));
+    if stop.run_until_cancelled(prepare(&engine, &flows)).await.is_some() {
+        let checking = tokio::spawn(check(flows.clone()));
+        leader::lead(engine.clone(), flows, stop).await;
+        checking.abort();
+    }
+    if tokio::time::timeout(STOP_TIME_MAX, serving).await.is_err() {
+        warn!("Webhooks under way did not end in time.");
+    }
+    info!(producer.name = %engine.settings.name, "The producer stops.");
+}
+
+async fn serve(engine: Arc<Engine>, flows: Vec<Arc<dyn Flow>>, listener: TcpListener, stop: CancellationToken) {
+    let routes = webhook::routes(engine, flows);
+    let serving = axum::serve(listener, routes).with_graceful_shutdown(async move { stop.cancelled().await });
+    if let Err(problem) = serving.await {
+        error!("The webhook listener failed: {problem}");
+    }
+}
+
+async fn prepare(engine: &Engine, flows: &[Arc<dyn Flow>]) {
+    let topologies: Vec<FlowTopology> = flows
+        .iter()
+        .map(|flow| FlowTopology { flow: flow.spec().name.clone(), shards: flow.spec().shards })
+        .collect();
+    let mut wait = Duration::from_millis(250);
+    let mut said = String::new();
+    while let Err(problem) = engine.queue.prepare(&topologies).await {
+        let text = problem.to_string();
+        engine.health.set("queue", Err(text.clone()));
+        if text != said {
+            error!("The queue cannot be used yet, trying on: {text}");
+            said = text;
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(PREPARE_RETRY_MAX);
+    }
+    engine.health.set("queue", Ok("connected".to_owned()));
+}
+
+/// Looks at what the flows need and says what is wrong; work begins all the same, since what is wrong now may
+/// be right in a minute.
+async fn check(flows: Vec<Arc<dyn Flow>>) {
+    for flow in flows {
+        let findings = flow.check().await;
+        let name = &flow.spec().name;
+        for finding in findings.iter().filter(|finding| finding.verdict != Verdict::Well) {
+            warn!(flow.name = %name, "{}: {} {}", finding.subject, finding.seen, finding.remedy);
+        }
+        let broken = findings.iter().filter(|finding| finding.verdict == Verdict::Broken).count();
+        info!(flow.name = %name, checks = findings.len(), broken, "The flow's needs were checked.");
+    }
+}

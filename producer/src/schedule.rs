@@ -1,0 +1,106 @@
+//! When sweeps are due: cron expressions in a time zone, as cron users expect. Pure.
+
+use std::str::FromStr;
+
+use croner::Cron;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+/// A cron expression in a time zone.
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    cron: Cron,
+    zone: TimeZone,
+}
+
+impl Schedule {
+    /// Reads a cron expression of five fields (or `@hourly` and the like) and a time zone's name.
+    ///
+    /// # Errors
+    /// A sentence that names the part that is wrong.
+    pub fn new(cron: &str, zone: &str) -> Result<Self, String> {
+        let parsed = Cron::from_str(cron).map_err(|e| format!("'{cron}' is no cron expression: {e}"))?;
+        let zone = TimeZone::get(zone).map_err(|_| format!("'{zone}' is no IANA time zone"))?;
+        Ok(Self { cron: parsed, zone })
+    }
+
+    /// The first tick after `at`.
+    pub fn next_after(&self, at: Timestamp) -> Option<Timestamp> {
+        let at = at.to_zoned(self.zone.clone());
+        self.cron.find_next_occurrence(&at, false).ok().map(|tick| tick.timestamp())
+    }
+
+    /// The tick to fire now, if one is due: the latest one since `last`. Ticks that were missed in between
+    /// fire once, as that one. Without a last tick, the first one is due at once.
+    pub fn due(&self, last: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
+        let Some(last) = last else { return Some(now) };
+        let zoned = now.to_zoned(self.zone.clone());
+        let latest = self.cron.find_previous_occurrence(&zoned, true).ok()?.timestamp();
+        (latest > last && latest <= now).then_some(latest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn quarter_hourly() -> Schedule {
+        Schedule::new("*/15 * * * *", "Europe/Berlin").unwrap()
+    }
+
+    #[test]
+    fn bad_lines_and_zones_are_named() {
+        assert!(Schedule::new("61 * * * *", "Europe/Berlin").unwrap_err().contains("61 * * * *"));
+        assert!(Schedule::new("* * * * *", "Europe/Berlni").unwrap_err().contains("Europe/Berlni"));
+    }
+
+    #[test]
+    fn missed_ticks_fire_once() {
+        let schedule = quarter_hourly();
+        let now = at("2026-11-20T12:07:00Z");
+        assert_eq!(schedule.due(Some(at("2026-11-20T09:00:00Z")), now), Some(at("2026-11-20T12:00:00Z")));
+        assert_eq!(schedule.due(Some(at("2026-11-20T12:00:00Z")), now), None);
+        assert_eq!(schedule.due(None, now), Some(now));
+        assert_eq!(schedule.next_after(now), Some(at("2026-11-20T12:15:00Z")));
+    }
+
+    #[test]
+    fn daylight_saving_neither_skips_nor_doubles_a_daily_job() {
+        let daily = Schedule::new("30 2 * * *", "Europe/Berlin").unwrap();
+        // 2026-03-29: 02:00 to 03:00 does not exist; the job runs once that day.
+        let spring = daily.next_after(at("2026-03-28T12:00:00Z")).unwrap();
+        assert!(spring >= at("2026-03-29T00:00:00Z") && spring < at("2026-03-29T02:00:00Z"), "{spring}");
+        let after = daily.next_after(spring).unwrap();
+        assert_eq!(after, at("2026-03-30T00:30:00Z"));
+        // 2026-10-25: 02:30 exists twice; the job runs once.
+        let autumn = daily.next_after(at("2026-10-24T12:00:00Z")).unwrap();
+        let next = daily.next_after(autumn).unwrap();
+        assert_eq!(next, at("2026-10-26T01:30:00Z"), "after {autumn}");
+    }
+
+    proptest! {
+        #[test]
+        fn a_tick_fires_exactly_once(start in 1_700_000_000i64..1_900_000_000, steps in proptest::collection::vec(1i64..4_000, 1..60)) {
+            let schedule = quarter_hourly();
+            let mut now = start;
+            let mut last = Timestamp::from_second(start).unwrap();
+            let mut fired = Vec::new();
+            for step in steps {
+                now += step;
+                if let Some(tick) = schedule.due(Some(last), Timestamp::from_second(now).unwrap()) {
+                    prop_assert!(tick > last);
+                    fired.push(tick);
+                    last = tick;
+                }
+                prop_assert!(schedule.due(Some(last), Timestamp::from_second(now).unwrap()).is_none());
+            }
+            fired.dedup();
+            prop_assert!(fired.windows(2).all(|pair| pair[0] < pair[1]));
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Sweeps: at each tick, page through what a flow's search finds and publish it. The cursor moves only after
+//! its messages are durable, so that a sweep goes on where it stood after a crash or a change of leader.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use shared::clock::elapsed;
+use shared::envelope::{Cause, Operation};
+use shared::fault::Fault;
+use shared::flow::{Flow, Guard, SweepHit};
+use shared::lease::LeaseGuard;
+use shared::ports::PortError;
+use shared::ports::queue::Outbound;
+use shared::ports::state::State;
+use shared::{cursor, dead_mark, names, retry_mark};
+use tracing::{error, info, warn};
+
+use crate::run::Engine;
+use crate::schedule::Schedule;
+
+/// How often the schedule is looked at, at the least; shorter where the next tick is nearer.
+const LOOK_EVERY_MAX: Duration = Duration::from_secs(30);
+/// First and longest wait before a page that failed is tried again.
+const RETRY_WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// Where a flow's sweeps stand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SweepState {
+    /// The last tick that was fired.
+    pub tick: Timestamp,
+    /// The sweep fired by it.
+    pub sweep_id: String,
+    /// Whether that sweep is still going on, and if so, from which cursor.
+    pub unfinished: Option<Option<Value>>,
+    /// When a sweep last ended well.
+    pub last_success: Option<Timestamp>,
+}
+
+/// The name of the document that holds a flow's [`SweepState`].
+pub fn cursor_name(flow: &str) -> String {
+    format!("sweep/{flow}")
+}
+
+/// Fires a flow's sweeps while the leader's lease holds.
+pub async fn fire(engine: Arc<Engine>, flow: Arc<dyn Flow>, guard: Arc<LeaseGuard>) {
+    let name = flow.spec().name.clone();
+    let Some(schedule) = engine.settings.schedules.get(&name).cloned() else { return };
+    let sweeper = Sweeper { engine: &engine, flow: &flow, guard: &guard };
+    let mut wait = RETRY_WAIT.0;
+    loop {
+        let pause = match sweeper.look(&schedule).await {
+            Ok(pause) => {
+                wait = RETRY_WAIT.0;
+                pause
+            }
+            Err(fault) => {
+                warn!(flow.name = %name, "The sweep stands still, trying on in {} s: {fault}", wait.as_secs());
+                let pause = wait;
+                wait = (wait * 2).min(RETRY_WAIT.1);
+                pause
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+struct Sweeper<'a> {
+    engine: &'a Engine,
+    flow: &'a Arc<dyn Flow>,
+    guard: &'a LeaseGuard,
+}
+
+impl Sweeper<'_> {
+    /// Goes on with an unfinished sweep or fires a due tick; answers how long to wait for the next look.
+    async fn look(&self, schedule: &Schedule) -> Result<Duration, Fault> {
+        let state = self.engine.state.as_ref();
+        let name = cursor_name(self.flow.spec().name.as_str());
+        let known: Option<SweepState> = cursor::load(state, &name).await?;
+        let now = self.engine.clock.now();
+        let unfinished = known.as_ref().filter(|sweep| sweep.unfinished.is_some()).cloned();
+        if let Some(sweep) = unfinished {
+            info!(flow.name = %self.flow.spec().name, "An unfinished sweep goes on.");
+            self.run(sweep).await?;
+        } else if let Some(tick) = schedule.due(known.as_ref().map(|sweep| sweep.tick), now) {
+            let last_success = known.and_then(|sweep| sweep.last_success);
+            let sweep_id = tick.to_string();
+            let sweep = SweepState { tick, sweep_id, unfinished: Some(None), last_success };
+            self.save(&sweep).await?;
+            self.run(sweep).await?;
+        }
+        let now = self.engine.clock.now();
+        let next = schedule.next_after(now).map_or(LOOK_EVERY_MAX, |tick| elapsed(now, tick));
+        Ok(next.min(LOOK_EVERY_MAX))
+    }
+
+    async fn run(&self, mut sweep: SweepState) -> Result<(), Fault> {
+        let labels = [self.flow.spec().name.as_str()];
+        let started = self.engine.clock.now();
+        let (mut published, mut skipped) = (0usize, 0usize);
+        while let Some(from) = sweep.unfinished.clone() {
+            let page = self.flow.sweep(from.as_ref(), &sweep.sweep_id, self.engine.clock.now()).await?;
+            let found = page.records.len();
+            let batch = self.messages(page.records, &sweep.sweep_id).await?;
+            skipped += found - batch.len();
+            published += batch.len();
+            // The lease is asked for last: a leader that was frozen must not publish when it wakes up.
+            self.guard.fence()?;
+            self.engine.publish(&batch, Cause::Sweep, self.flow.spec()).await?;
+            sweep.unfinished = page.next.map(Some);
+            if sweep.unfinished.is_none() {
+                sweep.last_success = Some(self.engine.clock.now());
+            }
+            self.save(&sweep).await?;
+        }
+        let now = self.engine.clock.now();
+        let meter = &self.engine.meter;
+        meter.observe(&names::SWEEP_DURATION, &labels, elapsed(started, now).as_secs_f64());
+        meter.set(&names::SWEEP_LAST_SUCCESS, &labels, now.as_duration().as_secs_f64());
+        meter.add(&names::SWEEP_KEYS, &[labels[0], "published"], published as u64);
+        meter.add(&names::SWEEP_KEYS, &[labels[0], "skipped"], skipped as u64);
+        info!(flow.name = labels[0], published, skipped, "The sweep is through.");
+        Ok(())
+    }
+
+    async fn messages(&self, hits: Vec<SweepHit>, sweep_id: &str) -> Result<Vec<Outbound>, PortError> {
+        let mut batch = Vec::with_capacity(hits.len());
+        for hit in hits {
+            if is_left_alone(self.engine.state.as_ref(), &hit).await? {
+                continue;
+            }
+            let mut envelope = self.engine.envelope(hit.key, Operation::Check, Cause::Sweep);
+            envelope.sweep_id = Some(sweep_id.to_owned());
+            batch.push(Outbound::of(&envelope, self.flow.spec().shards));
+        }
+        Ok(batch)
+    }
+
+    async fn save(&self, sweep: &SweepState) -> Result<(), Fault> {
+        let Some(fence) = self.guard.fence()? else { return Ok(()) };
+        let name = cursor_name(self.flow.spec().name.as_str());
+        cursor::save(self.engine.state.as_ref(), &name, sweep, &fence).await.map(|_| ()).map_err(|problem| {
+            error!(flow.name = %self.flow.spec().name, "The sweep's cursor could not be saved: {problem}");
+            problem.into()
+        })
+    }
+}
+
+/// Whether a record is skipped: its next attempt is on its way, or it has an open dead letter and has not
+/// changed since the attempt that failed.
+async fn is_left_alone(state: &dyn State, hit: &SweepHit) -> Result<bool, PortError> {
+    if retry_mark::is_set(state, &hit.key).await? {
+        return Ok(true);
+    }
+    let Some(mark) = dead_mark::load(state, &hit.key).await? else { return Ok(false) };
+    Ok(hit.changed_at.is_some_and(|changed| changed <= mark.failed_at))
+}

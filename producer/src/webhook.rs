@@ -1,0 +1,142 @@
+//! Webhooks: verified on the raw body, answered 2xx only after their messages are durable.
+//!
+//! A sender such as EspoCRM gives up at once on most statuses and comes again only on a few, so that "not now"
+//! is always 503 (never 429 or 502).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use bytes::Bytes;
+use shared::envelope::Cause;
+use shared::flow::{Flow, WebhookItem, WebhookRefusal, WebhookRequest};
+use shared::names;
+use shared::ports::queue::Outbound;
+use tokio::sync::Semaphore;
+use tracing::{info, warn};
+
+use crate::run::Engine;
+
+/// Longest time until a webhook's messages are durable; EspoCRM waits 10 s for the whole answer.
+const PUBLISH_TIME_MAX: Duration = Duration::from_secs(8);
+/// When a sender that honours it may come again.
+const RETRY_AFTER_SECONDS: &str = "30";
+
+/// What the webhook routes share.
+#[derive(Clone)]
+struct Intake {
+    engine: Arc<Engine>,
+    flows: Arc<Vec<Arc<dyn Flow>>>,
+    permits: Arc<Semaphore>,
+}
+
+/// The public routes: `POST /webhooks/<flow>/<path>`.
+pub fn routes(engine: Arc<Engine>, flows: Vec<Arc<dyn Flow>>) -> Router {
+    let permits = Arc::new(Semaphore::new(usize::from(engine.settings.webhook_concurrency_max.max(1))));
+    let limit = DefaultBodyLimit::max(engine.settings.webhook_body_bytes_max);
+    let intake = Intake { engine, flows: Arc::new(flows), permits };
+    Router::new()
+        .route("/webhooks/{flow}", post(receive_bare))
+        .route("/webhooks/{flow}/{*path}", post(receive))
+        .with_state(intake)
+        .layer(limit)
+}
+
+type Body = Result<Bytes, axum::extract::rejection::BytesRejection>;
+
+async fn receive_bare(intake: State<Intake>, Path(flow): Path<String>, headers: HeaderMap, body: Body) -> Response {
+    receive(intake, Path((flow, String::new())), headers, body).await
+}
+
+async fn receive(
+    State(intake): State<Intake>,
+    Path((flow, path)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let Some(flow) = intake.flows.iter().find(|known| known.spec().name.as_str() == flow) else {
+        return refuse(&intake.engine, "unknown", StatusCode::NOT_FOUND, "unknown_flow", "no such flow");
+    };
+    let name = flow.spec().name.as_str();
+    let body = match body {
+        Ok(body) => body,
+        Err(rejection) => {
+            let text = rejection.body_text();
+            return refuse(&intake.engine, name, rejection.status(), "body_refused", &text);
+        }
+    };
+    let Ok(_permit) = intake.permits.try_acquire() else {
+        return not_now(&intake.engine, name, "too many webhooks at once");
+    };
+    accept(&intake.engine, flow, &path, &headers, &body).await
+}
+
+async fn accept(engine: &Engine, flow: &Arc<dyn Flow>, path: &str, headers: &HeaderMap, body: &Bytes) -> Response {
+    let name = flow.spec().name.as_str();
+    let headers: Vec<(String, String)> = headers
+        .iter()
+        .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
+        .collect();
+    let items = match flow.read_webhook(&WebhookRequest { path, headers: &headers, body }) {
+        Ok(items) => items,
+        Err(refusal) => {
+            let (status, outcome) = match refusal {
+                WebhookRefusal::Unverified(_) => (StatusCode::UNAUTHORIZED, "unverified"),
+                WebhookRefusal::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed"),
+                WebhookRefusal::Unknown(_) => (StatusCode::NOT_FOUND, "unknown_path"),
+            };
+            return refuse(engine, name, status, outcome, &refusal.to_string());
+        }
+    };
+    engine.meter.set(&names::LAST_EVENT, &[name], engine.clock.now().as_duration().as_secs_f64());
+    let batch = messages(engine, flow, items);
+    match tokio::time::timeout(PUBLISH_TIME_MAX, engine.publish(&batch, Cause::Webhook, flow.spec())).await {
+        Ok(Ok(())) => {
+            engine.meter.add(&names::WEBHOOKS, &[name, "accepted"], 1);
+            StatusCode::OK.into_response()
+        }
+        Ok(Err(problem)) => not_now(engine, name, &problem.to_string()),
+        Err(_) => not_now(engine, name, "the queue did not confirm in time"),
+    }
+}
+
+/// The messages of a webhook's items, one per record: the same record may be in it several times.
+fn messages(engine: &Engine, flow: &Arc<dyn Flow>, items: Vec<WebhookItem>) -> Vec<Outbound> {
+    let name = flow.spec().name.as_str();
+    let count = |outcome| engine.meter.add(&names::WEBHOOK_ITEMS, &[name, outcome], 1);
+    let mut batch = Vec::with_capacity(items.len());
+    let mut seen = std::collections::HashSet::new();
+    for item in items {
+        match item {
+            WebhookItem::Record(key, operation) if seen.insert((key.clone(), operation.name())) => {
+                count("published");
+                let envelope = engine.envelope(key, operation, Cause::Webhook);
+                batch.push(Outbound::of(&envelope, flow.spec().shards));
+            }
+            WebhookItem::Record(..) => count("duplicate"),
+            WebhookItem::Echo => count("echo"),
+            WebhookItem::Malformed(why) => {
+                count("malformed");
+                warn!(flow.name = name, "An item of a webhook is left out, the others go on: {why}");
+            }
+        }
+    }
+    batch
+}
+
+fn refuse(engine: &Engine, flow: &str, status: StatusCode, outcome: &str, why: &str) -> Response {
+    engine.meter.add(&names::WEBHOOKS, &[flow, outcome], 1);
+    info!(flow.name = flow, status = status.as_u16(), "A webhook was refused: {why}");
+    (status, why.to_owned()).into_response()
+}
+
+fn not_now(engine: &Engine, flow: &str, why: &str) -> Response {
+    engine.meter.add(&names::WEBHOOKS, &[flow, "unavailable"], 1);
+    warn!(flow.name = flow, "A webhook was answered 503, the sender will come again: {why}");
+    let headers = [(header::RETRY_AFTER, RETRY_AFTER_SECONDS)];
+    (StatusCode::SERVICE_UNAVAILABLE, headers, "not now, come again").into_response()
+}

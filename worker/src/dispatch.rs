@@ -1,0 +1,313 @@
+//! One run of one key, and the settlement of the messages it covers. The only caller of ack, retry and
+//! dead-letter for messages that could be read.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use shared::clock::{elapsed, later};
+use shared::dead_letter::{DeadLetter, Reason};
+use shared::envelope::{Attempt, Envelope};
+use shared::fault::Fault;
+use shared::flow::{Failure, Flow, Guard, Outcome, Run};
+use shared::ports::PortError;
+use shared::ports::queue::Receipt;
+use shared::record_key::RecordKey;
+use shared::settlement::{Circumstances, Settlement, decide};
+use shared::{dead_mark, names, retry_mark};
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{Instrument, error, info, warn};
+
+use crate::incoming;
+use crate::run::Engine;
+
+/// Longest time the flow may take to tell the record's user about a failure.
+const REPORT_TIME_MAX: Duration = Duration::from_secs(20);
+/// How long a message waits when the store fails after its run.
+const STORE_PAUSE: Duration = Duration::from_secs(5);
+
+/// A message in hand.
+pub struct Held {
+    /// The message.
+    pub envelope: Envelope,
+    /// The right to settle it.
+    pub receipt: Box<dyn Receipt>,
+}
+
+/// Runs the key once for all its messages and settles them. Answers when the run began to read, if it
+/// succeeded.
+pub async fn run(
+    engine: &Engine,
+    flow: &Arc<dyn Flow>,
+    guard: Arc<dyn Guard>,
+    key: &RecordKey,
+    mut held: Vec<Held>,
+) -> Option<Timestamp> {
+    let envelopes: Vec<&Envelope> = held.iter().map(|h| &h.envelope).collect();
+    let spokesman = held.swap_remove(incoming::spokesman(&envelopes));
+    let span = tracing::info_span!(
+        "process",
+        flow.name = %key.flow(),
+        record.id = %key.id(),
+        trace.id = %spokesman.envelope.trace.trace_id(),
+    );
+    Dispatch { engine, flow, guard, key }.run(spokesman, held).instrument(span).await
+}
+
+struct Dispatch<'a> {
+    engine: &'a Engine,
+    flow: &'a Arc<dyn Flow>,
+    guard: Arc<dyn Guard>,
+    key: &'a RecordKey,
+}
+
+impl Dispatch<'_> {
+    async fn run(&self, spokesman: Held, others: Vec<Held>) -> Option<Timestamp> {
+        let labels = [self.key.flow().as_str()];
+        let meter = &self.engine.meter;
+        let started = self.engine.clock.now();
+        meter.observe(&names::DELIVERY_WAIT, &labels, elapsed(spokesman.envelope.time, started).as_secs_f64());
+        meter.shift(&names::DELIVERIES_IN_PROGRESS, &labels, 1.0);
+        let in_progress = on_drop(|| meter.shift(&names::DELIVERIES_IN_PROGRESS, &labels, -1.0));
+
+        let (run, result, read_at) = self.attempt(&spokesman.envelope).await;
+        let settled = match result {
+            Ok(outcome) => self.succeeded(&spokesman.envelope, &outcome, spokesman.receipt).await,
+            Err((fault, settlement)) => self.failed(&run, &fault, settlement, spokesman, started).await,
+        };
+        drop(in_progress);
+        meter.observe(&names::DELIVERY_DURATION, &labels, elapsed(started, self.engine.clock.now()).as_secs_f64());
+        match settled {
+            Ok(succeeded) => {
+                self.acknowledge(others).await;
+                succeeded.then_some(read_at)
+            }
+            Err(problem) => {
+                warn!("A delivery could not be settled and comes again: {problem}");
+                None
+            }
+        }
+    }
+
+    /// Runs the handler, over again at once where the decision says so.
+    async fn attempt(&self, envelope: &Envelope) -> (Run, Result<Outcome, (Fault, Settlement)>, Timestamp) {
+        let run = Run {
+            key: self.key.clone(),
+            operation: envelope.operation,
+            cause: envelope.cause,
+            sweep_id: envelope.sweep_id.clone(),
+            attempts_before: envelope.attempt,
+            trace_id: envelope.trace.trace_id(),
+            guard: self.guard.clone(),
+            clock: self.engine.clock.clone(),
+        };
+        let mut reruns = 0;
+        loop {
+            let read_at = self.engine.clock.now();
+            let fault = match self.handle(&run).await {
+                Ok(outcome) => return (run, Ok(outcome), read_at),
+                Err(fault) => fault,
+            };
+            let circumstances = Circumstances {
+                attempts_before: envelope.attempt,
+                reruns,
+                age: elapsed(envelope.first_seen, self.engine.clock.now()),
+                random: fastrand::f64(),
+            };
+            match decide(&fault, circumstances, &self.flow.spec().retry) {
+                Settlement::RunAgain => reruns += 1,
+                settlement => return (run, Err((fault, settlement)), read_at),
+            }
+        }
+    }
+
+    /// The handler in a task of its own, so that a panic is a fault, and within the flow's time limit.
+    async fn handle(&self, run: &Run) -> Result<Outcome, Fault> {
+        let limit = self.flow.spec().run_time_max;
+        let (flow, run) = (self.flow.clone(), run.clone());
+        let handler = async move { flow.handle(&run).await }.in_current_span();
+        let task = AbortOnDropHandle::new(tokio::spawn(handler));
+        match tokio::time::timeout(limit, task).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(problem)) if problem.is_panic() => Err(Fault::bug("panic", panic_text(problem))),
+            Ok(Err(_)) => Err(Fault::retryable("run_cancelled", "the run was cancelled")),
+            Err(_) => {
+                let text = format!("the run took longer than {} s and was cancelled", limit.as_secs());
+                Err(Fault::retryable("run_timeout", text))
+            }
+        }
+    }
+
+    async fn succeeded(
+        &self,
+        envelope: &Envelope,
+        outcome: &Outcome,
+        receipt: Box<dyn Receipt>,
+    ) -> Result<bool, PortError> {
+        let now = self.engine.clock.now();
+        let flow = self.key.flow().as_str();
+        for action in &outcome.actions {
+            self.engine.meter.add(&names::PLAN_ACTIONS, &[flow, action], 1);
+        }
+        if outcome.converged {
+            if let Err(problem) = self.close_dead_letters().await {
+                return self.postpone(envelope, receipt, &problem).await;
+            }
+            if !outcome.actions.is_empty() {
+                let seconds = elapsed(envelope.first_seen, now).as_secs_f64();
+                self.engine.meter.observe(&names::CONVERGENCE, &[flow], seconds);
+            }
+        }
+        info!(actions = outcome.actions.join(","), cause = envelope.cause.name(), "The record was looked at.");
+        receipt.ack().await?;
+        self.count(&Settlement::Ack);
+        Ok(true)
+    }
+
+    async fn close_dead_letters(&self) -> Result<(), PortError> {
+        let state = self.engine.state.as_ref();
+        let Some(mark) = dead_mark::load(state, self.key).await? else { return Ok(()) };
+        let worker = &self.engine.settings.name;
+        self.engine.desk.close_superseded(self.key, &mark.letters, worker, self.engine.clock.now()).await
+    }
+
+    async fn failed(
+        &self,
+        run: &Run,
+        fault: &Fault,
+        settlement: Settlement,
+        held: Held,
+        started: Timestamp,
+    ) -> Result<bool, PortError> {
+        let now = self.engine.clock.now();
+        match &settlement {
+            Settlement::Retry { delay, counts } => {
+                let envelope = if *counts { self.after(held.envelope, fault, started) } else { held.envelope };
+                if *counts {
+                    warn!(
+                        fault = fault.kind.name(),
+                        code = fault.code,
+                        attempt = envelope.attempt,
+                        "The attempt failed, the next comes in {} s: {fault}",
+                        delay.as_secs()
+                    );
+                    self.report(run, fault, envelope.attempt, None).await;
+                } else {
+                    info!(fault = fault.kind.name(), code = fault.code, "The message waits {} s: {fault}", delay.as_secs());
+                }
+                if let Err(problem) = retry_mark::set(self.engine.state.as_ref(), self.key, *delay).await {
+                    warn!("The waiting retry could not be marked; a sweep may look at the record before: {problem}");
+                }
+                held.receipt.retry(envelope.to_bytes().into(), later(now, *delay)).await?;
+            }
+            Settlement::DeadLetter(reason) => {
+                let state = self.engine.state.as_ref();
+                if let Err(problem) = dead_mark::add(state, self.key, held.envelope.id, started).await {
+                    return self.postpone(&held.envelope, held.receipt, &problem).await;
+                }
+                let envelope = self.after(held.envelope, fault, started);
+                self.bury(run, fault, *reason, &envelope, held.receipt).await?;
+            }
+            Settlement::Ack | Settlement::RunAgain | Settlement::Return => held.receipt.give_back().await?,
+        }
+        self.count(&settlement);
+        Ok(false)
+    }
+
+    async fn bury(
+        &self,
+        run: &Run,
+        fault: &Fault,
+        reason: Reason,
+        envelope: &Envelope,
+        receipt: Box<dyn Receipt>,
+    ) -> Result<(), PortError> {
+        error!(
+            fault = fault.kind.name(),
+            code = fault.code,
+            reason = reason.name(),
+            attempt = envelope.attempt,
+            "The message becomes a dead letter: {fault}"
+        );
+        self.report(run, fault, envelope.attempt, Some(reason)).await;
+        let worker = &self.engine.settings.name;
+        let letter = DeadLetter::of_envelope(envelope, reason, fault, worker, self.engine.clock.now());
+        receipt.dead_letter(letter).await?;
+        self.engine.meter.add(&names::DEAD_LETTERS_OPENED, &[self.key.flow().as_str(), reason.name()], 1);
+        Ok(())
+    }
+
+    /// The store failed while the run's outcome was being noted: the message waits a little and runs again.
+    async fn postpone(
+        &self,
+        envelope: &Envelope,
+        receipt: Box<dyn Receipt>,
+        problem: &PortError,
+    ) -> Result<bool, PortError> {
+        warn!("The run's outcome could not be noted; the message waits and runs again: {problem}");
+        let not_before = later(self.engine.clock.now(), STORE_PAUSE);
+        receipt.retry(envelope.to_bytes().into(), not_before).await?;
+        self.count(&Settlement::Retry { delay: STORE_PAUSE, counts: false });
+        Ok(false)
+    }
+
+    /// The message after this failed attempt.
+    fn after(&self, envelope: Envelope, fault: &Fault, started: Timestamp) -> Envelope {
+        let duration = elapsed(started, self.engine.clock.now());
+        envelope.after_attempt(Attempt {
+            at: started,
+            worker: self.engine.settings.name.clone(),
+            duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+            fault: fault.kind.name().to_owned(),
+            code: fault.code.to_owned(),
+            text: fault.text.clone(),
+        })
+    }
+
+    async fn report(&self, run: &Run, fault: &Fault, attempts: u32, dead_letter: Option<Reason>) {
+        let failure = Failure { fault, attempts, dead_letter };
+        match tokio::time::timeout(REPORT_TIME_MAX, self.flow.report(run, &failure)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(problem)) => warn!("The record's user could not be told: {problem}"),
+            Err(_) => warn!("The record's user could not be told within {} s.", REPORT_TIME_MAX.as_secs()),
+        }
+    }
+
+    async fn acknowledge(&self, others: Vec<Held>) {
+        let flow = self.key.flow().as_str();
+        for held in others {
+            match held.receipt.ack().await {
+                Ok(()) => {
+                    self.engine.meter.add(&names::MESSAGES_COALESCED, &[flow], 1);
+                    self.count(&Settlement::Ack);
+                }
+                Err(problem) => warn!("A covered message could not be acknowledged and comes again: {problem}"),
+            }
+        }
+    }
+
+    fn count(&self, settlement: &Settlement) {
+        self.engine.meter.add(&names::DELIVERIES, &[self.key.flow().as_str(), settlement.name()], 1);
+    }
+}
+
+fn panic_text(problem: tokio::task::JoinError) -> String {
+    let payload = problem.into_panic();
+    let text = payload
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no text".to_owned());
+    format!("the handler panicked: {text}")
+}
+
+/// Runs `end` when dropped, also when the run is aborted.
+fn on_drop<F: FnMut()>(end: F) -> impl Drop {
+    struct OnDrop<F: FnMut()>(F);
+    impl<F: FnMut()> Drop for OnDrop<F> {
+        fn drop(&mut self) {
+            (self.0)();
+        }
+    }
+    OnDrop(end)
+}

@@ -1,0 +1,111 @@
+//! Who serves what: announces this worker, sees who else lives, and serves the shards that rendezvous hashing
+//! gives it. A shard that moves away is drained before it is let go.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use shared::flow::Flow;
+use shared::membership;
+use shared::names;
+use shared::ports::PortError;
+use shared::routing::{Shard, server_of, shards_of};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::run::Engine;
+use crate::shard;
+
+/// A flow with the permits for its runs.
+#[derive(Clone)]
+struct Served {
+    flow: Arc<dyn Flow>,
+    permits: Arc<Semaphore>,
+}
+
+/// A shard's task, and how to stop it.
+struct Task {
+    stop: CancellationToken,
+    handle: JoinHandle<()>,
+}
+
+/// Serves until `stop` is cancelled, then drains within the set time.
+pub async fn serve(engine: Arc<Engine>, flows: Vec<Arc<dyn Flow>>, stop: CancellationToken) {
+    let permits = usize::from(engine.settings.concurrency_max.max(1));
+    let flows: Vec<Served> =
+        flows.into_iter().map(|flow| Served { flow, permits: Arc::new(Semaphore::new(permits)) }).collect();
+    let mut tasks: HashMap<Shard, Task> = HashMap::new();
+    let mut ticks = tokio::time::interval(engine.settings.member_interval);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        tasks.retain(|_, task| !task.handle.is_finished());
+        for served in &flows {
+            let assigned = stop.run_until_cancelled(assignment(&engine, served.flow.as_ref())).await;
+            match assigned {
+                Some(Ok(mine)) => assign(&engine, served, &mine, &mut tasks),
+                Some(Err(problem)) => warn!("Shards cannot be assigned now, what is served goes on: {problem}"),
+                None => break,
+            }
+            report(&engine, served.flow.as_ref(), &tasks).await;
+        }
+    }
+    drain(&engine, &flows, tasks).await;
+}
+
+async fn assignment(engine: &Engine, flow: &dyn Flow) -> Result<Vec<Shard>, PortError> {
+    let (state, spec) = (engine.state.as_ref(), flow.spec());
+    let me = &engine.settings.name;
+    membership::announce(state, &spec.name, me, engine.settings.member_interval * 3).await?;
+    let members = membership::members(state, &spec.name).await?;
+    Ok(shards_of(&spec.name, spec.shards).filter(|shard| server_of(shard, &members) == Some(me)).collect())
+}
+
+fn assign(engine: &Arc<Engine>, served: &Served, mine: &[Shard], tasks: &mut HashMap<Shard, Task>) {
+    let name = &served.flow.spec().name;
+    for (shard, task) in tasks.iter().filter(|(shard, _)| shard.flow == *name && !mine.contains(shard)) {
+        if !task.stop.is_cancelled() {
+            info!(flow.name = %name, shard = %shard, "The shard moves to another worker; draining it.");
+            task.stop.cancel();
+        }
+    }
+    for shard in mine {
+        // A task that still drains ends first; the next tick starts a new one.
+        tasks.entry(shard.clone()).or_insert_with(|| {
+            let stop = CancellationToken::new();
+            let serving =
+                shard::serve(engine.clone(), served.flow.clone(), shard.clone(), served.permits.clone(), stop.clone());
+            Task { stop, handle: tokio::spawn(serving) }
+        });
+    }
+}
+
+async fn report(engine: &Engine, flow: &dyn Flow, tasks: &HashMap<Shard, Task>) {
+    let name = &flow.spec().name;
+    let assigned = tasks.iter().filter(|(shard, task)| shard.flow == *name && !task.stop.is_cancelled()).count();
+    let consuming = engine.consuming.count(name);
+    #[expect(clippy::cast_precision_loss, reason = "at most 256 shards")]
+    engine.meter.set(&names::SHARDS_SERVED, &[name.as_str()], consuming as f64);
+    let text = format!("{consuming} of {assigned} shards consuming");
+    let fact = if consuming >= assigned { Ok(text) } else { Err(text) };
+    engine.health.set(&format!("consumers_{name}"), fact);
+}
+
+async fn drain(engine: &Engine, flows: &[Served], tasks: HashMap<Shard, Task>) {
+    for task in tasks.values() {
+        task.stop.cancel();
+    }
+    let deadline = tokio::time::Instant::now() + engine.settings.drain;
+    for (shard, mut task) in tasks {
+        if tokio::time::timeout_at(deadline, &mut task.handle).await.is_err() {
+            warn!(shard = %shard, "The drain time is over; unfinished messages are handed back.");
+            task.handle.abort();
+        }
+    }
+    for served in flows {
+        let name = &served.flow.spec().name;
+        if let Err(problem) = membership::leave(engine.state.as_ref(), name, &engine.settings.name).await {
+            warn!(flow.name = %name, "Leaving could not be announced; the membership ends by itself: {problem}");
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! A worker's life: prepare the queue, serve, drain.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use operations::dead_letters::DeadLetterDesk;
+use leasing::LeaseKeeper;
+use operations::health::Health;
+use shared::clock::Clock;
+use shared::flow::Flow;
+use shared::meter::Meter;
+use shared::names;
+use shared::ports::queue::{FlowTopology, Queue};
+use shared::ports::state::State;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::fleet;
+use crate::shard::Consuming;
+
+/// How often the depth of queues and the open dead letters are measured.
+const MEASURE_EVERY: Duration = Duration::from_secs(5);
+/// Longest wait between two tries to reach the queue at start.
+const PREPARE_RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// How a worker works.
+#[derive(Debug, Clone)]
+pub struct WorkerSettings {
+    /// Its name: unique in the fleet, kept in attempts and dead letters.
+    pub name: String,
+    /// Runs of one flow at once.
+    pub concurrency_max: u16,
+    /// Unsettled deliveries held per shard.
+    pub prefetch: u16,
+    /// Time to finish what is held after the stop signal.
+    pub drain: Duration,
+    /// Time-to-live of a shard's lease.
+    pub lease_ttl: Duration,
+    /// How often membership is announced and shards are assigned anew; members that miss three are gone.
+    pub member_interval: Duration,
+    /// How far the clocks of producers and workers may differ.
+    pub clock_skew_max: Duration,
+}
+
+/// What all parts of a worker share.
+#[derive(Debug)]
+pub struct Engine {
+    /// How it works.
+    pub settings: WorkerSettings,
+    /// The queue.
+    pub queue: Arc<dyn Queue>,
+    /// The state store.
+    pub state: Arc<dyn State>,
+    /// Dead letters.
+    pub desk: Arc<DeadLetterDesk>,
+    /// Metrics.
+    pub meter: Arc<dyn Meter>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Readiness.
+    pub health: Health,
+    /// Which shards are being consumed now.
+    pub consuming: Consuming,
+}
+
+impl Engine {
+    /// The leases that this worker takes.
+    pub fn leases(&self) -> LeaseKeeper<'_> {
+        LeaseKeeper {
+            state: self.state.as_ref(),
+            clock: &self.clock,
+            holder: &self.settings.name,
+            ttl: self.settings.lease_ttl,
+        }
+    }
+}
+
+/// Runs a worker until `stop` is cancelled and what it holds is finished or handed back.
+pub async fn run(engine: Arc<Engine>, flows: Vec<Arc<dyn Flow>>, stop: CancellationToken) {
+    let topologies: Vec<FlowTopology> = flows.iter().map(|flow| topology(flow.as_ref())).collect();
+    if stop.run_until_cancelled(prepare(&engine, &topologies)).await.is_none() {
+        return;
+    }
+    info!(worker.name = %engine.settings.name, "The worker begins to serve.");
+    let measuring = tokio::spawn(measure(engine.clone(), topologies));
+    fleet::serve(engine.clone(), flows, stop).await;
+    measuring.abort();
+    info!(worker.name = %engine.settings.name, "The worker has drained and stops.");
+}
+
+/// The shards of a flow.
+pub fn topology(flow: &dyn Flow) -> FlowTopology {
+    FlowTopology { flow: flow.spec().name.clone(), shards: flow.spec().shards }
+}
+
+async fn prepare(engine: &Engine, topologies: &[FlowTopology]) {
+    let mut wait = Duration::from_millis(250);
+    let mut said = String::new();
+    while let Err(problem) = engine.queue.prepare(topologies).await {
+        let text = problem.to_string();
+        engine.health.set("queue", Err(text.clone()));
+        if text != said {
+            error!("The queue cannot be used yet, trying on: {text}");
+            said = text;
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(PREPARE_RETRY_MAX);
+    }
+    engine.health.set("queue", Ok("connected".to_owned()));
+}
+
+async fn measure(engine: Arc<Engine>, topologies: Vec<FlowTopology>) {
+    let mut ticks = tokio::time::interval(MEASURE_EVERY);
+    loop {
+        ticks.tick().await;
+        measure_connections(&engine).await;
+        for topology in &topologies {
+            measure_depth(&engine, topology).await;
+        }
+        if let Err(problem) = engine.desk.measure(engine.meter.as_ref()).await {
+            warn!("Open dead letters cannot be counted now: {problem}");
+        }
+    }
+}
+
+async fn measure_connections(engine: &Engine) {
+    let queue = engine.queue.ping().await;
+    engine.meter.set(&names::QUEUE_CONNECTED, &[], f64::from(u8::from(queue.is_ok())));
+    engine.health.set("queue", queue.map(|()| "connected".to_owned()).map_err(|e| e.to_string()));
+    let state = engine.state.ping().await;
+    engine.meter.set(&names::STATE_CONNECTED, &[], f64::from(u8::from(state.is_ok())));
+    engine.health.set("state", state.map(|()| "connected".to_owned()).map_err(|e| e.to_string()));
+}
+
+async fn measure_depth(engine: &Engine, topology: &FlowTopology) {
+    let Ok(depth) = engine.queue.depth(topology).await else { return };
+    let flow = [topology.flow.as_str()];
+    #[expect(clippy::cast_precision_loss, reason = "a gauge; counts stay far below 2^52")]
+    engine.meter.set(&names::QUEUE_MESSAGES, &flow, (depth.ready + depth.delayed) as f64);
+    let oldest = depth.oldest.map_or(0.0, |at| at.as_duration().as_secs_f64());
+    engine.meter.set(&names::OLDEST_MESSAGE, &flow, oldest);
+}
