@@ -1,1 +1,24 @@
-//! What all connectors share: deadlines, bounded bodies, Retry-After, limits per account, redaction.
+//! What all connectors share: sending a request to an upstream account, within limits, and reading what comes
+//! back.
+//!
+//! A connector builds a [`Request`] (pure), hands it to its [`Upstream`], and reads the [`Answer`] (pure). In
+//! between stand the account's limits: rate and concurrency, the circuit breaker, pauses; then the deadline and
+//! the bound on the answer's size. This is the only crate that knows `reqwest`. It knows no vendor.
+
+mod account;
+mod answer;
+pub mod breaker;
+mod effect;
+pub mod limiter;
+mod redact;
+mod request;
+pub mod retry_after;
+mod tls;
+mod upstream;
+
+pub use answer::Answer;
+pub use effect::{codes, may_have_taken_effect};
+pub use redact::Redactor;
+pub use request::{Method, Request};
+pub use tls::install_crypto_provider;
+pub use upstream::{Limits, SetupError, Upstream, base_url};

@@ -1,0 +1,104 @@
+//! What is known about an account: whether it is paused, and whether its credentials have been seen to work.
+//!
+//! Pure: time is an argument, counted from any fixed instant.
+
+use std::time::Duration;
+
+/// Why an account is paused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PauseKind {
+    /// The upstream asked for fewer requests.
+    Throttled,
+    /// The credentials are refused, or the account is locked out.
+    Refused,
+}
+
+/// A pause that goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Pause {
+    pub(crate) kind: PauseKind,
+    pub(crate) until: Duration,
+    pub(crate) why: String,
+}
+
+/// The state of an account.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Account {
+    pause: Option<Pause>,
+    /// Whether a request has been accepted since the start, or since the credentials were last refused. Until
+    /// then requests go out one at a time, since some upstreams lock an address out after a few refusals.
+    proven: bool,
+}
+
+impl Account {
+    /// The pause that holds requests back now.
+    pub(crate) fn paused(&self, now: Duration) -> Option<&Pause> {
+        self.pause.as_ref().filter(|pause| now < pause.until)
+    }
+
+    /// Whether requests may go out side by side.
+    pub(crate) fn is_proven(&self) -> bool {
+        self.proven
+    }
+
+    /// Pauses the account; a pause that lasts longer stays.
+    pub(crate) fn pause(&mut self, pause: Pause) {
+        if pause.kind == PauseKind::Refused {
+            self.proven = false;
+        }
+        if self.pause.as_ref().is_none_or(|present| present.until < pause.until) {
+            self.pause = Some(pause);
+        }
+    }
+
+    /// A request was accepted: the credentials work. Answers whether that ends a time of refusals.
+    pub(crate) fn accepted(&mut self, now: Duration) -> bool {
+        if self.paused(now).is_some() {
+            // An answer to a request from before the pause.
+            return false;
+        }
+        self.proven = true;
+        let ended = self.pause.as_ref().is_some_and(|p| p.kind == PauseKind::Refused);
+        if ended {
+            self.pause = None;
+        }
+        ended
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pause(kind: PauseKind, until_seconds: u64) -> Pause {
+        Pause { kind, until: Duration::from_secs(until_seconds), why: "a test".into() }
+    }
+
+    #[test]
+    fn a_refusal_pauses_and_asks_for_new_proof() {
+        let mut account = Account::default();
+        assert!(!account.is_proven());
+        assert!(!account.accepted(Duration::ZERO));
+        account.pause(pause(PauseKind::Refused, 60));
+        assert!(!account.is_proven());
+        assert!(account.paused(Duration::from_secs(59)).is_some());
+        assert!(account.paused(Duration::from_secs(60)).is_none());
+        assert!(account.accepted(Duration::from_secs(61)) && account.is_proven());
+    }
+
+    #[test]
+    fn the_longer_pause_stays() {
+        let mut account = Account::default();
+        account.pause(pause(PauseKind::Throttled, 100));
+        account.pause(pause(PauseKind::Throttled, 10));
+        assert_eq!(account.paused(Duration::from_secs(50)), Some(&pause(PauseKind::Throttled, 100)));
+    }
+
+    #[test]
+    fn throttling_says_nothing_about_the_credentials() {
+        let mut account = Account::default();
+        account.accepted(Duration::ZERO);
+        account.pause(pause(PauseKind::Throttled, 10));
+        assert!(account.is_proven());
+    }
+}
