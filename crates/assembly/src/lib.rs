@@ -1,1 +1,86 @@
 //! Builds adapters, connectors and flows from the configuration: the one place that names them all.
+//!
+//! [`build`] turns a checked configuration into [`Parts`]; [`program`] holds what the three programs do alike:
+//! read the configuration, begin to log, stop on signals, answer with an exit code.
+
+pub mod program;
+
+mod backings;
+mod parties;
+
+use std::sync::Arc;
+
+use configuration::Config;
+use shared::clock::Clock;
+use shared::flow::{Check, Flow};
+use shared::meter::Meter;
+use shared::ports::PortError;
+use shared::ports::queue::{FlowTopology, Queue};
+use shared::ports::state::State;
+use shared::record_key::FlowName;
+
+/// What a process does with the embedded directory; makes no difference to RabbitMQ and Redis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Consumes: one process at a time.
+    Serving,
+    /// Publishes, reads, and handles dead letters beside a serving process.
+    Visiting,
+}
+
+/// Everything that was built.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// The queue.
+    pub queue: Arc<dyn Queue>,
+    /// The state store.
+    pub state: Arc<dyn State>,
+    /// The flows that are enabled.
+    pub flows: Vec<Arc<dyn Flow>>,
+    /// Metrics.
+    pub meter: Arc<dyn Meter>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    backings: backings::Backings,
+}
+
+impl Parts {
+    /// The shards of all flows.
+    pub fn topologies(&self) -> Vec<FlowTopology> {
+        let topology = |flow: &Arc<dyn Flow>| FlowTopology {
+            flow: flow.spec().name.clone(),
+            shards: flow.spec().shards,
+        };
+        self.flows.iter().map(topology).collect()
+    }
+
+    /// A flow by its name.
+    pub fn flow(&self, name: &FlowName) -> Option<&Arc<dyn Flow>> {
+        self.flows.iter().find(|flow| flow.spec().name == *name)
+    }
+
+    /// Looks at the queue and the store themselves: reachable, version, settings that would lose data.
+    pub async fn check_backings(&self) -> Vec<Check> {
+        self.backings.check().await
+    }
+}
+
+/// Builds everything. Reaches for nothing over the network: RabbitMQ, Redis and the upstreams are connected on
+/// first use.
+///
+/// # Errors
+/// The embedded directory cannot be used, or an address is none.
+pub fn build(
+    config: &Config,
+    role: Role,
+    meter: Arc<dyn Meter>,
+    clock: Arc<dyn Clock>,
+) -> Result<Parts, PortError> {
+    let backings = backings::Backings::open(config, role, clock.clone())?;
+    let (queue, state) = (backings.queue(), backings.state());
+    let mut flows: Vec<Arc<dyn Flow>> = Vec::new();
+    if let Some(parties) = parties::build(config, state.clone(), meter.clone(), clock.clone())? {
+        flows.push(parties);
+    }
+    Ok(Parts { queue, state, flows, meter, clock, backings })
+}

@@ -1,0 +1,89 @@
+//! What the programs do alike: configuration, logs, signals, exit codes.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use configuration::Config;
+use shared::clock::{Clock, SystemClock};
+use telemetry::PrometheusMeter;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::{Parts, Role};
+
+/// Exit code for a wrong command line (as `EX_USAGE`).
+pub const EXIT_USAGE: u8 = 64;
+/// Exit code for something that must be there and is not: queue, store, directory (as `EX_UNAVAILABLE`).
+pub const EXIT_UNAVAILABLE: u8 = 69;
+/// Exit code for a wrong configuration (as `EX_CONFIG`).
+pub const EXIT_CONFIGURATION: u8 = 78;
+
+/// Reads the configuration; prints all its problems where it has any.
+///
+/// # Errors
+/// [`EXIT_CONFIGURATION`].
+pub fn load_configuration(file: Option<&Path>) -> Result<Config, ExitCode> {
+    Config::load(file, configuration::environment()).map_err(|problems| {
+        complain(&problems.to_string());
+        ExitCode::from(EXIT_CONFIGURATION)
+    })
+}
+
+/// Prints a complaint on the standard error stream.
+pub fn complain(text: &str) {
+    // Nothing is left to be done where even the complaint cannot be printed.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Begins to log as configured, and builds everything with the machine's clock.
+///
+/// # Errors
+/// [`EXIT_UNAVAILABLE`], after the reason was printed.
+pub fn start(config: &Config, role: Role) -> Result<(Parts, Arc<PrometheusMeter>), ExitCode> {
+    http_client::install_crypto_provider();
+    let meter = Arc::new(PrometheusMeter::new());
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let parts = crate::build(config, role, meter.clone(), clock).map_err(|problem| {
+        complain(&problem.to_string());
+        ExitCode::from(EXIT_UNAVAILABLE)
+    })?;
+    Ok((parts, meter))
+}
+
+/// A token that is cancelled by SIGTERM, SIGINT or SIGHUP. A second signal ends the process at once.
+pub fn stop_on_signals() -> CancellationToken {
+    let stop = CancellationToken::new();
+    let token = stop.clone();
+    tokio::spawn(async move {
+        wait_for_signal().await;
+        tracing::info!("Stopping: what is held is finished or handed back. A second signal stops at once.");
+        token.cancel();
+        wait_for_signal().await;
+        std::process::exit(130);
+    });
+    stop
+}
+
+async fn wait_for_signal() {
+    let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
+    let signals: Vec<_> = kinds.into_iter().filter_map(|kind| signal(kind).ok()).collect();
+    let mut waiting = tokio::task::JoinSet::new();
+    for mut signal in signals {
+        waiting.spawn(async move { signal.recv().await });
+    }
+    let _ = waiting.join_next().await;
+}
+
+/// The name of a process in the fleet: as configured, or the host's name and a random part.
+pub fn process_name(configured: Option<&str>) -> String {
+    configured.map_or_else(
+        || {
+            let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+            let host = if host.trim().is_empty() { "host" } else { host.trim() };
+            format!("{host}-{:06x}", fastrand::u32(..0x100_0000))
+        },
+        str::to_owned,
+    )
+}
