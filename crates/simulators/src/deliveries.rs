@@ -1,0 +1,99 @@
+//! Sends what a simulated system has to say by itself (webhooks).
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use crate::host::{Core, Shared};
+use crate::upstream::{Delivery, Upstream};
+
+/// EspoCRM's webhookConnectTimeout and webhookTimeout.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Requests sent in one round at most; the rest waits for the next round.
+const REQUESTS_PER_ROUND_MAX: usize = 1_000;
+
+/// Works the queue off every `interval` until the simulator stops.
+pub(crate) async fn run<U: Upstream>(shared: Arc<Shared<U>>, interval: Duration) {
+    loop {
+        tokio::select! {
+            () = shared.stopped() => return,
+            () = tokio::time::sleep(interval) => {}
+        }
+        deliver_due(&shared).await;
+    }
+}
+
+/// One round: what is due now, one request after the other. Answers the number of requests sent.
+pub(crate) async fn deliver_due<U: Upstream>(shared: &Shared<U>) -> usize {
+    let _alone = shared.delivering.lock().await;
+    {
+        let mut core = shared.core();
+        let Core { upstream, store } = &mut *core;
+        if let Err(error) = upstream.prepare_deliveries(store, shared.now()) {
+            tracing::error!(%error, "the webhook queue could not be saved");
+            return 0;
+        }
+    }
+    let mut requests = 0;
+    while requests < REQUESTS_PER_ROUND_MAX {
+        let next = {
+            let mut core = shared.core();
+            let Core { upstream, store } = &mut *core;
+            upstream.next_delivery(store, shared.now())
+        };
+        let delivery = match next {
+            Ok(Some(delivery)) => delivery,
+            Ok(None) => break,
+            Err(error) => {
+                tracing::error!(%error, "the webhook queue could not be saved");
+                break;
+            }
+        };
+        let status = send(&shared.client, &delivery).await;
+        requests += 1;
+        let mut core = shared.core();
+        let Core { upstream, store } = &mut *core;
+        if let Err(error) = upstream.settle_delivery(store, shared.now(), &delivery, status) {
+            tracing::error!(%error, "the webhook queue could not be saved");
+            break;
+        }
+    }
+    requests
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a simulator shares no code with the product, not even its HTTP client"
+)]
+fn client() -> reqwest::Result<reqwest::Client> {
+    // Fails only when a provider is installed already, which is as good.
+    let _installed = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(TIMEOUT)
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+}
+
+async fn send(shared: &OnceLock<reqwest::Client>, delivery: &Delivery) -> u16 {
+    let client = match shared.get() {
+        Some(client) => client,
+        None => match client() {
+            Ok(client) => shared.get_or_init(|| client),
+            Err(error) => {
+                tracing::error!(%error, "no HTTP client for webhooks");
+                return 0;
+            }
+        },
+    };
+    let mut request = client.post(&delivery.url).header("Content-Type", "application/json");
+    for (name, value) in &delivery.headers {
+        request = request.header(*name, value);
+    }
+    match request.body(delivery.body.clone()).send().await {
+        Ok(answer) => answer.status().as_u16(),
+        Err(error) if error.is_timeout() => 408,
+        Err(_) => 0,
+    }
+}

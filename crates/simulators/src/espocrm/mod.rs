@@ -1,0 +1,394 @@
+//! EspoCRM 9.2.7 as far as a sync client of CBeteiligte sees it. What the real system has and this one
+//! has not is answered 501, so that no test takes it for a real answer.
+
+mod accounts;
+mod answers;
+mod auth;
+mod contact_data;
+mod definitions;
+mod events;
+mod list;
+mod notes;
+mod query;
+mod records;
+mod users;
+mod validation;
+mod views;
+mod webhooks;
+
+use std::io;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+pub use accounts::{Account, AccountKind, Credential, Role};
+
+use accounts::object;
+use answers::{method_not_allowed, not_simulated, refuse, routing};
+use auth::Lockout;
+use definitions::{Definitions, ENTITY_TYPE, OTHER_TYPES};
+use list::Source;
+use records::By;
+use views::{View, Viewer};
+
+use crate::deliveries;
+use crate::host::{Hosting, Simulator};
+use crate::journal::ActorKind;
+use crate::store::Store;
+use crate::upstream::{Delivery, Record, Upstream};
+use crate::wire::{Answer, Request};
+
+/// Key of the API user `sync-api` of [`EspocrmOptions::default`].
+pub const API_KEY: &str = "5f1c0b1e6d0a4f0f9c6f7b1f2a3d4e5f";
+/// Key of the API user `sync-hmac`.
+pub const HMAC_API_KEY: &str = "0123456789abcdef0123456789abcdef";
+/// Secret key of the API user `sync-hmac`.
+pub const HMAC_SECRET_KEY: &str = "fedcba9876543210fedcba9876543210";
+/// Password of the user `admin`.
+pub const ADMIN_PASSWORD: &str = "admin-password";
+/// Record id of the person at the screen, user `anna`, password `anna-password`.
+pub const PERSON_ID: &str = "6b0052294e41f2ecf";
+
+/// Settings of the simulated EspoCRM. [`Simulator::configure`] takes `last_name_required`,
+/// `optimistic_concurrency` (booleans), `version` (text), `fields` (`{"name": {...}}` changes parts of a
+/// field's definition or adds one, `{"name": null}` removes it), `mention_permission` and
+/// `message_permission` (booleans, for all API users), `accounts_active` (`{"user name": false}`) and
+/// `forget_failed_logins` (true).
+#[derive(Debug, Clone)]
+pub struct EspocrmOptions {
+    /// Listener, folder, clock.
+    pub hosting: Hosting,
+    /// Users; the first one is the administrator who made everything that is seeded.
+    pub accounts: Vec<Account>,
+    /// `Settings.version`.
+    pub version: String,
+    /// Whether lastName is required, as it is before an administrator changes it.
+    pub last_name_required: bool,
+    /// optimisticConcurrencyControl of CBeteiligte.
+    pub optimistic_concurrency: bool,
+    /// How often the webhook queue is worked off by itself; never when absent.
+    pub webhook_interval: Option<Duration>,
+    /// Events taken from the queue in one round (webhookQueueEventPortionSize).
+    pub webhook_portion: usize,
+    /// Wait before a delivery is tried again; 10 minutes in the real system.
+    pub webhook_retry_delay: Duration,
+}
+
+impl Default for EspocrmOptions {
+    fn default() -> Self {
+        let person = Account {
+            id: PERSON_ID.to_owned(),
+            user_name: "anna".to_owned(),
+            first_name: Some("Anna".to_owned()),
+            last_name: "Anwalt".to_owned(),
+            email: Some("anna@kanzlei.example".to_owned()),
+            title: Some("RAin".to_owned()),
+            kind: AccountKind::Regular,
+            credential: Credential::Password("anna-password".to_owned()),
+            is_active: true,
+            role: Role::sync(),
+        };
+        let admin = Account {
+            id: "6b0051639ebe51f93".to_owned(),
+            user_name: "admin".to_owned(),
+            first_name: None,
+            last_name: "Admin".to_owned(),
+            email: None,
+            title: None,
+            kind: AccountKind::Admin,
+            credential: Credential::Password(ADMIN_PASSWORD.to_owned()),
+            ..person.clone()
+        };
+        let key = Credential::ApiKey(API_KEY.to_owned());
+        let hmac =
+            Credential::Hmac { api_key: HMAC_API_KEY.to_owned(), secret_key: HMAC_SECRET_KEY.to_owned() };
+        Self {
+            hosting: Hosting::default(),
+            accounts: vec![
+                admin,
+                person,
+                Account::api("6b005228b0f01737d", "sync-api", key, Role::sync()),
+                Account::api("6b005229c1d2e3f40", "sync-hmac", hmac, Role::sync()),
+            ],
+            version: "9.2.7".to_owned(),
+            last_name_required: false,
+            optimistic_concurrency: false,
+            webhook_interval: None,
+            webhook_portion: 20,
+            webhook_retry_delay: Duration::from_mins(10),
+        }
+    }
+}
+
+/// The simulated system.
+#[derive(Debug)]
+pub struct Espocrm {
+    options: EspocrmOptions,
+    definitions: Definitions,
+    optimistic_concurrency: bool,
+    lockout: Lockout,
+    ids: Ids,
+}
+
+/// A running EspoCRM.
+pub type EspocrmSimulator = Simulator<Espocrm>;
+
+impl EspocrmSimulator {
+    /// Starts it on 127.0.0.1, with its webhook job if the options give an interval.
+    ///
+    /// # Errors
+    /// When the port is taken or the folder cannot be used.
+    pub async fn start(options: EspocrmOptions) -> io::Result<Self> {
+        let (hosting, interval) = (options.hosting.clone(), options.webhook_interval);
+        let mut definitions = Definitions::recorded();
+        let required = json!({ "required": options.last_name_required });
+        definitions.change_field("lastName", &required).map_err(io::Error::other)?;
+        let optimistic_concurrency = options.optimistic_concurrency;
+        let espocrm = Espocrm {
+            options,
+            definitions,
+            optimistic_concurrency,
+            lockout: Lockout::default(),
+            ids: Ids::default(),
+        };
+        let simulator = Self::host(espocrm, hosting).await?;
+        if let Some(interval) = interval {
+            tokio::spawn(deliveries::run(simulator.shared().clone(), interval));
+        }
+        Ok(simulator)
+    }
+
+    /// Works off the webhook queue now, as the scheduled job does; answers the number of requests sent.
+    pub async fn deliver_webhooks(&self) -> usize {
+        deliveries::deliver_due(self.shared()).await
+    }
+}
+
+/// Makes ids as PHP's `uniqid` does: time in microseconds and four random digits, rising.
+#[derive(Debug, Default)]
+struct Ids {
+    last_us: i64,
+}
+
+impl Ids {
+    fn next(&mut self, now: Timestamp) -> String {
+        self.last_us = now.as_microsecond().max(self.last_us + 1);
+        let (seconds, micros) = (self.last_us / 1_000_000, self.last_us % 1_000_000);
+        let (_, random, _, _) = Uuid::new_v4().as_fields();
+        format!("{seconds:08x}{micros:05x}{random:04x}")
+    }
+}
+
+impl Espocrm {
+    fn accounts(&self) -> &[Account] {
+        &self.options.accounts
+    }
+
+    fn viewer(&self) -> Viewer<'_> {
+        Viewer {
+            definitions: &self.definitions,
+            accounts: self.accounts(),
+            has_versions: self.optimistic_concurrency,
+        }
+    }
+
+    fn record_list(&self, store: &Store, account: &Account, request: &Request) -> Answer {
+        if account.level(ENTITY_TYPE, "read") == "no" {
+            return refuse(403, "No read access.");
+        }
+        let viewer = self.viewer();
+        let show = |record: &Record| viewer.show(record, View::Item);
+        let get = |record: &Record, name: &str| match name {
+            "emailAddress" | "phoneNumber" => contact_data::set(record, name)
+                .iter()
+                .map(|entry| entry.get(name).cloned().unwrap_or(Value::Null))
+                .collect(),
+            "name" => vec![views::name_of(record)],
+            _ => vec![record.get(name).cloned().unwrap_or(Value::Null)],
+        };
+        let source = Source {
+            records: store
+                .rows(ENTITY_TYPE)
+                .filter_map(|(_, record)| record.as_object())
+                .filter(|record| record.get("deleted") != Some(&json!(true)))
+                .filter(|record| account.may(ENTITY_TYPE, "read", record))
+                .collect(),
+            show: &show,
+            get: &get,
+            is_attribute: &|name| self.definitions.has_attribute(name),
+            always: &["assignedUserId"],
+        };
+        list::answer(request, &source)
+    }
+
+    /// What the router says before anybody is asked who he is.
+    fn route(method: &str, path: &[&str]) -> Option<Answer> {
+        match (method, path) {
+            (_, [_, _, _, _, ..]) | (_, []) => Some(routing(404, "404 Not Found")),
+            ("PUT" | "PATCH" | "DELETE", [_]) => Some(method_not_allowed("GET, POST")),
+            ("POST", [controller, _]) if *controller != "Admin" => {
+                Some(method_not_allowed("GET, PUT, PATCH, DELETE"))
+            }
+            _ => None,
+        }
+    }
+
+    fn as_person(&mut self) -> Option<Account> {
+        self.accounts().iter().find(|account| account.id == PERSON_ID).cloned()
+    }
+}
+
+impl Upstream for Espocrm {
+    const NAME: &'static str = "espocrm";
+
+    fn answer(&mut self, store: &mut Store, now: Timestamp, request: &Request) -> io::Result<Answer> {
+        let segments = request.segments();
+        let ["api", "v1", path @ ..] = segments.as_slice() else {
+            return Ok(Answer::html(404, "<html><body>Not Found</body></html>"));
+        };
+        let method = request.method.as_str();
+        if let Some(answer) = Self::route(method, path) {
+            return Ok(answer);
+        }
+        let signed_path = request.path.trim_start_matches("/api/v1/");
+        let account =
+            match auth::authenticate(&self.options.accounts, &mut self.lockout, now, request, signed_path) {
+                Ok(account) => account,
+                Err(answer) => return Ok(answer),
+            };
+        match (method, path) {
+            ("GET", ["Settings"]) => Ok(self.settings()),
+            ("GET", ["Metadata"]) => Ok(self.metadata(&account, request)),
+            ("GET", ["App", "user"]) => Ok(self.app_user(&account, request)),
+            ("GET", ["User"]) => Ok(self.user_list(&account, request)),
+            ("GET", ["User", id]) => Ok(self.user(&account, id)),
+            ("GET", ["Notification"]) => self.notifications(store, now, &account, request),
+            ("POST", ["Notification"]) if account.kind != AccountKind::Admin => {
+                Ok(refuse(403, "No create access."))
+            }
+            ("POST", ["Note"]) => self.create_note(store, now, &account, request),
+            (_, ["Webhook"]) => self.webhook(store, now, &account, request, None),
+            (_, ["Webhook", id]) => self.webhook(store, now, &account, request, Some(id)),
+            ("GET", [ENTITY_TYPE]) => Ok(self.record_list(store, &account, request)),
+            ("POST", [ENTITY_TYPE]) => self.create_record(store, now, &account, request),
+            ("GET", [ENTITY_TYPE, id]) => Ok(self.read_record(store, &account, id)),
+            ("PUT" | "PATCH", [ENTITY_TYPE, id]) => self.update_record(store, now, &account, id, request),
+            ("DELETE", [ENTITY_TYPE, id]) => self.delete_record(store, now, &account, id),
+            (_, ["EntityManager" | "Admin" | "Role", ..]) if account.kind != AccountKind::Admin => {
+                Ok(refuse(403, ""))
+            }
+            (_, [scope, ..]) if OTHER_TYPES.contains(scope) && account.level(scope, "read") == "no" => {
+                Ok(refuse(403, "No read access."))
+            }
+            (_, [scope, ..])
+                if OTHER_TYPES.contains(scope)
+                    || ["EntityManager", "Admin", "Role", "App", "Note", "Notification", ENTITY_TYPE]
+                        .contains(scope) =>
+            {
+                Ok(not_simulated(&format!("{method} {}", path.join("/"))))
+            }
+            (_, [controller, ..]) => Ok(refuse(404, &format!("Controller '{controller}' does not exist."))),
+            (_, []) => Ok(routing(404, "404 Not Found")),
+        }
+    }
+
+    fn set_base_url(&mut self, _base_url: &str) {}
+
+    fn empty_list(&self) -> Value {
+        json!({ "total": 0, "list": [] })
+    }
+
+    fn unauthorized(&self) -> Answer {
+        auth::refusal()
+    }
+
+    fn records(&self, store: &Store) -> Vec<Value> {
+        let viewer = self.viewer();
+        let records = store.rows(ENTITY_TYPE).filter_map(|(_, record)| record.as_object());
+        records.map(|record| Value::Object(viewer.show(record, View::Read))).collect()
+    }
+
+    fn seed(&mut self, store: &mut Store, now: Timestamp, record: Record) -> io::Result<String> {
+        self.seed_record(store, now, record)
+    }
+
+    fn edit(&mut self, store: &mut Store, now: Timestamp, id: &str, fields: &Record) -> Result<(), String> {
+        let person = self.as_person().ok_or("there is no person among the users")?;
+        let before = records::find(store, id).ok_or("there is no such record")?;
+        let input =
+            validation::read(&self.definitions, fields, false).map_err(|error| records::in_words(&error))?;
+        let by = By { account: &person, kind: ActorKind::Person };
+        self.overwrite(store, now, &by, &before, &input).map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    fn create(&mut self, store: &mut Store, now: Timestamp, fields: &Record) -> Result<String, String> {
+        let person = self.as_person().ok_or("there is no person among the users")?;
+        let input =
+            validation::read(&self.definitions, fields, true).map_err(|error| records::in_words(&error))?;
+        let by = By { account: &person, kind: ActorKind::Person };
+        let record = self.insert(store, now, &by, &input).map_err(|error| error.to_string())?;
+        Ok(record.get("id").and_then(Value::as_str).unwrap_or_default().to_owned())
+    }
+
+    fn remove(&mut self, store: &mut Store, now: Timestamp, id: &str) -> Result<(), String> {
+        let person = self.as_person().ok_or("there is no person among the users")?;
+        let before = records::find(store, id).ok_or("there is no such record")?;
+        let by = By { account: &person, kind: ActorKind::Person };
+        self.bury(store, now, &by, &before).map_err(|error| error.to_string())
+    }
+
+    fn configure(&mut self, settings: &Record) -> Result<(), String> {
+        for (key, value) in settings {
+            let api_users =
+                self.options.accounts.iter_mut().filter(|account| account.kind == AccountKind::Api);
+            match (key.as_str(), value) {
+                ("last_name_required", Value::Bool(_)) => {
+                    self.definitions.change_field("lastName", &json!({ "required": value }))?;
+                }
+                ("optimistic_concurrency", Value::Bool(on)) => self.optimistic_concurrency = *on,
+                ("version", Value::String(version)) => self.options.version.clone_from(version),
+                ("fields", Value::Object(fields)) => {
+                    for (name, change) in fields {
+                        self.definitions.change_field(name, change)?;
+                    }
+                }
+                ("mention_permission", Value::Bool(on)) => {
+                    api_users.for_each(|account| account.role.mention_permission = *on);
+                }
+                ("message_permission", Value::Bool(on)) => {
+                    api_users.for_each(|account| account.role.message_permission = *on);
+                }
+                ("accounts_active", Value::Object(active)) => {
+                    for account in &mut self.options.accounts {
+                        if let Some(Value::Bool(on)) = active.get(&account.user_name) {
+                            account.is_active = *on;
+                        }
+                    }
+                }
+                ("forget_failed_logins", Value::Bool(true)) => self.lockout.clear(),
+                _ => return Err(format!("{key}: {value} is no setting of EspoCRM")),
+            }
+        }
+        Ok(())
+    }
+
+    fn prepare_deliveries(&mut self, store: &mut Store, now: Timestamp) -> io::Result<()> {
+        self.queue_items(store, now)
+    }
+
+    fn next_delivery(&mut self, store: &mut Store, now: Timestamp) -> io::Result<Option<Delivery>> {
+        self.next_batch(store, now)
+    }
+
+    fn settle_delivery(
+        &mut self,
+        store: &mut Store,
+        now: Timestamp,
+        delivery: &Delivery,
+        status: u16,
+    ) -> io::Result<()> {
+        self.settle_batch(store, now, delivery, status)
+    }
+}
