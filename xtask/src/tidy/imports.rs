@@ -69,11 +69,11 @@ fn may_import(package: &str, dependency: &str) -> bool {
                 || connector
                 || matches!(
                     dependency,
-                    "shared" | "configuration" | "flows" | "http-client" | "telemetry" | "vault"
+                    "shared" | "configuration" | "flows" | "http-client" | "leasing" | "telemetry" | "vault"
                 )
         }
         "flows" => connector || dependency == "shared",
-        "operations" | "http-client" | "telemetry" | "configuration" => dependency == "shared",
+        "operations" | "http-client" | "leasing" | "telemetry" | "configuration" => dependency == "shared",
         "vault" => matches!(dependency, "shared" | "http-client"),
         "shared" | "simulators" | "xtask" => false,
         _ if package.starts_with("connector-") => matches!(dependency, "shared" | "http-client"),
