@@ -1,0 +1,60 @@
+-- Times are microseconds since 1970 (UTC).
+
+CREATE TABLE flow (
+    name   TEXT PRIMARY KEY,
+    shards INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE message (
+    seq         INTEGER PRIMARY KEY AUTOINCREMENT,
+    flow        TEXT NOT NULL,
+    shard       INTEGER NOT NULL,
+    id          BLOB NOT NULL,
+    body        BLOB NOT NULL,
+    enqueued_at INTEGER NOT NULL,
+    due_at      INTEGER NOT NULL,            -- 0: at once
+    deliveries  INTEGER NOT NULL DEFAULT 0,  -- that were not settled
+    consumer    INTEGER                      -- who holds it now
+) STRICT;
+-- The row id, which every index ends with, gives the order of publishing.
+CREATE INDEX message_of_shard ON message (flow, shard, consumer, due_at);
+
+CREATE TABLE dead_letter (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    letter   BLOB NOT NULL,
+    event    TEXT NOT NULL,                  -- opened, resolved
+    at       INTEGER NOT NULL,
+    body     TEXT NOT NULL,
+    UNIQUE (letter, event)
+) STRICT;
+CREATE INDEX dead_letter_resolved ON dead_letter (at) WHERE event = 'resolved';
+
+-- One rising number for document versions and lease terms: none is used twice, whatever is deleted.
+CREATE TABLE sequence (
+    id   INTEGER PRIMARY KEY CHECK (id = 1),
+    last INTEGER NOT NULL
+) STRICT;
+INSERT INTO sequence VALUES (1, 0);
+
+CREATE TABLE document (
+    id      INTEGER PRIMARY KEY,
+    key     TEXT NOT NULL UNIQUE,
+    value   BLOB NOT NULL,
+    version INTEGER NOT NULL,
+    ends_at INTEGER                          -- NULL: stays
+) STRICT;
+CREATE INDEX document_ends ON document (ends_at) WHERE ends_at IS NOT NULL;
+
+CREATE TABLE lease (
+    name    TEXT PRIMARY KEY,
+    holder  TEXT NOT NULL,
+    term    INTEGER NOT NULL,
+    ends_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE counter (
+    key     TEXT PRIMARY KEY,
+    value   INTEGER NOT NULL,
+    ends_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX counter_ends ON counter (ends_at);
