@@ -19,6 +19,16 @@ pub struct Flows {
     pub parties: Option<Parties>,
 }
 
+impl Flows {
+    /// When a flow is swept: its cron line and time zone. `None` for a flow that is not enabled.
+    pub fn sweep_of(&self, flow: &str) -> Option<(&Cron, &TimeZone)> {
+        match flow {
+            "parties" => self.parties.as_ref().map(|parties| (&parties.sweep_cron, &parties.sweep_time_zone)),
+            _ => None,
+        }
+    }
+}
+
 /// `[flow.parties]`
 #[derive(Debug, Clone)]
 pub struct Parties {
