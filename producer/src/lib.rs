@@ -4,6 +4,7 @@
 //! cron times ([`schedule`]) by the one that holds the leader's lease ([`leader`]).
 
 pub mod leader;
+pub mod program;
 pub mod run;
 pub mod schedule;
 pub mod sweep;

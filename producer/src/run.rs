@@ -26,8 +26,6 @@ use crate::{leader, webhook};
 
 /// Longest wait between two tries to reach the queue at start.
 const PREPARE_RETRY_MAX: Duration = Duration::from_secs(5);
-/// Time for webhooks under way after the stop signal.
-const STOP_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// How a producer works.
 #[derive(Debug, Clone)]
@@ -41,7 +39,9 @@ pub struct ProducerSettings {
     /// Largest webhook body.
     pub webhook_body_bytes_max: usize,
     /// Webhooks handled at once; more are answered 503.
-    pub webhook_concurrency_max: u16,
+    pub webhook_concurrency_max: usize,
+    /// Time for webhooks under way after the stop signal.
+    pub drain: Duration,
     /// Messages published in one batch.
     pub publish_batch_max: usize,
 }
@@ -85,23 +85,31 @@ impl Engine {
     }
 }
 
-/// Runs a producer on an open listener until `stop` is cancelled.
-pub async fn run(engine: Arc<Engine>, flows: Vec<Arc<dyn Flow>>, listener: TcpListener, stop: CancellationToken) {
-    let address = listener.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
-    info!(producer.name = %engine.settings.name, "Webhooks are taken at http://{address}/webhooks/<flow>/<path>.");
-    let serving = tokio::spawn(serve(engine.clone(), flows.clone(), listener, stop.clone()));
+/// Runs a producer until `stop` is cancelled; without a listener it takes no webhooks.
+pub async fn run(
+    engine: Arc<Engine>,
+    flows: Vec<Arc<dyn Flow>>,
+    listener: Option<TcpListener>,
+    stop: CancellationToken,
+) {
+    let drain = engine.settings.drain;
+    let serving = listener.map(|listener| tokio::spawn(serve(engine.clone(), flows.clone(), listener, stop.clone())));
     if stop.run_until_cancelled(prepare(&engine, &flows)).await.is_some() {
         let checking = tokio::spawn(check(flows.clone()));
         leader::lead(engine.clone(), flows, stop).await;
         checking.abort();
     }
-    if tokio::time::timeout(STOP_TIME_MAX, serving).await.is_err() {
+    if let Some(serving) = serving
+        && tokio::time::timeout(drain, serving).await.is_err()
+    {
         warn!("Webhooks under way did not end in time.");
     }
     info!(producer.name = %engine.settings.name, "The producer stops.");
 }
 
 async fn serve(engine: Arc<Engine>, flows: Vec<Arc<dyn Flow>>, listener: TcpListener, stop: CancellationToken) {
+    let address = listener.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
+    info!(producer.name = %engine.settings.name, "Webhooks are taken at http://{address}/webhooks/<flow>/<path>.");
     let routes = webhook::routes(engine, flows);
     let serving = axum::serve(listener, routes).with_graceful_shutdown(async move { stop.cancelled().await });
     if let Err(problem) = serving.await {

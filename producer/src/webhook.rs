@@ -36,7 +36,7 @@ struct Intake {
 
 /// The public routes: `POST /webhooks/<flow>/<path>`.
 pub fn routes(engine: Arc<Engine>, flows: Vec<Arc<dyn Flow>>) -> Router {
-    let permits = Arc::new(Semaphore::new(usize::from(engine.settings.webhook_concurrency_max.max(1))));
+    let permits = Arc::new(Semaphore::new(engine.settings.webhook_concurrency_max.max(1)));
     let limit = DefaultBodyLimit::max(engine.settings.webhook_body_bytes_max);
     let intake = Intake { engine, flows: Arc::new(flows), permits };
     Router::new()

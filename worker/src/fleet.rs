@@ -32,11 +32,11 @@ struct Task {
 
 /// Serves until `stop` is cancelled, then drains within the set time.
 pub async fn serve(engine: Arc<Engine>, flows: Vec<Arc<dyn Flow>>, stop: CancellationToken) {
-    let permits = usize::from(engine.settings.concurrency_max.max(1));
+    let permits = engine.settings.concurrency_max.max(1);
     let flows: Vec<Served> =
         flows.into_iter().map(|flow| Served { flow, permits: Arc::new(Semaphore::new(permits)) }).collect();
     let mut tasks: HashMap<Shard, Task> = HashMap::new();
-    let mut ticks = tokio::time::interval(engine.settings.member_interval);
+    let mut ticks = tokio::time::interval(engine.settings.member_ttl / 3);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         tasks.retain(|_, task| !task.handle.is_finished());
@@ -56,7 +56,7 @@ pub async fn serve(engine: Arc<Engine>, flows: Vec<Arc<dyn Flow>>, stop: Cancell
 async fn assignment(engine: &Engine, flow: &dyn Flow) -> Result<Vec<Shard>, PortError> {
     let (state, spec) = (engine.state.as_ref(), flow.spec());
     let me = &engine.settings.name;
-    membership::announce(state, &spec.name, me, engine.settings.member_interval * 3).await?;
+    membership::announce(state, &spec.name, me, engine.settings.member_ttl).await?;
     let members = membership::members(state, &spec.name).await?;
     Ok(shards_of(&spec.name, spec.shards).filter(|shard| server_of(shard, &members) == Some(me)).collect())
 }

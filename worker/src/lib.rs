@@ -7,6 +7,10 @@
 pub mod dispatch;
 pub mod fleet;
 pub mod incoming;
+pub mod program;
 pub mod run;
 pub mod shard;
 pub mod waiting;
+
+#[cfg(test)]
+mod tests;

@@ -29,15 +29,15 @@ pub struct WorkerSettings {
     /// Its name: unique in the fleet, kept in attempts and dead letters.
     pub name: String,
     /// Runs of one flow at once.
-    pub concurrency_max: u16,
+    pub concurrency_max: usize,
     /// Unsettled deliveries held per shard.
     pub prefetch: u16,
     /// Time to finish what is held after the stop signal.
     pub drain: Duration,
     /// Time-to-live of a shard's lease.
     pub lease_ttl: Duration,
-    /// How often membership is announced and shards are assigned anew; members that miss three are gone.
-    pub member_interval: Duration,
+    /// Time-to-live of the membership; announced, and shards assigned anew, at each third.
+    pub member_ttl: Duration,
     /// How far the clocks of producers and workers may differ.
     pub clock_skew_max: Duration,
 }

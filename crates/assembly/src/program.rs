@@ -10,6 +10,7 @@ use shared::clock::{Clock, SystemClock};
 use telemetry::PrometheusMeter;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tracing::level_filters::LevelFilter;
 
 use crate::{Parts, Role};
 
@@ -37,18 +38,34 @@ pub fn complain(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// Begins to log as configured, and builds everything with the machine's clock.
+/// Begins to log on the standard error stream, as configured. Once per process; later calls change nothing.
+pub fn init_logs(config: &Config) {
+    let format = match config.log.format {
+        configuration::LogFormat::Human => telemetry::LogFormat::Human,
+        configuration::LogFormat::Json => telemetry::LogFormat::Json,
+    };
+    let level = config.log.level.name().parse().unwrap_or(LevelFilter::INFO);
+    if telemetry::init_logs(format, level, std::io::stderr).is_err() {
+        tracing::debug!("Logs were set up already.");
+    }
+}
+
+/// Builds everything with the machine's clock and a meter of its own.
 ///
 /// # Errors
 /// [`EXIT_UNAVAILABLE`], after the reason was printed.
 pub fn start(config: &Config, role: Role) -> Result<(Parts, Arc<PrometheusMeter>), ExitCode> {
     http_client::install_crypto_provider();
-    let meter = Arc::new(PrometheusMeter::new());
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let parts = crate::build(config, role, meter.clone(), clock).map_err(|problem| {
-        complain(&problem.to_string());
+    let unavailable = |problem: String| {
+        complain(&problem);
         ExitCode::from(EXIT_UNAVAILABLE)
-    })?;
+    };
+    let meter = Arc::new(PrometheusMeter::new().map_err(|problem| unavailable(problem.to_string()))?);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let parts = crate::build(config, role, meter.clone(), clock).map_err(|p| unavailable(p.to_string()))?;
+    for flow in &parts.flows {
+        meter.init_flow(&flow.spec().name);
+    }
     Ok((parts, meter))
 }
 

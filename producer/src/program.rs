@@ -1,0 +1,84 @@
+//! The `producer` program, and how a producer is built from the configuration.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use assembly::{Parts, Role, program};
+use configuration::Config;
+use operations::health::Health;
+use shared::flow::Flow;
+use shared::record_key::FlowName;
+use tokio::net::TcpListener;
+
+use crate::run::{self, Engine, ProducerSettings};
+use crate::schedule::Schedule;
+
+/// A producer's engine, as configured.
+pub fn engine(config: &Config, parts: &Parts, health: Health) -> Engine {
+    let settings = &config.producer;
+    Engine {
+        settings: ProducerSettings {
+            name: program::process_name(settings.name.as_deref()),
+            schedules: schedules(config, parts),
+            lease_ttl: settings.lease,
+            webhook_body_bytes_max: settings.webhook_body_bytes_max,
+            webhook_concurrency_max: settings.webhook_concurrency_max,
+            drain: settings.drain,
+            publish_batch_max: settings.publish_batch_max,
+        },
+        queue: parts.queue.clone(),
+        state: parts.state.clone(),
+        meter: parts.meter.clone(),
+        clock: parts.clock.clone(),
+        health,
+    }
+}
+
+fn schedules(config: &Config, parts: &Parts) -> HashMap<FlowName, Schedule> {
+    let schedule_of = |flow: &Arc<dyn Flow>| {
+        let name = flow.spec().name.clone();
+        let (cron, zone) = config.flow.sweep_of(name.as_str())?;
+        let schedule = Schedule::new(cron.clone(), zone.clone());
+        Some((name, schedule))
+    };
+    parts.flows.iter().filter_map(schedule_of).collect()
+}
+
+/// Opens the public listener, where one is configured.
+///
+/// # Errors
+/// A sentence with the address and what to do.
+pub async fn listen(config: &Config) -> Result<Option<TcpListener>, String> {
+    let Some(address) = config.producer.webhook_listen else { return Ok(None) };
+    let listener = TcpListener::bind(address).await;
+    listener.map(Some).map_err(|error| {
+        format!("webhooks cannot be taken at {address} ({error}): free the address, or change producer.webhook_listen")
+    })
+}
+
+/// Runs the program; `file` names the settings.
+pub async fn main(file: Option<&Path>) -> ExitCode {
+    let config = match program::load_configuration(file) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    program::init_logs(&config);
+    // The producer consumes nothing, so that it may run beside an embedded worker.
+    let (parts, meter) = match program::start(&config, Role::Visiting) {
+        Ok(started) => started,
+        Err(code) => return code,
+    };
+    let listener = match listen(&config).await {
+        Ok(listener) => listener,
+        Err(problem) => {
+            program::complain(&problem);
+            return ExitCode::from(program::EXIT_UNAVAILABLE);
+        }
+    };
+    let (stop, health) = (program::stop_on_signals(), Health::default());
+    let engine = Arc::new(engine(&config, &parts, health.clone()));
+    let serving = run::run(engine, parts.flows.clone(), listener, stop.clone());
+    operations::listener::beside(config.operations.listen, meter, health, stop, serving).await
+}

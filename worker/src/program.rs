@@ -1,0 +1,57 @@
+//! The `worker` program, and how a worker is built from the configuration.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use assembly::{Parts, Role, program};
+use configuration::Config;
+use operations::dead_letters::DeadLetterDesk;
+use operations::health::Health;
+
+use crate::run::{self, Engine, WorkerSettings};
+use crate::shard::Consuming;
+
+/// How far the clocks of producers and workers may differ before a message is wrongly taken for satisfied.
+const CLOCK_SKEW_MAX: Duration = Duration::from_secs(2);
+
+/// A worker's engine, as configured.
+pub fn engine(config: &Config, parts: &Parts, health: Health) -> Engine {
+    let settings = &config.worker;
+    Engine {
+        settings: WorkerSettings {
+            name: program::process_name(settings.name.as_deref()),
+            concurrency_max: settings.concurrency_max,
+            prefetch: settings.prefetch,
+            drain: settings.drain,
+            lease_ttl: settings.lease,
+            member_ttl: settings.member,
+            clock_skew_max: CLOCK_SKEW_MAX,
+        },
+        queue: parts.queue.clone(),
+        state: parts.state.clone(),
+        desk: Arc::new(DeadLetterDesk::new(parts.queue.clone(), parts.state.clone())),
+        meter: parts.meter.clone(),
+        clock: parts.clock.clone(),
+        health,
+        consuming: Consuming::default(),
+    }
+}
+
+/// Runs the program; `file` names the settings.
+pub async fn main(file: Option<&Path>) -> ExitCode {
+    let config = match program::load_configuration(file) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    program::init_logs(&config);
+    let (parts, meter) = match program::start(&config, Role::Serving) {
+        Ok(started) => started,
+        Err(code) => return code,
+    };
+    let (stop, health) = (program::stop_on_signals(), Health::default());
+    let engine = Arc::new(engine(&config, &parts, health.clone()));
+    let serving = run::run(engine, parts.flows.clone(), stop.clone());
+    operations::listener::beside(config.operations.listen, meter, health, stop, serving).await
+}
