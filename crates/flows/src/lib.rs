@@ -1,1 +1,5 @@
 //! The flows: what is kept equal between which systems, and who wins.
+//!
+//! A flow knows [`shared`] and the connectors of its systems; it knows no broker, no store and no HTTP.
+
+pub mod parties;

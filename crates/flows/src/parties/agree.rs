@@ -1,0 +1,272 @@
+//! Both records are there: what has to be written so that they agree. Pure.
+
+use jiff::Timestamp;
+use shared::fault::Fault;
+
+use super::action::{Action, MassChange, Plan, Verdict};
+use super::conclude::Settling;
+use super::link::{ConflictField, OpenConflict, Overwritten, PartyLink};
+use super::merge::{Merged, Winner, merge};
+use super::notice;
+use super::party::{Field, Party};
+use super::plan::{Input, Rules, SALUTATION_LEFT, fresh, no_name};
+use super::sides::{CrmPatch, CrmSide, RemoteSide, Status};
+
+/// How two records are compared.
+enum Basis {
+    /// Field by field with what both last agreed on.
+    Agreed(Party),
+    /// There is nothing agreed on: one side's record counts as a whole.
+    Whole(Winner),
+    /// There is nothing agreed on, and both changed since an older integration: every difference is a conflict.
+    Unclear,
+}
+
+impl Basis {
+    fn of(input: &Input<'_>, crm: &CrmSide, remote: &RemoteSide) -> Self {
+        if let Some(base) = input.link.filter(|l| l.bet_nr == remote.bet_nr).and_then(|l| l.base.clone()) {
+            return Self::Agreed(base);
+        }
+        if let Some(intent) = input.intent.filter(|i| i.bet_nr == Some(remote.bet_nr)) {
+            return Self::Agreed(intent.party.clone());
+        }
+        if crm.row_id.is_some() {
+            return Self::Whole(Winner::Crm);
+        }
+        // Data of an older integration. A missing time counts as unchanged.
+        let since =
+            |at: Option<Timestamp>| matches!((at, crm.last_sync), (Some(at), Some(last)) if at > last);
+        match (since(crm.modified_at), since(remote.changed_at)) {
+            (true, true) => Self::Unclear,
+            (false, true) => Self::Whole(Winner::Remote),
+            (true, false) | (false, false) => Self::Whole(Winner::Crm),
+        }
+    }
+
+    fn compare(&self, crm: &Party, remote: &Party, winner: Winner, rules: &Rules) -> Merged {
+        let refused = |word: &str| rules.refused_salutations.contains(word);
+        let whole = |winner| match winner {
+            Winner::Crm => merge(remote, crm, remote, winner, &refused),
+            Winner::Remote => merge(crm, crm, remote, winner, &refused),
+        };
+        match self {
+            Self::Agreed(base) => merge(base, crm, remote, winner, &refused),
+            Self::Whole(side) => whole(*side),
+            Self::Unclear => {
+                let mut merged = whole(winner);
+                merged.conflicts = [merged.to_crm.clone(), merged.to_remote.clone()].concat();
+                merged
+            }
+        }
+    }
+}
+
+pub(super) fn agree(input: &Input<'_>, crm: &CrmSide, remote: &RemoteSide) -> Result<Plan, Fault> {
+    let basis = Basis::of(input, crm, remote);
+    let base = if let Basis::Agreed(base) = &basis { Some(base) } else { None };
+    let theirs = remote.party(base, Some(&crm.party));
+    let link = fresh(input, remote.bet_nr);
+    let mut merged = basis.compare(&crm.party, &theirs, Winner::Crm, input.rules);
+    let mut draft = Draft { link, notice: None, conflicts: 0 };
+    if merged.conflicts.is_empty() {
+        draft.without_conflict(input, &basis, &merged, crm, remote, &theirs);
+    } else {
+        let fields = conflict_fields(&merged.conflicts, &crm.party, &theirs);
+        let winner = decided(&draft.link, crm).or_else(|| input.rules.policy.winner(crm, remote));
+        let Some(winner) = winner else { return Ok(wait(input, crm, draft.link, fields)) };
+        merged = basis.compare(&crm.party, &theirs, winner, input.rules);
+        draft.with_conflict(input, crm, remote, fields, winner);
+    }
+    let named = merged.to_crm.contains(&Field::Name) || merged.to_remote.contains(&Field::Name);
+    if named && merged.target.identity.is_blank() {
+        return Err(no_name("The name was emptied on one side; the other side's is not emptied for it"));
+    }
+    Ok(finish(input, crm, remote, &theirs, base, merged, draft))
+}
+
+/// What of the link and the notices is settled before anything is written.
+struct Draft {
+    link: PartyLink,
+    notice: Option<notice::Notice>,
+    conflicts: usize,
+}
+
+impl Draft {
+    fn with_conflict(
+        &mut self,
+        input: &Input<'_>,
+        crm: &CrmSide,
+        remote: &RemoteSide,
+        fields: Vec<ConflictField>,
+        winner: Winner,
+    ) {
+        let asked = self.link.conflict.as_ref().is_some_and(|open| open.asked);
+        if !asked {
+            self.conflicts = fields.len();
+            self.notice = notice::decided(crm, remote.bet_nr, &fields, Some(winner), input.rules);
+        }
+        self.link.remember(losers(&fields, winner, input.now));
+        self.link.conflict = Some(OpenConflict { fields, asked });
+    }
+
+    fn without_conflict(
+        &mut self,
+        input: &Input<'_>,
+        basis: &Basis,
+        merged: &Merged,
+        crm: &CrmSide,
+        remote: &RemoteSide,
+        theirs: &Party,
+    ) {
+        if let Basis::Whole(winner) = basis {
+            let fields = [merged.to_crm.clone(), merged.to_remote.clone()].concat();
+            self.link.remember(losers(&conflict_fields(&fields, &crm.party, theirs), *winner, input.now));
+        }
+        // A conflict that an earlier attempt resolved without getting as far as telling anybody.
+        if let Some(open) = self.link.conflict.as_ref().filter(|open| !open.asked) {
+            self.notice = notice::decided(crm, remote.bet_nr, &open.fields, None, input.rules);
+        }
+    }
+}
+
+fn finish(
+    input: &Input<'_>,
+    crm: &CrmSide,
+    remote: &RemoteSide,
+    theirs: &Party,
+    base: Option<&Party>,
+    merged: Merged,
+    draft: Draft,
+) -> Plan {
+    let mut actions = Vec::new();
+    let mut link_stored = input.link == Some(&draft.link);
+    let nothing_kept = input.link.is_none() && draft.link.history.is_empty() && draft.link.conflict.is_none();
+    // What is about to be overwritten, and who has to be told, is kept before it can be lost.
+    if !link_stored && !nothing_kept {
+        actions.push(Action::SaveLink(Box::new(draft.link.clone())));
+        link_stored = true;
+    }
+    let settling = Settling {
+        crm: crm.clone(),
+        base: merged.base.clone(),
+        target: merged.target.clone(),
+        to_crm: merged.to_crm.clone(),
+        expected: expected(theirs, &merged),
+        link: draft.link,
+        link_stored,
+        notice: draft.notice,
+        settle_intent: input.intent.is_some(),
+        remote_changed: base.map_or(!merged.to_crm.is_empty(), |base| theirs.clone().masked() != *base),
+    };
+    let mut plan = Plan::of(Verdict::Converges, actions);
+    plan.mass_change = overwrites(&merged, &crm.party, theirs).then_some(MassChange::Overwrite);
+    plan.conflicts = draft.conflicts;
+    if merged.salutation_left {
+        plan.warnings.push(SALUTATION_LEFT);
+    }
+    if merged.to_remote.is_empty() {
+        plan.actions.extend(settling.conclude_unwritten(remote, input.rules, input.now));
+        return plan;
+    }
+    plan.actions.push(Action::UpdateParty {
+        bet_nr: remote.bet_nr,
+        target: merged.target,
+        fields: merged.to_remote,
+    });
+    plan.actions.push(Action::ReadBack);
+    plan.settling = Some(Box::new(settling));
+    plan
+}
+
+/// A person was asked, and has cleared the status: what EspoCRM says now is their decision.
+fn decided(link: &PartyLink, crm: &CrmSide) -> Option<Winner> {
+    let asked = link.conflict.as_ref().is_some_and(|open| open.asked);
+    let cleared = matches!(crm.status, None | Some(Status::Clean | Status::Dirty | Status::PendingSync));
+    (asked && cleared).then_some(Winner::Crm)
+}
+
+/// Nothing is written but the question.
+fn wait(input: &Input<'_>, crm: &CrmSide, mut link: PartyLink, fields: Vec<ConflictField>) -> Plan {
+    let mut plan = Plan::of(Verdict::Waits, Vec::new());
+    let asked = link.conflict.as_ref().is_some_and(|open| open.asked && open.fields == fields);
+    if !asked {
+        plan.conflicts = fields.len();
+        link.conflict = Some(OpenConflict { fields: fields.clone(), asked: false });
+        if input.link != Some(&link) {
+            plan.actions.push(Action::SaveLink(Box::new(link.clone())));
+        }
+    }
+    if crm.status != Some(Status::Conflict) {
+        plan.actions.push(Action::UpdateRecord(CrmPatch {
+            error: Some(Some(notice::waiting_text(&fields))),
+            bet_nr: (crm.bet_nr != Some(link.bet_nr)).then_some(link.bet_nr),
+            ..CrmPatch::of(Status::Conflict)
+        }));
+    }
+    if !asked {
+        let told = notice::asked(crm, link.bet_nr, &fields, input.rules);
+        plan.actions.extend(told.map(Action::Notify));
+        link.conflict = Some(OpenConflict { fields, asked: true });
+        link.schedule(input.rules.look_again, false, input.now);
+        plan.actions.push(Action::SaveLink(Box::new(link)));
+    } else {
+        link.schedule(input.rules.look_again, false, input.now);
+        if input.link != Some(&link) {
+            plan.actions.push(Action::SaveLink(Box::new(link)));
+        }
+    }
+    plan
+}
+
+fn conflict_fields(fields: &[Field], crm: &Party, remote: &Party) -> Vec<ConflictField> {
+    let whole = crm.identity.kind != remote.identity.kind;
+    let shown = |party: &Party, field| match (field, &party.identity.first_name) {
+        (Field::Name, Some(first)) if whole => {
+            Some([first, party.identity.name.as_deref().unwrap_or_default()].join(" ").trim().to_owned())
+        }
+        _ => party.text(field),
+    };
+    fields
+        .iter()
+        .map(|field| ConflictField { field: *field, crm: shown(crm, *field), remote: shown(remote, *field) })
+        .collect()
+}
+
+/// The values that lose, for the history. An empty one is nothing to keep.
+fn losers(fields: &[ConflictField], winner: Winner, now: Timestamp) -> Vec<Overwritten> {
+    let of = |system, field, lost: &Option<String>, by: &Option<String>| {
+        lost.as_ref().map(|lost| Overwritten::new(now, system, field, lost, by.clone()))
+    };
+    let entry = |f: &ConflictField| match winner {
+        Winner::Crm => of("advoware", f.field, &f.remote, &f.crm),
+        Winner::Remote => of("espocrm", f.field, &f.crm, &f.remote),
+    };
+    fields.iter().filter_map(entry).collect()
+}
+
+/// What Advoware holds after the write, if nobody else writes.
+fn expected(theirs: &Party, merged: &Merged) -> Party {
+    let mut party = theirs.clone();
+    let target = &merged.target;
+    for field in &merged.to_remote {
+        match field {
+            Field::Name if target.identity.kind == theirs.identity.kind => {
+                party.identity.name.clone_from(&target.identity.name);
+            }
+            Field::Name => party.identity = target.identity.clone(),
+            Field::FirstName => party.identity.first_name.clone_from(&target.identity.first_name),
+            Field::LegalForm => party.legal_form.clone_from(&target.legal_form),
+            Field::Salutation => party.salutation.clone_from(&target.salutation),
+            Field::BirthDate => party.birth_date = target.birth_date,
+            Field::RegisterNumber => party.register_number.clone_from(&target.register_number),
+        }
+    }
+    party.identity.kind = target.identity.kind;
+    party.masked()
+}
+
+/// Whether a value that is there would be replaced or emptied, on either side.
+fn overwrites(merged: &Merged, crm: &Party, remote: &Party) -> bool {
+    merged.to_crm.iter().any(|field| crm.text(*field).is_some())
+        || merged.to_remote.iter().any(|field| remote.text(*field).is_some())
+}

@@ -1,0 +1,122 @@
+//! The second half of the decision: what is saved and written to EspoCRM once it is known what Advoware holds.
+//! Pure, as [`super::plan`].
+
+use jiff::Timestamp;
+use shared::clock::elapsed;
+
+use super::action::Action;
+use super::link::PartyLink;
+use super::notice::Notice;
+use super::party::{Field, Party};
+use super::plan::Rules;
+use super::sides::{CrmPatch, CrmSide, RemoteSide, Status};
+
+/// What a plan knows already about its end.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settling {
+    /// The CRM record as it was read.
+    pub crm: CrmSide,
+    /// What both sides will have agreed on.
+    pub base: Party,
+    /// The source of the values for EspoCRM.
+    pub target: Party,
+    /// Fields to write to EspoCRM.
+    pub to_crm: Vec<Field>,
+    /// What Advoware is expected to hold, of the fields mapped for this kind of party.
+    pub expected: Party,
+    /// The link so far.
+    pub link: PartyLink,
+    /// Whether the store holds just that.
+    pub link_stored: bool,
+    /// Who has to be told of a conflict.
+    pub notice: Option<Notice>,
+    /// Whether a create comes to its end.
+    pub settle_intent: bool,
+    /// Whether Advoware's side was found changed.
+    pub remote_changed: bool,
+}
+
+/// The rest of the steps.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Conclusion {
+    /// The steps, in order.
+    pub actions: Vec<Action>,
+    /// Advoware holds something else than what was written: somebody wrote in between, so look at it again.
+    pub differs: bool,
+}
+
+impl Settling {
+    /// What follows after a write, with what was read back.
+    pub fn conclude(&self, held: &RemoteSide, rules: &Rules, now: Timestamp) -> Conclusion {
+        let mut party = held.party(Some(&self.expected), None);
+        if (&party.identity.name, &party.identity.first_name)
+            == (&self.expected.identity.name, &self.expected.identity.first_name)
+        {
+            party.identity.kind = self.expected.identity.kind;
+        }
+        let differs = party.masked() != self.expected;
+        Conclusion { actions: self.actions(held, true, differs, rules, now), differs }
+    }
+
+    /// What follows when there was nothing to write to Advoware.
+    pub(super) fn conclude_unwritten(&self, held: &RemoteSide, rules: &Rules, now: Timestamp) -> Vec<Action> {
+        self.actions(held, false, false, rules, now)
+    }
+
+    fn actions(
+        &self,
+        held: &RemoteSide,
+        wrote: bool,
+        differs: bool,
+        rules: &Rules,
+        now: Timestamp,
+    ) -> Vec<Action> {
+        let mut link = self.link.clone();
+        link.bet_nr = held.bet_nr;
+        // Without a row id the next look compares, whatever it finds there.
+        link.row_id = if differs { None } else { held.row_id.clone() };
+        link.base = Some(self.base.clone());
+        link.conflict = None;
+        link.gone = None;
+        link.tombstone = None;
+        link.schedule(rules.look_again, self.remote_changed || differs, now);
+        let save = (!self.link_stored || link != self.link).then(|| Action::SaveLink(Box::new(link)));
+        let update = self.patch(held, wrote, differs, rules, now).map(Action::UpdateRecord);
+        let notify = self.notice.clone().map(Action::Notify);
+        // The base is saved after the write that makes it true, else a lost write would look like an edit.
+        // A write of nothing but the status comes after the base, so that its loss costs no memory.
+        let ordered = if self.to_crm.is_empty() { [notify, save, update] } else { [update, notify, save] };
+        let settle = self.settle_intent.then_some(Action::SettleIntent);
+        ordered.into_iter().chain([settle]).flatten().collect()
+    }
+
+    fn patch(
+        &self,
+        held: &RemoteSide,
+        wrote: bool,
+        differs: bool,
+        rules: &Rules,
+        now: Timestamp,
+    ) -> Option<CrmPatch> {
+        let crm = &self.crm;
+        let stale = crm.last_sync.is_none_or(|at| elapsed(at, now) > rules.last_sync_age_max);
+        let key_differs = crm.bet_nr != Some(held.bet_nr);
+        let needed = wrote
+            || stale
+            || key_differs
+            || !self.to_crm.is_empty()
+            || crm.status != Some(Status::Clean)
+            || crm.deleted_at.is_some();
+        let status = if differs { Status::Dirty } else { Status::Clean };
+        needed.then(|| CrmPatch {
+            content: (!self.to_crm.is_empty()).then(|| (self.target.clone(), self.to_crm.clone())),
+            bet_nr: key_differs.then_some(held.bet_nr),
+            row_id: (!differs && crm.row_id != held.row_id).then(|| held.row_id.clone()),
+            last_sync: (!differs).then_some(now),
+            deleted_at: crm.deleted_at.is_some().then_some(None),
+            error: crm.error.is_some().then_some(None),
+            retry_count: (crm.retry_count != 0).then_some(0),
+            ..CrmPatch::of(status)
+        })
+    }
+}
