@@ -1,0 +1,153 @@
+//! Consuming one shard: a task takes deliveries from the broker, sends away again those that came before their
+//! time, and hands the others over.
+
+use std::sync::{Arc, OnceLock};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use lapin::Channel;
+use lapin::message::Delivery as Incoming;
+use lapin::options::{BasicConsumeOptions, BasicQosOptions};
+use lapin::types::FieldTable;
+use shared::ports::PortError;
+use shared::ports::queue::{Consumer, Delivery};
+use shared::routing::Shard;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::connection::close;
+use crate::delay::remaining;
+use crate::error::port_error;
+use crate::held::HeldDelivery;
+use crate::message;
+use crate::receipt::{RabbitmqReceipt, Session};
+use crate::sender::Sender;
+
+/// One shard being consumed.
+#[derive(Debug)]
+pub(crate) struct RabbitmqConsumer {
+    session: Arc<Session>,
+    deliveries: mpsc::Receiver<(Incoming, HeldDelivery)>,
+}
+
+impl RabbitmqConsumer {
+    /// Begins to consume.
+    pub(crate) async fn start(sender: &Arc<Sender>, shard: &Shard, prefetch: u16) -> Result<Self, PortError> {
+        let prefetch = prefetch.max(1);
+        let connector = &sender.consuming;
+        let channel = connector.channel().await?;
+        let doing = format!("consuming shard {shard}");
+        connector.answer(&doing, channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
+        let queue = sender.names.shard_queue(shard);
+        let consuming = channel.basic_consume(
+            queue.into(),
+            "".into(),
+            BasicConsumeOptions::default(),
+            FieldTable::default(),
+        );
+        let incoming = connector.answer(&doing, consuming).await?;
+        let session = Arc::new(Session {
+            shard: shard.clone(),
+            sender: Arc::clone(sender),
+            ended: CancellationToken::new(),
+            failure: OnceLock::new(),
+        });
+        let (hand_over, deliveries) = mpsc::channel(usize::from(prefetch));
+        tokio::spawn(pump(Arc::clone(&session), channel, incoming, hand_over));
+        Ok(Self { session, deliveries })
+    }
+}
+
+#[async_trait]
+impl Consumer for RabbitmqConsumer {
+    async fn next(&mut self) -> Result<Delivery, PortError> {
+        let taken = tokio::select! {
+            biased;
+            () = self.session.ended.cancelled() => None,
+            taken = self.deliveries.recv() => taken,
+        };
+        let (incoming, held) = taken.ok_or_else(|| self.session.failure())?;
+        let receipt = receipt(&self.session, incoming, held);
+        Ok(Delivery {
+            body: receipt.body.clone(),
+            redeliveries: receipt.redeliveries,
+            receipt: Box::new(receipt),
+        })
+    }
+}
+
+impl Drop for RabbitmqConsumer {
+    fn drop(&mut self) {
+        self.session.ended.cancel();
+    }
+}
+
+/// Runs until the consumer is dropped or lost; closing the channel then makes the broker deliver again what was
+/// not settled.
+async fn pump(
+    session: Arc<Session>,
+    channel: Channel,
+    mut incoming: lapin::Consumer,
+    hand_over: mpsc::Sender<(Incoming, HeldDelivery)>,
+) {
+    loop {
+        let next = tokio::select! {
+            biased;
+            () = session.ended.cancelled() => break,
+            next = incoming.next() => next,
+        };
+        let Some(delivery) = delivery_of(&session, next) else { break };
+        let published_at = message::published_at(&delivery.properties);
+        let held = session.sender.held.hold(&session.shard.flow, published_at);
+        let not_before = message::not_before(&delivery.properties);
+        if remaining(not_before, session.sender.clock.now()).is_some() {
+            // Not more than the prefetch of these exist: each holds its delivery until it is settled.
+            tokio::spawn(delay_again(receipt(&session, delivery, held)));
+        } else if hand_over.send((delivery, held)).await.is_err() {
+            break;
+        }
+    }
+    session.ended.cancel();
+    close(&channel, session.sender.consuming.answer_timeout).await;
+}
+
+/// The delivery; `None` when the consumer is lost, and then the session knows why.
+fn delivery_of(session: &Session, next: Option<lapin::Result<Incoming>>) -> Option<Incoming> {
+    let address = &session.sender.consuming.address;
+    let shard = &session.shard;
+    let failure = match next {
+        Some(Ok(delivery)) => return Some(delivery),
+        Some(Err(error)) => port_error(address, &format!("consuming shard {shard}"), &error),
+        None => PortError::Unavailable(format!(
+            "RabbitMQ at {address} cancelled the consumer of shard {shard}: its queue was deleted or moved, or \
+             the broker stops; consume again"
+        )),
+    };
+    tracing::warn!(%shard, error = %failure, "consumer lost");
+    // Set once: this is the only place that sets it.
+    session.failure.get_or_init(|| failure);
+    None
+}
+
+/// A wait longer than the largest tier, or a tier that ended early by the clock of this machine.
+async fn delay_again(mut receipt: RabbitmqReceipt) {
+    if let Err(error) = receipt.replace_unchanged().await {
+        let shard = &receipt.session.shard;
+        // Dropping the receipt goes on trying.
+        tracing::warn!(%shard, %error, "a message that came before its time could not be delayed again yet");
+    }
+}
+
+fn receipt(session: &Arc<Session>, delivery: Incoming, held: HeldDelivery) -> RabbitmqReceipt {
+    RabbitmqReceipt {
+        session: Arc::clone(session),
+        acker: delivery.acker,
+        redeliveries: message::redeliveries(&delivery.properties, delivery.redelivered),
+        not_before: message::not_before(&delivery.properties),
+        id: delivery.properties.message_id().as_ref().map(ToString::to_string),
+        body: Bytes::from(delivery.data),
+        held: Some(held),
+        settled: false,
+    }
+}
