@@ -223,6 +223,11 @@ impl OpenLetters {
         self.open.get(id)
     }
 
+    /// Forgets which dead letters were closed before `at`: a late duplicate of one's opening would open it again.
+    pub fn forget_resolved_before(&mut self, at: Timestamp) {
+        self.resolved.retain(|_, resolved_at| *resolved_at >= at);
+    }
+
     /// Whether the log says that it was closed.
     pub fn is_resolved(&self, id: &Uuid) -> bool {
         self.resolved.contains_key(id)

@@ -198,7 +198,7 @@ pub(crate) fn queue(reader: &mut Reader<'_>) -> QueueBacking {
     let delivery_limit = section.integer("delivery_limit", 1..=1_000);
     let days: u64 = section.integer("dead_letter_retention_days", 1..=3_650);
     let dead_letter_log_bytes_max =
-        section.integer("dead_letter_log_bytes_max", 1_000_000..=1_000_000_000_000);
+        section.integer("dead_letter_log_bytes_max", 10_000_000..=1_000_000_000_000);
     let (true, Some(url), Some(password)) = (is_rabbitmq, url, password) else {
         return QueueBacking::Embedded;
     };

@@ -43,27 +43,31 @@ enum Series {
 
 impl PrometheusMeter {
     /// A meter with every metric registered, those without labels at 0, the build's version set, and (on Linux)
-    /// the metrics of the process.
-    ///
-    /// # Errors
-    /// When a name in [`shared::names`] is no metric name; a test sees to it that none is.
-    pub fn new() -> Result<Self, Error> {
+    /// the metrics of the process. A metric whose name Prometheus refuses is left out, with a complaint in the
+    /// log; a test sees to it that there is none.
+    pub fn new() -> Self {
         let registry = Registry::new();
         let mut families = HashMap::new();
         for metric in names::ALL {
-            let series = Series::register(metric, &registry)?;
             let seen = RwLock::new(vec![HashSet::new(); metric.labels.len()]);
-            families.insert(metric.name, Family { series, seen });
+            match Series::register(metric, &registry) {
+                Ok(series) => drop(families.insert(metric.name, Family { series, seen })),
+                Err(error) => tracing::error!(metric = metric.name, %error, "a metric is left out"),
+            }
         }
         #[cfg(target_os = "linux")]
-        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        if let Err(error) =
+            registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))
+        {
+            tracing::error!(%error, "the metrics of the process are left out");
+        }
         let meter = Self { registry, families };
         names::ALL
             .iter()
             .filter(|metric| metric.labels.is_empty())
             .for_each(|metric| meter.start(metric, &[]));
         meter.set(&names::BUILD_INFO, &[shared::VERSION], 1.0);
-        Ok(meter)
+        meter
     }
 
     /// Starts the series of a flow at 0, for all label values that are known beforehand.
@@ -109,6 +113,12 @@ impl PrometheusMeter {
             return;
         };
         measure(&family.series, &family.bounded(labels));
+    }
+}
+
+impl Default for PrometheusMeter {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -228,7 +238,7 @@ mod tests {
 
     #[test]
     fn every_metric_is_rendered_with_help_and_type() {
-        let meter = PrometheusMeter::new().unwrap();
+        let meter = PrometheusMeter::new();
         for metric in names::ALL {
             let values = values(metric);
             meter.start(metric, &values.iter().map(String::as_str).collect::<Vec<_>>());
@@ -245,7 +255,7 @@ mod tests {
 
     #[test]
     fn every_line_is_valid_text_format() {
-        let meter = PrometheusMeter::new().unwrap();
+        let meter = PrometheusMeter::new();
         meter.init_flow(&flow());
         meter.add(&names::WEBHOOKS, &["odd \"name\"\n\\", "ok"], 1);
         meter.observe(&names::SWEEP_DURATION, &["parties"], 2.0);
@@ -260,7 +270,7 @@ mod tests {
 
     #[test]
     fn known_series_start_at_zero() {
-        let meter = PrometheusMeter::new().unwrap();
+        let meter = PrometheusMeter::new();
         assert!(meter.render().contains("\nsyncfleet_leader 0\n"));
         meter.init_flow(&flow());
         meter.init_system("espocrm");
@@ -280,7 +290,7 @@ mod tests {
 
     #[test]
     fn what_is_measured_is_shown() {
-        let meter = PrometheusMeter::new().unwrap();
+        let meter = PrometheusMeter::new();
         meter.add(&names::LEASES_LOST, &["parties"], 2);
         meter.add(&names::LEASES_LOST, &["parties"], 3);
         meter.set(&names::LEADER, &[], 1.0);
@@ -301,7 +311,7 @@ mod tests {
 
     #[test]
     fn label_values_are_bounded() {
-        let meter = PrometheusMeter::new().unwrap();
+        let meter = PrometheusMeter::new();
         for n in 0..3 * LABEL_VALUES_MAX {
             meter.add(&names::TOKEN_REFRESHES, &[&format!("system-{n}"), "ok"], 1);
         }
@@ -316,7 +326,7 @@ mod tests {
 
     #[test]
     fn wrong_use_counts_nothing_and_breaks_nothing() {
-        let meter = PrometheusMeter::new().unwrap();
+        let meter = PrometheusMeter::new();
         let before = meter.render().lines().filter(|line| line.starts_with("syncfleet")).count();
         meter.add(&names::LEADER, &[], 1);
         meter.observe(&names::LEASES_LOST, &["parties"], 1.0);
