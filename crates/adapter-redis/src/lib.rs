@@ -1,1 +1,17 @@
-//! The state port over Redis 7.
+//! The state port over Redis 7 (or Valkey): one instance, append-only file on.
+//!
+//! Every operation that compares before it writes is one Lua script, so it is one atomic step; time is the
+//! server's. Versions and terms are at least the server's time in microseconds, so they rise even when the
+//! server comes back with older data than it had.
+//!
+//! This crate knows no flow, no queue and no upstream.
+
+mod check;
+mod error;
+mod keys;
+mod options;
+mod scripts;
+mod state;
+
+pub use options::Options;
+pub use state::RedisState;

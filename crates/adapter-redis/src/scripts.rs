@@ -1,0 +1,126 @@
+//! The Lua scripts: each is one atomic step in the store. Redis caches them; the client sends only their hash.
+
+use std::sync::LazyLock;
+
+use redis::Script;
+
+/// Rising numbers: above the last one, and never below the server's time in microseconds (below 2^53, so exact
+/// in Lua), so that they rise even over the loss of the counter.
+const RISE: &str = r"
+local function rise(counter)
+  local time = redis.call('TIME')
+  local last = tonumber(redis.call('GET', counter) or '0')
+  local next = string.format('%.0f', math.max(last + 1, time[1] * 1000000 + time[2]))
+  redis.call('SET', counter, next)
+  return next
+end
+";
+
+/// Writes or deletes a document.
+///
+/// Keys: document, index, version counter, lease. Arguments: key in the index, what is expected (`any`,
+/// `absent` or a version), `put` or `delete`, value, time-to-live in ms or empty, term of the fence or empty.
+/// Answers the version, `clash`, or `fenced`.
+pub(crate) static WRITE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(&format!(
+        r"{RISE}
+if ARGV[6] ~= '' and redis.call('HGET', KEYS[4], 'term') ~= ARGV[6] then return 'fenced' end
+local present = redis.call('HGET', KEYS[1], 'version')
+if ARGV[2] == 'absent' then
+  if present then return 'clash' end
+elseif ARGV[2] ~= 'any' and present ~= ARGV[2] then return 'clash' end
+redis.call('DEL', KEYS[1])
+if ARGV[3] == 'delete' then
+  redis.call('ZREM', KEYS[2], ARGV[1])
+  return present or '0'
+end
+local version = rise(KEYS[3])
+redis.call('HSET', KEYS[1], 'version', version, 'value', ARGV[4])
+if ARGV[5] ~= '' then redis.call('PEXPIRE', KEYS[1], ARGV[5]) end
+redis.call('ZADD', KEYS[2], 0, ARGV[1])
+return version"
+    ))
+});
+
+/// Documents of an index range, in order; forgets index entries whose documents have ended.
+///
+/// Keys: index. Arguments: what documents' keys begin with, range from, range to, most documents, most entries
+/// looked at, most bytes. Answers the last entry looked at (empty when the range is through), then key, version
+/// and value of each document.
+pub(crate) static SCAN: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+local limit, bytes_max = tonumber(ARGV[4]), tonumber(ARGV[6])
+local names = redis.call('ZRANGEBYLEX', KEYS[1], ARGV[2], ARGV[3], 'LIMIT', 0, ARGV[5])
+local found, bytes = {''}, 0
+for position, name in ipairs(names) do
+  local document = redis.call('HMGET', ARGV[1] .. name, 'version', 'value')
+  if document[1] then
+    found[#found + 1] = name
+    found[#found + 1] = document[1]
+    found[#found + 1] = document[2]
+    bytes = bytes + #document[2]
+  else
+    redis.call('ZREM', KEYS[1], name)
+  end
+  local full = (#found - 1) / 3 >= limit or bytes >= bytes_max
+  if full or position == tonumber(ARGV[5]) then
+    found[1] = name
+    break
+  end
+end
+return found",
+    )
+});
+
+/// Takes a lease, or renews it for its present holder.
+///
+/// Keys: lease, term counter. Arguments: holder, time-to-live in ms. Answers the term, or nothing.
+pub(crate) static ACQUIRE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(&format!(
+        r"{RISE}
+local holder = redis.call('HGET', KEYS[1], 'holder')
+if holder and holder ~= ARGV[1] then return false end
+local term = holder and redis.call('HGET', KEYS[1], 'term') or rise(KEYS[2])
+redis.call('HSET', KEYS[1], 'holder', ARGV[1], 'term', term)
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return term"
+    ))
+});
+
+/// Renews a lease.
+///
+/// Keys: lease. Arguments: holder, term, time-to-live in ms. Answers 1 when it is still held, else 0.
+pub(crate) static RENEW: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+local lease = redis.call('HMGET', KEYS[1], 'holder', 'term')
+if lease[1] ~= ARGV[1] or lease[2] ~= ARGV[2] then return 0 end
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+return 1",
+    )
+});
+
+/// Gives a lease up.
+///
+/// Keys: lease. Arguments: holder, term. Answers 1 when it was held, else 0.
+pub(crate) static RELEASE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+local lease = redis.call('HMGET', KEYS[1], 'holder', 'term')
+if lease[1] ~= ARGV[1] or lease[2] ~= ARGV[2] then return 0 end
+return redis.call('DEL', KEYS[1])",
+    )
+});
+
+/// Adds to a counter, which ends a window after its first addition.
+///
+/// Keys: counter. Arguments: amount, window in ms. Answers the counter's new value.
+pub(crate) static COUNT: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+local value = redis.call('INCRBY', KEYS[1], ARGV[1])
+if redis.call('PTTL', KEYS[1]) < 0 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+return value",
+    )
+});

@@ -1,0 +1,282 @@
+//! The state port.
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::{Client, FromRedisValue, RedisError, RedisResult, Script, ScriptInvocation};
+use shared::flow::Check;
+use shared::ports::PortError;
+use shared::ports::state::{Expected, Fence, Grant, State, Versioned, Write, Written};
+use tokio::sync::OnceCell;
+use tokio::time::timeout;
+
+use crate::error::{port_error, strange_answer};
+use crate::keys::{Keys, check_document, check_key};
+use crate::options::{self, Options};
+use crate::{check, scripts};
+
+/// Index entries that one step of a scan looks at, at most: the store does nothing else meanwhile.
+const SCAN_ENTRIES_MAX: u32 = 1_000;
+/// Bytes after which one step of a scan answers.
+const SCAN_BYTES_MAX: u32 = 4 * 1024 * 1024;
+
+/// The state over Redis. Cheap to clone; all clones share one connection.
+#[derive(Clone)]
+pub struct RedisState {
+    client: Client,
+    address: String,
+    keys: Keys,
+    options: Options,
+    connection: std::sync::Arc<OnceCell<ConnectionManager>>,
+}
+
+impl fmt::Debug for RedisState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisState").field("address", &self.address).field("options", &self.options).finish()
+    }
+}
+
+impl RedisState {
+    /// The state in the store at `url` (`redis://[user][:password@]host[:port][/database]`). Connects when it is
+    /// first used, and again by itself when the connection is lost.
+    ///
+    /// # Errors
+    /// [`PortError::Misconfigured`] when the URL or a setting cannot work.
+    pub fn new(url: &str, options: Options) -> Result<Self, PortError> {
+        options.check()?;
+        let (client, address) = options::client(url)?;
+        let keys = Keys::new(options.prefix.clone());
+        Ok(Self { client, address, keys, options, connection: std::sync::Arc::default() })
+    }
+
+    /// Looks at the store: whether it answers, its version, and whether it keeps what it is given.
+    pub async fn check(&self) -> Vec<Check> {
+        check::check(self).await
+    }
+
+    /// Where the store is, without credentials.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    async fn connection(&self) -> RedisResult<ConnectionManager> {
+        let manager = self.connection.get_or_try_init(|| async {
+            let config = ConnectionManagerConfig::new()
+                .set_connection_timeout(Some(self.options.connect_timeout))
+                .set_response_timeout(Some(self.options.answer_timeout))
+                // Callers try again by themselves, so an answer that the store is away must come soon.
+                .set_number_of_retries(1)
+                .set_max_delay(Duration::from_millis(200));
+            ConnectionManager::new_lazy_with_config(self.client.clone(), config)
+        });
+        manager.await.cloned()
+    }
+
+    /// Runs a request on the connection, within the time limits.
+    pub(crate) async fn ask<T>(
+        &self,
+        request: impl AsyncFnOnce(&mut ConnectionManager) -> RedisResult<T>,
+    ) -> Result<T, PortError> {
+        let limit = self.options.connect_timeout * 2 + self.options.answer_timeout;
+        let asking = async {
+            let mut connection = self.connection().await?;
+            request(&mut connection).await
+        };
+        match timeout(limit, asking).await {
+            Ok(answer) => answer.map_err(|error: RedisError| port_error(&self.address, &error)),
+            Err(_elapsed) => Err(PortError::Unavailable(format!(
+                "Redis at {} did not answer within {limit:?}; it is tried again",
+                self.address
+            ))),
+        }
+    }
+
+    async fn run<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, PortError> {
+        self.ask(async |connection| call.invoke_async(connection).await).await
+    }
+
+    fn number(&self, text: &str, what: &str) -> Result<u64, PortError> {
+        text.parse().map_err(|_| strange_answer(&self.address, what))
+    }
+
+    async fn scan_step(
+        &self,
+        range: (&[u8], &[u8]),
+        limit: u32,
+    ) -> Result<(Vec<u8>, Vec<(String, Versioned)>), PortError> {
+        let mut call = scripts::SCAN.key(self.keys.index());
+        call.arg(self.keys.documents()).arg(range.0).arg(range.1);
+        call.arg(limit).arg(SCAN_ENTRIES_MAX).arg(SCAN_BYTES_MAX);
+        let mut answer = self.run::<Vec<Vec<u8>>>(&call).await?.into_iter();
+        let strange = || strange_answer(&self.address, "a scan");
+        let last = answer.next().ok_or_else(strange)?;
+        let mut found = Vec::new();
+        while let Some(key) = answer.next() {
+            let (version, value) = (answer.next().ok_or_else(strange)?, answer.next().ok_or_else(strange)?);
+            let key = String::from_utf8(key).map_err(|_| strange())?;
+            let version = self.number(&String::from_utf8_lossy(&version), "a version")?;
+            found.push((key, Versioned { value, version }));
+        }
+        Ok((last, found))
+    }
+}
+
+#[async_trait]
+impl State for RedisState {
+    async fn get(&self, key: &str) -> Result<Option<Versioned>, PortError> {
+        check_key(key)?;
+        let mut command = redis::cmd("HMGET");
+        command.arg(self.keys.document(key)).arg("version").arg("value");
+        let found: (Option<String>, Option<Vec<u8>>) =
+            self.ask(async |connection| command.query_async(connection).await).await?;
+        let (Some(version), Some(value)) = found else { return Ok(None) };
+        Ok(Some(Versioned { value, version: self.number(&version, "a version")? }))
+    }
+
+    async fn write(&self, write: Write<'_>) -> Result<Written, PortError> {
+        check_key(write.key)?;
+        check_document(write.key, write.value.unwrap_or_default())?;
+        let expected = match write.expected {
+            Expected::Any => "any".to_owned(),
+            Expected::Absent => "absent".to_owned(),
+            Expected::Version(version) => version.to_string(),
+        };
+        let lease = write.fence.map_or("", |fence| fence.lease.as_str());
+        let mut call = scripts::WRITE.key(self.keys.document(write.key));
+        call.key(self.keys.index()).key(self.keys.version()).key(self.keys.lease(lease));
+        call.arg(write.key).arg(expected).arg(if write.value.is_some() { "put" } else { "delete" });
+        call.arg(write.value.unwrap_or_default());
+        call.arg(write.time_to_live.map(milliseconds).unwrap_or_default());
+        call.arg(write.fence.map(|fence| fence.term.to_string()).unwrap_or_default());
+        let answer: String = self.run(&call).await?;
+        match answer.as_str() {
+            "clash" => Ok(Written::Clash),
+            "fenced" => Err(PortError::Fenced(format!(
+                "'{}' was not written: lease '{lease}' has ended or is another holder's now",
+                write.key
+            ))),
+            version => Ok(Written::Done(self.number(version, "a version")?)),
+        }
+    }
+
+    async fn scan(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<(String, Versioned)>, PortError> {
+        let (mut from, to) = range(prefix, after);
+        let mut found = Vec::new();
+        loop {
+            let missing = limit.saturating_sub(u32::try_from(found.len()).unwrap_or(u32::MAX));
+            if missing == 0 {
+                return Ok(found);
+            }
+            let (last, documents) = self.scan_step((&from, &to), missing).await?;
+            found.extend(documents);
+            if last.is_empty() {
+                return Ok(found);
+            }
+            from = beyond(&last);
+        }
+    }
+
+    async fn acquire_lease(
+        &self,
+        name: &str,
+        holder: &str,
+        ttl: Duration,
+    ) -> Result<Option<Grant>, PortError> {
+        check_key(name)?;
+        let mut call = scripts::ACQUIRE.key(self.keys.lease(name));
+        call.key(self.keys.term(name)).arg(holder).arg(milliseconds(ttl));
+        let term: Option<String> = self.run(&call).await?;
+        term.map(|term| Ok(Grant { term: self.number(&term, "a term")? })).transpose()
+    }
+
+    async fn renew_lease(&self, fence: &Fence, holder: &str, ttl: Duration) -> Result<bool, PortError> {
+        let mut call = of_lease(&scripts::RENEW, &self.keys, fence, holder);
+        call.arg(milliseconds(ttl));
+        self.run(&call).await
+    }
+
+    async fn release_lease(&self, fence: &Fence, holder: &str) -> Result<(), PortError> {
+        let call = of_lease(&scripts::RELEASE, &self.keys, fence, holder);
+        self.run::<bool>(&call).await.map(drop)
+    }
+
+    async fn count(&self, key: &str, amount: u64, window: Duration) -> Result<u64, PortError> {
+        check_key(key)?;
+        let mut call = scripts::COUNT.key(self.keys.counter(key));
+        call.arg(amount.min(u64::from(u32::MAX))).arg(milliseconds(window));
+        self.run(&call).await
+    }
+
+    async fn ping(&self) -> Result<(), PortError> {
+        self.ask(async |connection| redis::cmd("PING").query_async::<()>(connection).await).await
+    }
+}
+
+fn of_lease<'s>(script: &'s Script, keys: &Keys, fence: &Fence, holder: &str) -> ScriptInvocation<'s> {
+    let mut call = script.key(keys.lease(&fence.lease));
+    call.arg(holder).arg(fence.term);
+    call
+}
+
+/// Whole milliseconds, at least one: a shorter time would mean "ended" to the store.
+fn milliseconds(duration: Duration) -> String {
+    let rounded_up = duration.as_nanos().div_ceil(1_000_000);
+    // About 300 years: the store adds it to the present time, and refuses what overflows.
+    rounded_up.clamp(1, 10_000_000_000_000).to_string()
+}
+
+/// The range of the index that holds the keys with `prefix` greater than `after`. No key of UTF-8 has a byte
+/// 0xff, so the prefix with it is above all of them.
+fn range(prefix: &str, after: Option<&str>) -> (Vec<u8>, Vec<u8>) {
+    let from = match after {
+        Some(after) if after >= prefix => beyond(after.as_bytes()),
+        _ => [b"[", prefix.as_bytes()].concat(),
+    };
+    (from, [b"(", prefix.as_bytes(), b"\xff"].concat())
+}
+
+fn beyond(key: &[u8]) -> Vec<u8> {
+    [b"(", key].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn times_are_rounded_up() {
+        assert_eq!(milliseconds(Duration::ZERO), "1");
+        assert_eq!(milliseconds(Duration::from_micros(1_001)), "2");
+        assert_eq!(milliseconds(Duration::from_secs(30)), "30000");
+        assert_eq!(milliseconds(Duration::MAX), "10000000000000");
+    }
+
+    #[tokio::test]
+    async fn nobody_listening_is_unavailable_with_the_address() {
+        let state = RedisState::new("redis://:geheim@127.0.0.1:1/0", Options::default()).unwrap();
+        let PortError::Unavailable(text) = state.ping().await.unwrap_err() else { panic!("another error") };
+        assert!(text.contains("127.0.0.1:1") && !text.contains("geheim"), "{text}");
+    }
+
+    proptest! {
+        #[test]
+        fn a_range_holds_exactly_the_keys_with_the_prefix_beyond_the_start(
+            key in "[a-c/é]{0,5}", prefix in "[a-c/é]{0,3}", after in proptest::option::of("[a-c/é]{0,4}"),
+        ) {
+            let (from, to) = range(&prefix, after.as_deref());
+            let bytes = key.as_bytes();
+            let above = if from[0] == b'[' { bytes >= &from[1..] } else { bytes > &from[1..] };
+            let inside = above && bytes < &to[1..];
+            let wanted = key.starts_with(&prefix) && after.is_none_or(|after| key > after);
+            prop_assert_eq!(inside, wanted);
+        }
+    }
+}
