@@ -1,11 +1,53 @@
-//! Every setting explains itself.
+//! Every setting explains itself, and documents name none that does not exist.
+
+use toml::{Table, Value};
 
 use super::{File, Finding};
 
 const DEFAULTS: &str = "config/default.toml";
+const PREFIX: &str = "SYNCFLEET__";
+/// How documents write the general form.
+const PLACEHOLDER: &str = "SYNCFLEET__SECTION__KEY";
 
 pub fn check(files: &[File]) -> Vec<Finding> {
-    files.iter().filter(|file| file.path == DEFAULTS).flat_map(undocumented).collect()
+    let Some(defaults) = files.iter().find(|file| file.path == DEFAULTS) else { return Vec::new() };
+    let mut findings = undocumented(defaults);
+    if let Ok(settings) = defaults.text.parse::<Table>() {
+        let documents =
+            files.iter().filter(|file| [".md", ".yml", ".toml"].iter().any(|end| file.path.ends_with(end)));
+        findings.extend(documents.flat_map(|file| unknown_variables(file, &settings)));
+    }
+    findings
+}
+
+fn unknown_variables(file: &File, settings: &Table) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (index, line) in file.text.lines().enumerate() {
+        for (position, _) in line.match_indices(PREFIX) {
+            let rest = &line[position..];
+            let is_name = |character: char| {
+                character.is_ascii_uppercase() || character.is_ascii_digit() || character == '_'
+            };
+            let name = &rest[..rest.find(|character| !is_name(character)).unwrap_or(rest.len())];
+            if ![PREFIX, PLACEHOLDER].contains(&name)
+                && !exists(&name[PREFIX.len()..].to_lowercase(), settings)
+            {
+                let what = format!("`{name}` sets nothing: {DEFAULTS} has no such key; correct the name");
+                findings.push(file.finding(index + 1, what));
+            }
+        }
+    }
+    findings
+}
+
+fn exists(name: &str, settings: &Table) -> bool {
+    let (key, rest) = name.split_once("__").unwrap_or((name, ""));
+    match settings.get(key) {
+        // An empty table takes keys of the operator's own.
+        Some(Value::Table(table)) => table.is_empty() || (!rest.is_empty() && exists(rest, table)),
+        Some(_) => rest.is_empty(),
+        None => false,
+    }
 }
 
 fn undocumented(file: &File) -> Vec<Finding> {
@@ -82,5 +124,14 @@ mod tests {
             ("config/default.toml:19", "no comment"),
         ];
         assert_finds(check, &[file(DEFAULTS, text), file("other.toml", text)], &expected);
+    }
+
+    #[test]
+    fn finds_a_variable_that_sets_nothing() {
+        let defaults = "[queue]\n# Kind.\nkind = \"embedded\"\n[map]\n";
+        let text = "SYNCFLEET__SECTION__KEY, SYNCFLEET__, SYNCFLEET__QUEUE__KIND: x and SYNCFLEET__MAP__OWN\n\
+            SYNCFLEET__QUEUE__KINDS=x `SYNCFLEET__QUEUE`\n";
+        let expected = [("a.yml:2", "SYNCFLEET__QUEUE__KINDS"), ("a.yml:2", "`SYNCFLEET__QUEUE`")];
+        assert_finds(check, &[file(DEFAULTS, defaults), file("a.yml", text)], &expected);
     }
 }
