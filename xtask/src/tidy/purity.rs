@@ -16,7 +16,7 @@ const FORBIDDEN: [(&[&str], &str); 12] = [
     (&["rand", ":", ":"], "randomness"),
     (&["new_v4"], "randomness"),
     (&["now_v7"], "randomness and a clock"),
-    (&["std", ":", ":", "fs"], "files"),
+    (&["fs", ":", ":"], "files"),
     (&["std", ":", ":", "net"], "the network"),
     (&["std", ":", ":", "env"], "the environment"),
     (&["tokio"], "a runtime"),
