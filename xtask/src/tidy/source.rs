@@ -18,13 +18,17 @@ pub struct Token {
 pub enum Code {
     /// All of it.
     All,
-    /// All but items under `#[cfg(test)]` and functions under `#[test]`-like attributes.
+    /// All but items under `#[cfg(test)]`, files `tests.rs` and folders `tests`.
     WithoutTests,
 }
 
 /// The tokens of a Rust file; none if it does not parse ([`check`] reports that).
 pub fn tokens(file: &File, code: Code) -> Vec<Token> {
     let mut tokens = Vec::new();
+    let is_test = file.path.split('/').any(|part| matches!(part, "tests" | "tests.rs"));
+    if is_test && code == Code::WithoutTests {
+        return tokens;
+    }
     if let Ok(stream) = TokenStream::from_str(&file.text) {
         flatten(stream, code, &mut tokens);
     }
@@ -117,6 +121,12 @@ mod tests {
     fn leaves_out_tests_when_asked() {
         let file = file("a.rs", TEXT);
         assert_eq!(lines_with(&tokens(&file, Code::WithoutTests), &["word", "("]), [3, 9]);
+        for path in ["flows/src/parties/tests.rs", "flows/tests/a.rs"] {
+            assert!(
+                tokens(&super::super::testing::file(path, TEXT), Code::WithoutTests).is_empty(),
+                "{path}"
+            );
+        }
     }
 
     #[test]
