@@ -79,6 +79,6 @@ pub async fn main(file: Option<&Path>) -> ExitCode {
     };
     let (stop, health) = (program::stop_on_signals(), Health::default());
     let engine = Arc::new(engine(&config, &parts, health.clone()));
-    let serving = run::run(engine, parts.flows.clone(), listener, stop.clone());
-    operations::listener::beside(config.operations.listen, meter, health, stop, serving).await
+    let serving = run::run(engine, parts.flows.clone(), listener, stop);
+    program::observed(&config, meter, health, serving).await
 }

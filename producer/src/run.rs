@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use operations::health::Health;
+use operations::http::Bounds;
+use operations::preparation::prepare;
 use shared::clock::Clock;
 use shared::envelope::{Cause, Envelope, Operation};
 use shared::flow::{Flow, FlowSpec, Verdict};
@@ -18,14 +20,14 @@ use shared::record_key::{FlowName, RecordKey};
 use shared::trace::TraceParent;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::schedule::Schedule;
 use crate::{leader, webhook};
 
-/// Longest wait between two tries to reach the queue at start.
-const PREPARE_RETRY_MAX: Duration = Duration::from_secs(5);
+/// Connections kept open for each webhook that may be handled at once: senders keep idle ones.
+const CONNECTIONS_PER_REQUEST: usize = 4;
 
 /// How a producer works.
 #[derive(Debug, Clone)]
@@ -93,8 +95,13 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let drain = engine.settings.drain;
-    let serving = listener.map(|listener| tokio::spawn(serve(engine.clone(), flows.clone(), listener, stop.clone())));
-    if stop.run_until_cancelled(prepare(&engine, &flows)).await.is_some() {
+    let topologies: Vec<FlowTopology> = flows
+        .iter()
+        .map(|flow| FlowTopology { flow: flow.spec().name.clone(), shards: flow.spec().shards })
+        .collect();
+    let serving =
+        listener.map(|listener| tokio::spawn(serve(engine.clone(), flows.clone(), listener, stop.clone())));
+    if stop.run_until_cancelled(prepare(engine.queue.as_ref(), &topologies, &engine.health)).await.is_some() {
         let checking = tokio::spawn(check(flows.clone()));
         leader::lead(engine.clone(), flows, stop).await;
         checking.abort();
@@ -107,34 +114,22 @@ pub async fn run(
     info!(producer.name = %engine.settings.name, "The producer stops.");
 }
 
-async fn serve(engine: Arc<Engine>, flows: Vec<Arc<dyn Flow>>, listener: TcpListener, stop: CancellationToken) {
+async fn serve(
+    engine: Arc<Engine>,
+    flows: Vec<Arc<dyn Flow>>,
+    listener: TcpListener,
+    stop: CancellationToken,
+) {
     let address = listener.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
     info!(producer.name = %engine.settings.name, "Webhooks are taken at http://{address}/webhooks/<flow>/<path>.");
+    let settings = &engine.settings;
+    let bounds = Bounds {
+        connections_max: settings.webhook_concurrency_max * CONNECTIONS_PER_REQUEST,
+        drain: settings.drain,
+        ..Bounds::default()
+    };
     let routes = webhook::routes(engine, flows);
-    let serving = axum::serve(listener, routes).with_graceful_shutdown(async move { stop.cancelled().await });
-    if let Err(problem) = serving.await {
-        error!("The webhook listener failed: {problem}");
-    }
-}
-
-async fn prepare(engine: &Engine, flows: &[Arc<dyn Flow>]) {
-    let topologies: Vec<FlowTopology> = flows
-        .iter()
-        .map(|flow| FlowTopology { flow: flow.spec().name.clone(), shards: flow.spec().shards })
-        .collect();
-    let mut wait = Duration::from_millis(250);
-    let mut said = String::new();
-    while let Err(problem) = engine.queue.prepare(&topologies).await {
-        let text = problem.to_string();
-        engine.health.set("queue", Err(text.clone()));
-        if text != said {
-            error!("The queue cannot be used yet, trying on: {text}");
-            said = text;
-        }
-        tokio::time::sleep(wait).await;
-        wait = (wait * 2).min(PREPARE_RETRY_MAX);
-    }
-    engine.health.set("queue", Ok("connected".to_owned()));
+    operations::http::serve(listener, routes, bounds, stop.cancelled_owned()).await;
 }
 
 /// Looks at what the flows need and says what is wrong; work begins all the same, since what is wrong now may

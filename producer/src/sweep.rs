@@ -4,9 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use operations::sweep_state::{SweepState, cursor_name};
 use shared::clock::elapsed;
 use shared::envelope::{Cause, Operation};
 use shared::fault::Fault;
@@ -25,24 +23,6 @@ use crate::schedule::Schedule;
 const LOOK_EVERY_MAX: Duration = Duration::from_secs(30);
 /// First and longest wait before a page that failed is tried again.
 const RETRY_WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-
-/// Where a flow's sweeps stand.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SweepState {
-    /// The last tick that was fired.
-    pub tick: Timestamp,
-    /// The sweep fired by it.
-    pub sweep_id: String,
-    /// Whether that sweep is still going on, and if so, from which cursor.
-    pub unfinished: Option<Option<Value>>,
-    /// When a sweep last ended well.
-    pub last_success: Option<Timestamp>,
-}
-
-/// The name of the document that holds a flow's [`SweepState`].
-pub fn cursor_name(flow: &str) -> String {
-    format!("sweep/{flow}")
-}
 
 /// Fires a flow's sweeps while the leader's lease holds.
 pub async fn fire(engine: Arc<Engine>, flow: Arc<dyn Flow>, guard: Arc<LeaseGuard>) {
@@ -77,17 +57,17 @@ impl Sweeper<'_> {
     /// Goes on with an unfinished sweep or fires a due tick; answers how long to wait for the next look.
     async fn look(&self, schedule: &Schedule) -> Result<Duration, Fault> {
         let state = self.engine.state.as_ref();
-        let name = cursor_name(self.flow.spec().name.as_str());
+        let name = cursor_name(&self.flow.spec().name);
         let known: Option<SweepState> = cursor::load(state, &name).await?;
         let now = self.engine.clock.now();
-        let unfinished = known.as_ref().filter(|sweep| sweep.unfinished.is_some()).cloned();
+        let unfinished = known.as_ref().filter(|sweep| sweep.unfinished).cloned();
         if let Some(sweep) = unfinished {
             info!(flow.name = %self.flow.spec().name, "An unfinished sweep goes on.");
             self.run(sweep).await?;
         } else if let Some(tick) = schedule.due(known.as_ref().map(|sweep| sweep.tick), now) {
             let last_success = known.and_then(|sweep| sweep.last_success);
             let sweep_id = tick.to_string();
-            let sweep = SweepState { tick, sweep_id, unfinished: Some(None), last_success };
+            let sweep = SweepState { tick, sweep_id, unfinished: true, from: None, last_success };
             self.save(&sweep).await?;
             self.run(sweep).await?;
         }
@@ -100,8 +80,8 @@ impl Sweeper<'_> {
         let labels = [self.flow.spec().name.as_str()];
         let started = self.engine.clock.now();
         let (mut published, mut skipped) = (0usize, 0usize);
-        while let Some(from) = sweep.unfinished.clone() {
-            let page = self.flow.sweep(from.as_ref(), &sweep.sweep_id, self.engine.clock.now()).await?;
+        while sweep.unfinished {
+            let page = self.flow.sweep(sweep.from.as_ref(), &sweep.sweep_id, self.engine.clock.now()).await?;
             let found = page.records.len();
             let batch = self.messages(page.records, &sweep.sweep_id).await?;
             skipped += found - batch.len();
@@ -109,8 +89,9 @@ impl Sweeper<'_> {
             // The lease is asked for last: a leader that was frozen must not publish when it wakes up.
             self.guard.fence()?;
             self.engine.publish(&batch, Cause::Sweep, self.flow.spec()).await?;
-            sweep.unfinished = page.next.map(Some);
-            if sweep.unfinished.is_none() {
+            sweep.unfinished = page.next.is_some();
+            sweep.from = page.next;
+            if !sweep.unfinished {
                 sweep.last_success = Some(self.engine.clock.now());
             }
             self.save(&sweep).await?;
@@ -140,7 +121,7 @@ impl Sweeper<'_> {
 
     async fn save(&self, sweep: &SweepState) -> Result<(), Fault> {
         let Some(fence) = self.guard.fence()? else { return Ok(()) };
-        let name = cursor_name(self.flow.spec().name.as_str());
+        let name = cursor_name(&self.flow.spec().name);
         cursor::save(self.engine.state.as_ref(), &name, sweep, &fence).await.map(|_| ()).map_err(|problem| {
             error!(flow.name = %self.flow.spec().name, "The sweep's cursor could not be saved: {problem}");
             problem.into()

@@ -48,7 +48,12 @@ pub fn routes(engine: Arc<Engine>, flows: Vec<Arc<dyn Flow>>) -> Router {
 
 type Body = Result<Bytes, axum::extract::rejection::BytesRejection>;
 
-async fn receive_bare(intake: State<Intake>, Path(flow): Path<String>, headers: HeaderMap, body: Body) -> Response {
+async fn receive_bare(
+    intake: State<Intake>,
+    Path(flow): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
     receive(intake, Path((flow, String::new())), headers, body).await
 }
 
@@ -75,7 +80,13 @@ async fn receive(
     accept(&intake.engine, flow, &path, &headers, &body).await
 }
 
-async fn accept(engine: &Engine, flow: &Arc<dyn Flow>, path: &str, headers: &HeaderMap, body: &Bytes) -> Response {
+async fn accept(
+    engine: &Engine,
+    flow: &Arc<dyn Flow>,
+    path: &str,
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Response {
     let name = flow.spec().name.as_str();
     let headers: Vec<(String, String)> = headers
         .iter()

@@ -66,7 +66,11 @@ impl Dispatch<'_> {
         let labels = [self.key.flow().as_str()];
         let meter = &self.engine.meter;
         let started = self.engine.clock.now();
-        meter.observe(&names::DELIVERY_WAIT, &labels, elapsed(spokesman.envelope.time, started).as_secs_f64());
+        meter.observe(
+            &names::DELIVERY_WAIT,
+            &labels,
+            elapsed(spokesman.envelope.time, started).as_secs_f64(),
+        );
         meter.shift(&names::DELIVERIES_IN_PROGRESS, &labels, 1.0);
         let in_progress = on_drop(|| meter.shift(&names::DELIVERIES_IN_PROGRESS, &labels, -1.0));
 
@@ -76,7 +80,11 @@ impl Dispatch<'_> {
             Err((fault, settlement)) => self.failed(&run, &fault, settlement, spokesman, started).await,
         };
         drop(in_progress);
-        meter.observe(&names::DELIVERY_DURATION, &labels, elapsed(started, self.engine.clock.now()).as_secs_f64());
+        meter.observe(
+            &names::DELIVERY_DURATION,
+            &labels,
+            elapsed(started, self.engine.clock.now()).as_secs_f64(),
+        );
         match settled {
             Ok(succeeded) => {
                 self.acknowledge(others).await;
@@ -158,7 +166,11 @@ impl Dispatch<'_> {
                 self.engine.meter.observe(&names::CONVERGENCE, &[flow], seconds);
             }
         }
-        info!(actions = outcome.actions.join(","), cause = envelope.cause.name(), "The record was looked at.");
+        info!(
+            actions = outcome.actions.join(","),
+            cause = envelope.cause.name(),
+            "The record was looked at."
+        );
         receipt.ack().await?;
         self.count(&Settlement::Ack);
         Ok(true)
@@ -182,7 +194,8 @@ impl Dispatch<'_> {
         let now = self.engine.clock.now();
         match &settlement {
             Settlement::Retry { delay, counts } => {
-                let envelope = if *counts { self.after(held.envelope, fault, started) } else { held.envelope };
+                let envelope =
+                    if *counts { self.after(held.envelope, fault, started) } else { held.envelope };
                 if *counts {
                     warn!(
                         fault = fault.kind.name(),
@@ -193,10 +206,17 @@ impl Dispatch<'_> {
                     );
                     self.report(run, fault, envelope.attempt, None).await;
                 } else {
-                    info!(fault = fault.kind.name(), code = fault.code, "The message waits {} s: {fault}", delay.as_secs());
+                    info!(
+                        fault = fault.kind.name(),
+                        code = fault.code,
+                        "The message waits {} s: {fault}",
+                        delay.as_secs()
+                    );
                 }
                 if let Err(problem) = retry_mark::set(self.engine.state.as_ref(), self.key, *delay).await {
-                    warn!("The waiting retry could not be marked; a sweep may look at the record before: {problem}");
+                    warn!(
+                        "The waiting retry could not be marked; a sweep may look at the record before: {problem}"
+                    );
                 }
                 held.receipt.retry(envelope.to_bytes().into(), later(now, *delay)).await?;
             }
@@ -281,7 +301,9 @@ impl Dispatch<'_> {
                     self.engine.meter.add(&names::MESSAGES_COALESCED, &[flow], 1);
                     self.count(&Settlement::Ack);
                 }
-                Err(problem) => warn!("A covered message could not be acknowledged and comes again: {problem}"),
+                Err(problem) => {
+                    warn!("A covered message could not be acknowledged and comes again: {problem}")
+                }
             }
         }
     }

@@ -44,7 +44,9 @@ pub async fn serve(engine: Arc<Engine>, flows: Vec<Arc<dyn Flow>>, stop: Cancell
             let assigned = stop.run_until_cancelled(assignment(&engine, served.flow.as_ref())).await;
             match assigned {
                 Some(Ok(mine)) => assign(&engine, served, &mine, &mut tasks),
-                Some(Err(problem)) => warn!("Shards cannot be assigned now, what is served goes on: {problem}"),
+                Some(Err(problem)) => {
+                    warn!("Shards cannot be assigned now, what is served goes on: {problem}")
+                }
                 None => break,
             }
             report(&engine, served.flow.as_ref(), &tasks).await;
@@ -73,8 +75,13 @@ fn assign(engine: &Arc<Engine>, served: &Served, mine: &[Shard], tasks: &mut Has
         // A task that still drains ends first; the next tick starts a new one.
         tasks.entry(shard.clone()).or_insert_with(|| {
             let stop = CancellationToken::new();
-            let serving =
-                shard::serve(engine.clone(), served.flow.clone(), shard.clone(), served.permits.clone(), stop.clone());
+            let serving = shard::serve(
+                engine.clone(),
+                served.flow.clone(),
+                shard.clone(),
+                served.permits.clone(),
+                stop.clone(),
+            );
             Task { stop, handle: tokio::spawn(serving) }
         });
     }
@@ -82,7 +89,8 @@ fn assign(engine: &Arc<Engine>, served: &Served, mine: &[Shard], tasks: &mut Has
 
 async fn report(engine: &Engine, flow: &dyn Flow, tasks: &HashMap<Shard, Task>) {
     let name = &flow.spec().name;
-    let assigned = tasks.iter().filter(|(shard, task)| shard.flow == *name && !task.stop.is_cancelled()).count();
+    let assigned =
+        tasks.iter().filter(|(shard, task)| shard.flow == *name && !task.stop.is_cancelled()).count();
     let consuming = engine.consuming.count(name);
     #[expect(clippy::cast_precision_loss, reason = "at most 256 shards")]
     engine.meter.set(&names::SHARDS_SERVED, &[name.as_str()], consuming as f64);

@@ -36,16 +36,23 @@ pub fn read(bytes: &[u8], flow: &FlowName, now: Timestamp, age_max: Duration) ->
     match Envelope::parse(bytes) {
         Ok(envelope) if envelope.key.flow() == flow => Incoming::Message(Box::new(envelope)),
         Ok(envelope) => {
-            let text = format!("the message is for flow {}, but came through a queue of {flow}", envelope.key.flow());
+            let text = format!(
+                "the message is for flow {}, but came through a queue of {flow}",
+                envelope.key.flow()
+            );
             dead(Reason::Unreadable, "unknown_flow", text)
         }
-        Err(error @ EnvelopeError::Unreadable(_)) => dead(Reason::Unreadable, "unreadable", error.to_string()),
+        Err(error @ EnvelopeError::Unreadable(_)) => {
+            dead(Reason::Unreadable, "unreadable", error.to_string())
+        }
         Err(EnvelopeError::Newer { first_seen: None, version }) => {
-            let text = format!("the message has schema version {version} and no readable time, so it cannot wait");
+            let text =
+                format!("the message has schema version {version} and no readable time, so it cannot wait");
             dead(Reason::Unreadable, "newer_without_time", text)
         }
         Err(error @ EnvelopeError::Newer { first_seen: Some(seen), .. }) if elapsed(seen, now) >= age_max => {
-            let text = format!("{error}, and no newer worker took it within its age limit: update the workers");
+            let text =
+                format!("{error}, and no newer worker took it within its age limit: update the workers");
             dead(Reason::Expired, "newer_schema", text)
         }
         Err(error @ EnvelopeError::Newer { .. }) => Incoming::HandBack(error.to_string()),

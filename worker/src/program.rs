@@ -31,7 +31,7 @@ pub fn engine(config: &Config, parts: &Parts, health: Health) -> Engine {
         },
         queue: parts.queue.clone(),
         state: parts.state.clone(),
-        desk: Arc::new(DeadLetterDesk::new(parts.queue.clone(), parts.state.clone())),
+        desk: Arc::new(DeadLetterDesk::new(parts.queue.clone(), parts.state.clone(), parts.topologies())),
         meter: parts.meter.clone(),
         clock: parts.clock.clone(),
         health,
@@ -52,6 +52,6 @@ pub async fn main(file: Option<&Path>) -> ExitCode {
     };
     let (stop, health) = (program::stop_on_signals(), Health::default());
     let engine = Arc::new(engine(&config, &parts, health.clone()));
-    let serving = run::run(engine, parts.flows.clone(), stop.clone());
-    operations::listener::beside(config.operations.listen, meter, health, stop, serving).await
+    let serving = run::run(engine, parts.flows.clone(), stop);
+    program::observed(&config, meter, health, serving).await
 }

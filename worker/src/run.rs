@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use operations::dead_letters::DeadLetterDesk;
 use leasing::LeaseKeeper;
+use operations::dead_letters::DeadLetterDesk;
 use operations::health::Health;
+use operations::preparation::prepare;
 use shared::clock::Clock;
 use shared::flow::Flow;
 use shared::meter::Meter;
@@ -13,15 +14,13 @@ use shared::names;
 use shared::ports::queue::{FlowTopology, Queue};
 use shared::ports::state::State;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::fleet;
 use crate::shard::Consuming;
 
 /// How often the depth of queues and the open dead letters are measured.
 const MEASURE_EVERY: Duration = Duration::from_secs(5);
-/// Longest wait between two tries to reach the queue at start.
-const PREPARE_RETRY_MAX: Duration = Duration::from_secs(5);
 
 /// How a worker works.
 #[derive(Debug, Clone)]
@@ -78,7 +77,7 @@ impl Engine {
 /// Runs a worker until `stop` is cancelled and what it holds is finished or handed back.
 pub async fn run(engine: Arc<Engine>, flows: Vec<Arc<dyn Flow>>, stop: CancellationToken) {
     let topologies: Vec<FlowTopology> = flows.iter().map(|flow| topology(flow.as_ref())).collect();
-    if stop.run_until_cancelled(prepare(&engine, &topologies)).await.is_none() {
+    if stop.run_until_cancelled(prepare(engine.queue.as_ref(), &topologies, &engine.health)).await.is_none() {
         return;
     }
     info!(worker.name = %engine.settings.name, "The worker begins to serve.");
@@ -91,22 +90,6 @@ pub async fn run(engine: Arc<Engine>, flows: Vec<Arc<dyn Flow>>, stop: Cancellat
 /// The shards of a flow.
 pub fn topology(flow: &dyn Flow) -> FlowTopology {
     FlowTopology { flow: flow.spec().name.clone(), shards: flow.spec().shards }
-}
-
-async fn prepare(engine: &Engine, topologies: &[FlowTopology]) {
-    let mut wait = Duration::from_millis(250);
-    let mut said = String::new();
-    while let Err(problem) = engine.queue.prepare(topologies).await {
-        let text = problem.to_string();
-        engine.health.set("queue", Err(text.clone()));
-        if text != said {
-            error!("The queue cannot be used yet, trying on: {text}");
-            said = text;
-        }
-        tokio::time::sleep(wait).await;
-        wait = (wait * 2).min(PREPARE_RETRY_MAX);
-    }
-    engine.health.set("queue", Ok("connected".to_owned()));
 }
 
 async fn measure(engine: Arc<Engine>, topologies: Vec<FlowTopology>) {

@@ -44,7 +44,12 @@ impl Consuming {
 
     /// How many shards of a flow are consumed.
     pub fn count(&self, flow: &FlowName) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().filter(|shard| shard.flow == *flow).count()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .filter(|shard| shard.flow == *flow)
+            .count()
     }
 }
 
@@ -65,7 +70,9 @@ pub async fn serve(
 ) {
     let mut wait = RETRY_WAIT.0;
     while !stop.is_cancelled() {
-        let Some(guard) = stop.run_until_cancelled(engine.leases().acquire(&lease_name(&shard))).await else { return };
+        let Some(guard) = stop.run_until_cancelled(engine.leases().acquire(&lease_name(&shard))).await else {
+            return;
+        };
         let guard = Arc::new(guard);
         let end = hold(&engine, &flow, &shard, &permits, &guard, &stop).await;
         engine.consuming.set(&shard, false);
@@ -106,11 +113,12 @@ async fn hold(
             Err(problem) => End::ConsumerLost(problem),
         }
     };
+    let leases = engine.leases();
     let end = tokio::select! {
         end = consuming => end,
-        () = engine.leases().keep(guard) => return End::LeaseLost,
+        () = leases.keep(guard) => return End::LeaseLost,
     };
-    engine.leases().release(guard).await;
+    leases.release(guard).await;
     end
 }
 
@@ -179,7 +187,11 @@ impl<'a> Pump<'a> {
                 let flow = Some(self.shard.flow.clone());
                 let name = &self.engine.settings.name;
                 let letter = DeadLetter::of_bytes(&delivery.body, flow, reason, code, &text, name, now);
-                self.engine.meter.add(&names::DEAD_LETTERS_OPENED, &[self.shard.flow.as_str(), reason.name()], 1);
+                self.engine.meter.add(
+                    &names::DEAD_LETTERS_OPENED,
+                    &[self.shard.flow.as_str(), reason.name()],
+                    1,
+                );
                 let settled = delivery.receipt.dead_letter(letter).await;
                 self.settled("dead_letter", settled);
             }
@@ -200,7 +212,9 @@ impl<'a> Pump<'a> {
     fn settled(&self, settlement: &str, outcome: Result<(), PortError>) {
         match outcome {
             Ok(()) => self.engine.meter.add(&names::DELIVERIES, &[self.shard.flow.as_str(), settlement], 1),
-            Err(problem) => warn!(shard = %self.shard, "A delivery could not be settled and comes again: {problem}"),
+            Err(problem) => {
+                warn!(shard = %self.shard, "A delivery could not be settled and comes again: {problem}")
+            }
         }
     }
 
@@ -217,7 +231,8 @@ impl<'a> Pump<'a> {
     /// Handlers run in tasks of their own, so that only a defect of the dispatcher itself ends abnormally; the
     /// shard then starts over, and its messages come again.
     fn ended(&mut self, ended: Result<Finished, tokio::task::JoinError>) -> Result<(), PortError> {
-        let (key, read_at) = ended.map_err(|e| PortError::Unavailable(format!("a run ended abnormally: {e}")))?;
+        let (key, read_at) =
+            ended.map_err(|e| PortError::Unavailable(format!("a run ended abnormally: {e}")))?;
         self.waiting.finished(&key);
         if let Some(at) = read_at {
             self.remember(key, at);

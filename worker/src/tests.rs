@@ -15,10 +15,11 @@ use shared::dead_letter::{DeadLetter, OpenLetters, Reason};
 use shared::envelope::{Cause, Envelope, Operation};
 use shared::fault::{Fault, FaultKind};
 use shared::flow::{
-    Check, Failure, Flow, FlowSpec, Outcome, Preview, Run, SweepPage, WebhookItem, WebhookRefusal, WebhookRequest,
+    Check, Failure, Flow, FlowSpec, Outcome, Preview, Run, SweepPage, WebhookItem, WebhookRefusal,
+    WebhookRequest,
 };
 use shared::meter::NoMeter;
-use shared::ports::queue::{FlowTopology, Outbound, Queue};
+use shared::ports::queue::{FlowTopology, Outbound};
 use shared::record_key::{FlowName, RecordKey};
 use shared::retry::RetryPolicy;
 use shared::trace::TraceParent;
@@ -161,7 +162,11 @@ impl Bench {
         };
         let engine = Arc::new(Engine {
             settings,
-            desk: Arc::new(DeadLetterDesk::new(store.queue.clone(), store.state.clone())),
+            desk: Arc::new(DeadLetterDesk::new(
+                store.queue.clone(),
+                store.state.clone(),
+                vec![run::topology(flow.as_ref())],
+            )),
             queue: store.queue,
             state: store.state,
             meter: Arc::new(NoMeter),
@@ -304,7 +309,9 @@ async fn what_is_no_message_is_a_dead_letter_at_once_and_its_neighbours_go_on() 
     let flow = Scripted::new(&[], true);
     let mut bench = Bench::new(flow.clone());
     bench.publish_bytes("n", b"no json").await;
-    let other = String::from_utf8(envelope("n").to_bytes()).unwrap().replace("syncfleet.parties.", "syncfleet.other.");
+    let other = String::from_utf8(envelope("n").to_bytes())
+        .unwrap()
+        .replace("syncfleet.parties.", "syncfleet.other.");
     bench.publish_bytes("n", other.as_bytes()).await;
     bench.publish(&["n"]).await;
     bench.begin();

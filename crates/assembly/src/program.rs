@@ -1,13 +1,16 @@
 //! What the programs do alike: configuration, logs, signals, exit codes.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use configuration::Config;
+use operations::health::Health;
+use operations::http;
 use shared::clock::{Clock, SystemClock};
 use telemetry::PrometheusMeter;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::level_filters::LevelFilter;
@@ -41,7 +44,9 @@ pub fn complain(text: &str) {
 /// Begins to log on the standard error stream, as configured. Once per process; later calls change nothing.
 pub fn init_logs(config: &Config) {
     let format = match config.log.format {
-        configuration::LogFormat::Human => telemetry::LogFormat::Human,
+        configuration::LogFormat::Human => {
+            telemetry::LogFormat::Human { colours: std::io::stderr().is_terminal() }
+        }
         configuration::LogFormat::Json => telemetry::LogFormat::Json,
     };
     let level = config.log.level.name().parse().unwrap_or(LevelFilter::INFO);
@@ -60,7 +65,7 @@ pub fn start(config: &Config, role: Role) -> Result<(Parts, Arc<PrometheusMeter>
         complain(&problem);
         ExitCode::from(EXIT_UNAVAILABLE)
     };
-    let meter = Arc::new(PrometheusMeter::new().map_err(|problem| unavailable(problem.to_string()))?);
+    let meter = Arc::new(PrometheusMeter::new());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let parts = crate::build(config, role, meter.clone(), clock).map_err(|p| unavailable(p.to_string()))?;
     for flow in &parts.flows {
@@ -103,4 +108,36 @@ pub fn process_name(configured: Option<&str>) -> String {
         },
         str::to_owned,
     )
+}
+
+/// Runs `serving` to its end with the private listener beside it, which goes on until then, so that a draining
+/// process can still be watched.
+pub async fn observed(
+    config: &Config,
+    meter: Arc<PrometheusMeter>,
+    health: Health,
+    serving: impl Future<Output = ()>,
+) -> ExitCode {
+    let Some(address) = config.operations.listen else {
+        serving.await;
+        return ExitCode::SUCCESS;
+    };
+    let listener = match TcpListener::bind(address).await {
+        Ok(listener) => listener,
+        Err(error) => {
+            complain(&format!(
+                "metrics cannot be shown at {address} ({error}): free the address, or change operations.listen"
+            ));
+            return ExitCode::from(EXIT_UNAVAILABLE);
+        }
+    };
+    tracing::info!("Metrics and health are shown at http://{address}/metrics, /healthz and /readyz.");
+    let routes = http::private_routes(health, move || meter.render());
+    let ended = CancellationToken::new();
+    let showing =
+        tokio::spawn(http::serve(listener, routes, http::Bounds::default(), ended.clone().cancelled_owned()));
+    serving.await;
+    ended.cancel();
+    let _ = showing.await;
+    ExitCode::SUCCESS
 }

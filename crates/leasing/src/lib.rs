@@ -34,7 +34,10 @@ impl LeaseKeeper<'_> {
             match self.state.acquire_lease(name, self.holder, self.ttl).await {
                 Ok(Some(grant)) => {
                     let fence = Fence { lease: name.to_owned(), term: grant.term };
-                    return LeaseGuard::new(HeldLease::new(fence, request_start, self.ttl), self.clock.clone());
+                    return LeaseGuard::new(
+                        HeldLease::new(fence, request_start, self.ttl),
+                        self.clock.clone(),
+                    );
                 }
                 Ok(None) => debug!(lease = name, "Somebody else holds the lease."),
                 Err(problem) if said => debug!(lease = name, "The lease cannot be asked for: {problem}"),

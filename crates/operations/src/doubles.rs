@@ -1,1 +1,155 @@
+//! A queue and a state store in memory, for the tests of this crate. Each request gives way to other tasks
+//! first, so that tests of concurrency mix their steps.
 
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use shared::dead_letter::DeadLetterEvent;
+use shared::ports::PortError;
+use shared::ports::queue::{Consumer, DeadLetterPage, Depth, FlowTopology, Outbound, Queue};
+use shared::ports::state::{Expected, Fence, Grant, State, Versioned, Write, Written};
+use shared::routing::Shard;
+
+/// The queue.
+#[derive(Debug, Default)]
+pub(crate) struct MemoryQueue {
+    pub(crate) published: Mutex<Vec<Outbound>>,
+    pub(crate) log: Mutex<Vec<DeadLetterEvent>>,
+    pub(crate) refuses_appends: AtomicBool,
+    pub(crate) refuses_publishing: AtomicBool,
+    pub(crate) is_away: AtomicBool,
+}
+
+fn unless(refused: &AtomicBool, what: &str) -> Result<(), PortError> {
+    match refused.load(Ordering::SeqCst) {
+        true => Err(PortError::Unavailable(format!("{what} is refused"))),
+        false => Ok(()),
+    }
+}
+
+#[async_trait]
+impl Queue for MemoryQueue {
+    async fn prepare(&self, _: &[FlowTopology]) -> Result<(), PortError> {
+        Ok(())
+    }
+
+    async fn publish(&self, batch: &[Outbound]) -> Result<(), PortError> {
+        tokio::task::yield_now().await;
+        unless(&self.refuses_publishing, "publishing")?;
+        self.published.lock().unwrap().extend_from_slice(batch);
+        Ok(())
+    }
+
+    async fn consume(&self, _: &Shard, _: u16) -> Result<Box<dyn Consumer>, PortError> {
+        Err(PortError::Misconfigured("this double has no consumers".into()))
+    }
+
+    async fn depth(&self, _: &FlowTopology) -> Result<Depth, PortError> {
+        unless(&self.is_away, "measuring")?;
+        Ok(Depth { ready: self.published.lock().unwrap().len() as u64, delayed: 1, oldest: None })
+    }
+
+    async fn append_dead_letter_event(&self, event: &DeadLetterEvent) -> Result<(), PortError> {
+        tokio::task::yield_now().await;
+        unless(&self.refuses_appends, "appending")?;
+        self.log.lock().unwrap().push(event.clone());
+        Ok(())
+    }
+
+    async fn scan_dead_letters(&self, from: u64, limit: u32) -> Result<DeadLetterPage, PortError> {
+        tokio::task::yield_now().await;
+        unless(&self.is_away, "scanning")?;
+        let log = self.log.lock().unwrap();
+        let events: Vec<DeadLetterEvent> =
+            log.iter().skip(from as usize).take(limit as usize).cloned().collect();
+        let end = from + events.len() as u64;
+        let next = (end < log.len() as u64).then_some(end);
+        Ok(DeadLetterPage { events, unreadable: 0, next })
+    }
+
+    async fn ping(&self) -> Result<(), PortError> {
+        Ok(())
+    }
+}
+
+/// The state store. Nothing ends by itself; [`MemoryState::expire`] ends what has a time to live.
+#[derive(Debug, Default)]
+pub(crate) struct MemoryState {
+    documents: Mutex<BTreeMap<String, (Versioned, bool)>>,
+    version: AtomicU64,
+}
+
+impl MemoryState {
+    pub(crate) fn expire(&self) {
+        self.documents.lock().unwrap().retain(|_, (_, ends)| !*ends);
+    }
+
+    pub(crate) fn keys(&self) -> Vec<String> {
+        self.documents.lock().unwrap().keys().cloned().collect()
+    }
+}
+
+#[async_trait]
+impl State for MemoryState {
+    async fn get(&self, key: &str) -> Result<Option<Versioned>, PortError> {
+        tokio::task::yield_now().await;
+        Ok(self.documents.lock().unwrap().get(key).map(|(document, _)| document.clone()))
+    }
+
+    async fn write(&self, write: Write<'_>) -> Result<Written, PortError> {
+        tokio::task::yield_now().await;
+        let mut documents = self.documents.lock().unwrap();
+        let present = documents.get(write.key).map(|(document, _)| document.version);
+        let fits = match write.expected {
+            Expected::Any => true,
+            Expected::Absent => present.is_none(),
+            Expected::Version(version) => present == Some(version),
+        };
+        if !fits {
+            return Ok(Written::Clash);
+        }
+        let Some(value) = write.value else {
+            documents.remove(write.key);
+            return Ok(Written::Done(present.unwrap_or(0)));
+        };
+        let version = self.version.fetch_add(1, Ordering::SeqCst) + 1;
+        let document = Versioned { value: value.to_vec(), version };
+        documents.insert(write.key.to_owned(), (document, write.time_to_live.is_some()));
+        Ok(Written::Done(version))
+    }
+
+    async fn scan(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<(String, Versioned)>, PortError> {
+        let documents = self.documents.lock().unwrap();
+        let found = documents.iter().filter(|(key, _)| key.starts_with(prefix));
+        let found = found.filter(|(key, _)| after.is_none_or(|after| key.as_str() > after));
+        Ok(found.take(limit as usize).map(|(key, (document, _))| (key.clone(), document.clone())).collect())
+    }
+
+    async fn acquire_lease(&self, _: &str, _: &str, _: Duration) -> Result<Option<Grant>, PortError> {
+        Err(PortError::Misconfigured("this double has no leases".into()))
+    }
+
+    async fn renew_lease(&self, _: &Fence, _: &str, _: Duration) -> Result<bool, PortError> {
+        Err(PortError::Misconfigured("this double has no leases".into()))
+    }
+
+    async fn release_lease(&self, _: &Fence, _: &str) -> Result<(), PortError> {
+        Err(PortError::Misconfigured("this double has no leases".into()))
+    }
+
+    async fn count(&self, _: &str, _: u64, _: Duration) -> Result<u64, PortError> {
+        Err(PortError::Misconfigured("this double has no counters".into()))
+    }
+
+    async fn ping(&self) -> Result<(), PortError> {
+        Ok(())
+    }
+}

@@ -4,6 +4,7 @@
 pub mod dead_letters;
 pub mod health;
 pub mod http;
+pub mod preparation;
 pub mod status;
 pub mod sweep_state;
 

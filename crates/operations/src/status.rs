@@ -97,7 +97,7 @@ async fn flow_status(
         workers: shares(topology, &members.unwrap_or_default()),
         shards: topology.shards,
         sweep_tick: sweep.as_ref().map(|sweep| sweep.tick),
-        sweep_going_on: sweep.as_ref().is_some_and(|sweep| sweep.unfinished.is_some()),
+        sweep_going_on: sweep.as_ref().is_some_and(|sweep| sweep.unfinished),
         sweep_last_success: sweep.and_then(|sweep| sweep.last_success),
     }
 }
@@ -126,4 +126,56 @@ fn known<T>(
             }
         })
         .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::Ordering;
+    use std::time::Duration;
+
+    use shared::ports::state::Write;
+    use shared::record_key::FlowName;
+
+    use super::*;
+    use crate::doubles::{MemoryQueue, MemoryState};
+
+    #[tokio::test]
+    async fn a_snapshot_shows_workers_sweeps_and_depth_and_survives_a_queue_that_is_away() {
+        let (queue, state) = (Arc::new(MemoryQueue::default()), Arc::new(MemoryState::default()));
+        let flow = FlowName::new("parties").unwrap();
+        let flows = [FlowTopology { flow: flow.clone(), shards: 16 }];
+        let desk = DeadLetterDesk::new(queue.clone(), state.clone(), flows.to_vec());
+        for member in ["worker-1", "worker-2"] {
+            membership::announce(state.as_ref(), &flow, member, Duration::from_secs(15)).await.unwrap();
+        }
+        let now: Timestamp = "2026-11-20T09:15:00Z".parse().unwrap();
+        let sweep = SweepState {
+            tick: now,
+            sweep_id: now.to_string(),
+            unfinished: true,
+            from: None,
+            last_success: Some(Timestamp::UNIX_EPOCH),
+        };
+        let document = serde_json::to_vec(&sweep).unwrap();
+        state.write(Write::put("cursor/sweep/parties", &document)).await.unwrap();
+
+        let sources = Sources { queue: queue.as_ref(), state: state.as_ref(), desk: &desk, flows: &flows };
+        let status = snapshot(sources, now).await;
+        let parties = &status.flows[0];
+        assert_eq!((parties.ready, parties.delayed, status.problems.len()), (Some(0), Some(1), 0));
+        assert_eq!(parties.workers.len(), 2);
+        assert_eq!(parties.workers.values().sum::<usize>(), 16);
+        assert_eq!(
+            (parties.sweep_tick, parties.sweep_last_success),
+            (Some(now), Some(Timestamp::UNIX_EPOCH))
+        );
+        assert!(parties.sweep_going_on);
+        assert!(serde_json::to_string(&status).unwrap().contains("\"workers\":{\"worker-1\":"));
+
+        queue.is_away.store(true, Ordering::SeqCst);
+        let status = snapshot(sources, now).await;
+        assert_eq!((status.flows[0].ready, status.flows[0].workers.len()), (None, 2));
+        assert_eq!(status.problems.len(), 2, "{:?}", status.problems);
+    }
 }

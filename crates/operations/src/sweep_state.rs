@@ -12,8 +12,10 @@ pub struct SweepState {
     pub tick: Timestamp,
     /// The sweep fired by it.
     pub sweep_id: String,
-    /// Whether that sweep is still going on, and if so, from which cursor.
-    pub unfinished: Option<Option<Value>>,
+    /// Whether that sweep is still going on.
+    pub unfinished: bool,
+    /// Where it goes on; `None` at its beginning.
+    pub from: Option<Value>,
     /// When a sweep last ended well.
     pub last_success: Option<Timestamp>,
 }

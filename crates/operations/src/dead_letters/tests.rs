@@ -1,1 +1,302 @@
+use std::sync::Mutex as StdMutex;
+use std::sync::atomic::Ordering;
 
+use shared::envelope::{Cause, Envelope, Operation};
+use shared::fault::Fault;
+use shared::meter::Metric;
+use shared::record_key::FlowName;
+use shared::trace::TraceParent;
+
+use super::*;
+use crate::doubles::{MemoryQueue, MemoryState};
+
+struct Office {
+    queue: Arc<MemoryQueue>,
+    state: Arc<MemoryState>,
+    desk: Arc<DeadLetterDesk>,
+}
+
+fn office() -> Office {
+    let (queue, state) = (Arc::new(MemoryQueue::default()), Arc::new(MemoryState::default()));
+    let desk = Arc::new(desk(&queue, &state));
+    Office { queue, state, desk }
+}
+
+fn desk(queue: &Arc<MemoryQueue>, state: &Arc<MemoryState>) -> DeadLetterDesk {
+    let flows = vec![FlowTopology { flow: FlowName::new("parties").unwrap(), shards: 16 }];
+    DeadLetterDesk::new(queue.clone(), state.clone(), flows)
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn key(id: u128) -> RecordKey {
+    format!("parties:r{id}").parse().unwrap()
+}
+
+fn letter_of(flow_key: RecordKey, id: u128, code: &'static str, second: i64) -> DeadLetter {
+    let trace = TraceParent::new(1, 2);
+    let id = Uuid::from_u128(id);
+    let envelope =
+        Envelope::new(id, "/test", flow_key, Operation::Update, Cause::Webhook, trace, at(second - 10));
+    let fault = Fault::permanent(code, format!("the field of {} was refused", envelope.key));
+    DeadLetter::of_envelope(&envelope, Reason::Permanent, &fault, "worker-1", at(second))
+}
+
+impl Office {
+    /// As the worker does it: the mark first, then the letter.
+    async fn bury(&self, letter: DeadLetter) -> Uuid {
+        let id = letter.id;
+        if let Some(key) = &letter.key {
+            dead_mark::add(self.state.as_ref(), key, id, letter.at).await.unwrap();
+        }
+        let event = DeadLetterEvent::Opened { letter: Box::new(letter) };
+        self.queue.append_dead_letter_event(&event).await.unwrap();
+        id
+    }
+
+    async fn bury_plain(&self, id: u128) -> Uuid {
+        self.bury(letter_of(key(id), id, "validation_failed", 100 + id as i64)).await
+    }
+
+    fn published(&self) -> Vec<Envelope> {
+        self.queue.published.lock().unwrap().iter().map(|m| Envelope::parse(&m.body).unwrap()).collect()
+    }
+
+    async fn open(&self) -> Vec<u128> {
+        let listing = self.desk.list(&Filter::default(), 0, 100).await.unwrap();
+        listing.letters.iter().map(|letter| letter.id.as_u128()).collect()
+    }
+}
+
+#[tokio::test]
+async fn listing_filters_pages_and_changes_nothing() {
+    let office = office();
+    for id in 1..=5 {
+        office.bury_plain(id).await;
+    }
+    office.bury(letter_of(key(9), 9, "address_unknown", 900)).await;
+    let before = office.queue.log.lock().unwrap().clone();
+    let ids = async |filter: Filter, offset, limit| {
+        let listing = office.desk.list(&filter, offset, limit).await.unwrap();
+        (listing.letters.iter().map(|l| l.id.as_u128()).collect::<Vec<_>>(), listing.total)
+    };
+    let all = Filter::default;
+    assert_eq!(ids(all(), 0, 3).await, (vec![1, 2, 3], 6));
+    assert_eq!(ids(all(), 3, 9).await, (vec![4, 5, 9], 6));
+    assert_eq!(ids(Filter { code: Some("address_unknown".into()), ..all() }, 0, 9).await, (vec![9], 1));
+    assert_eq!(ids(Filter { text: Some("PARTIES:R3".into()), ..all() }, 0, 9).await, (vec![3], 1));
+    assert_eq!(ids(Filter { key: Some(key(4)), ..all() }, 0, 9).await, (vec![4], 1));
+    assert_eq!(
+        ids(Filter { since: Some(at(104)), before: Some(at(900)), ..all() }, 0, 9).await,
+        (vec![4, 5], 2)
+    );
+    assert_eq!(ids(Filter { reason: Some(Reason::Bug), ..all() }, 0, 9).await, (vec![], 0));
+    let other = FlowName::new("calendar").ok();
+    assert_eq!(ids(Filter { flow: other, ..all() }, 0, 9).await, (vec![], 0));
+    assert_eq!(*office.queue.log.lock().unwrap(), before);
+}
+
+#[tokio::test]
+async fn groups_count_what_failed_alike() {
+    let office = office();
+    for id in 1..=3 {
+        office.bury_plain(id).await;
+    }
+    office.bury(letter_of(key(9), 9, "address_unknown", 900)).await;
+    let groups = office.desk.groups(&Filter::default()).await.unwrap();
+    let shown: Vec<_> = groups.iter().map(|g| (g.code.as_str(), g.count, g.first, g.last)).collect();
+    assert_eq!(shown, [("validation_failed", 3, at(101), at(103)), ("address_unknown", 1, at(900), at(900))]);
+    assert_eq!(groups[0].example, Uuid::from_u128(1));
+}
+
+#[tokio::test]
+async fn show_gives_the_whole_letter_from_any_page_of_the_log() {
+    let office = office();
+    for id in 1..=u128::from(SCAN_RECORDS) + 20 {
+        office.bury_plain(id).await;
+    }
+    for id in [1, u128::from(SCAN_RECORDS) + 7] {
+        let letter = office.desk.show(Uuid::from_u128(id)).await.unwrap();
+        assert_eq!(letter, letter_of(key(id), id, "validation_failed", 100 + id as i64));
+    }
+    let nobody = Uuid::from_u128(999_999);
+    assert_eq!(office.desk.show(nobody).await, Err(DeskError::Unknown(nobody)));
+}
+
+#[tokio::test]
+async fn a_replay_publishes_a_fresh_life_closes_the_letter_and_clears_the_mark() {
+    let office = office();
+    let id = office.bury_plain(1).await;
+    let report = office.desk.replay(&Selection::One(id), "anna", at(500)).await.unwrap();
+    let published = office.published();
+    assert_eq!(report.replayed, [Replayed { letter: id, message: published[0].id, key: key(1) }]);
+    assert_eq!(
+        (published[0].cause, published[0].attempt, published[0].first_seen, &published[0].key),
+        (Cause::Replay, 0, at(500), &key(1))
+    );
+    assert_ne!(published[0].id, id);
+    assert_eq!(office.open().await, [0u128; 0]);
+    assert_eq!(office.state.keys(), [""; 0], "neither mark nor claim is left");
+    let log = office.queue.log.lock().unwrap().clone();
+    let Some(DeadLetterEvent::Resolved { resolution: Resolution::Replayed, by, .. }) = log.last() else {
+        panic!("not closed: {log:?}");
+    };
+    assert_eq!(by, "anna");
+    let again = office.desk.replay(&Selection::One(id), "anna", at(501)).await;
+    assert_eq!(again, Err(DeskError::Closed(id)));
+    assert_eq!(office.published().len(), 1);
+}
+
+#[tokio::test]
+async fn double_clicks_and_two_operators_send_one_message() {
+    for _ in 0..50 {
+        let office = office();
+        let id = office.bury_plain(1).await;
+        let second_desk = desk(&office.queue, &office.state);
+        let one = Selection::One(id);
+        let all = Selection::Matching(Filter::default());
+        let outcomes = tokio::join!(
+            office.desk.replay(&one, "anna", at(500)),
+            office.desk.replay(&one, "anna", at(500)),
+            second_desk.replay(&all, "bert", at(500)),
+            second_desk.replay(&one, "bert", at(501)),
+        );
+        assert_eq!(office.published().len(), 1, "{outcomes:?}");
+        assert_eq!(office.open().await, [0u128; 0]);
+    }
+}
+
+#[tokio::test]
+async fn a_crash_between_publishing_and_closing_leaves_the_letter_open_for_the_same_message() {
+    let office = office();
+    let id = office.bury_plain(1).await;
+    office.queue.refuses_appends.store(true, Ordering::SeqCst);
+    let broken = office.desk.replay(&Selection::One(id), "anna", at(500)).await;
+    assert!(matches!(broken, Err(DeskError::Port(_))), "{broken:?}");
+    assert_eq!(office.open().await, [1]);
+    office.queue.refuses_appends.store(false, Ordering::SeqCst);
+    office.desk.replay(&Selection::One(id), "anna", at(600)).await.unwrap();
+    let published = office.published();
+    assert_eq!(published.len(), 2);
+    assert_eq!(published[0].id, published[1].id);
+    assert_eq!(office.open().await, [0u128; 0]);
+}
+
+#[tokio::test]
+async fn a_claim_whose_holder_died_ends_by_itself() {
+    let office = office();
+    let id = office.bury_plain(1).await;
+    let (key, time_to_live) = (format!("replay/{id}"), Some(std::time::Duration::from_secs(1)));
+    use shared::ports::state::Write;
+    office.state.write(Write { time_to_live, ..Write::put(&key, b"{}") }).await.unwrap();
+    let report = office.desk.replay(&Selection::One(id), "anna", at(500)).await.unwrap();
+    assert!(report.replayed.is_empty() && report.refused[0].why.contains("somebody else"), "{report:?}");
+    office.state.expire();
+    let report = office.desk.replay(&Selection::One(id), "anna", at(700)).await.unwrap();
+    assert_eq!(report.replayed.len(), 1);
+}
+
+#[tokio::test]
+async fn what_cannot_be_published_stays_open_and_can_be_tried_at_once() {
+    let office = office();
+    let id = office.bury_plain(1).await;
+    office.queue.refuses_publishing.store(true, Ordering::SeqCst);
+    assert!(office.desk.replay(&Selection::One(id), "anna", at(500)).await.is_err());
+    office.queue.refuses_publishing.store(false, Ordering::SeqCst);
+    assert_eq!(office.open().await, [1]);
+    let report = office.desk.replay(&Selection::One(id), "anna", at(501)).await.unwrap();
+    assert_eq!(report.replayed.len(), 1);
+}
+
+#[tokio::test]
+async fn unreadable_letters_and_letters_of_other_flows_are_refused_in_words_and_the_others_go_on() {
+    let office = office();
+    let garbage = b"\xffno message";
+    let unreadable =
+        DeadLetter::of_bytes(garbage, None, Reason::Unreadable, "no_json", "no JSON", "w", at(1));
+    let unreadable = office.bury(unreadable).await;
+    let foreign = letter_of("calendar:c1".parse().unwrap(), 2, "x", 200);
+    let foreign = office.bury(foreign).await;
+    let well = office.bury_plain(3).await;
+    let all = Selection::Matching(Filter::default());
+    let report = office.desk.replay(&all, "anna", at(500)).await.unwrap();
+    assert_eq!(report.replayed.iter().map(|r| r.letter).collect::<Vec<_>>(), [well]);
+    let why = |id| report.refused.iter().find(|r| r.letter == id).map(|r| r.why.clone()).unwrap();
+    assert!(why(unreadable).contains("cannot be sent again"), "{}", why(unreadable));
+    assert!(why(foreign).contains("calendar is not enabled"), "{}", why(foreign));
+    assert_eq!(office.open().await.len(), 2);
+}
+
+#[tokio::test]
+async fn many_letters_are_replayed_in_chunks() {
+    let office = office();
+    for id in 1..=130 {
+        office.bury_plain(id).await;
+    }
+    let all = Selection::Matching(Filter::default());
+    let report = office.desk.replay(&all, "anna", at(5_000)).await.unwrap();
+    assert_eq!((report.replayed.len(), office.published().len()), (130, 130));
+    assert_eq!(office.open().await, [0u128; 0]);
+}
+
+#[tokio::test]
+async fn discarding_needs_a_name_and_a_reason_and_keeps_both() {
+    let office = office();
+    let id = office.bury_plain(1).await;
+    let one = Selection::One(id);
+    assert_eq!(office.desk.discard(&one, " ", "why", at(1)).await, Err(DeskError::NameMissing));
+    assert_eq!(office.desk.discard(&one, "anna", "", at(1)).await, Err(DeskError::ReasonMissing));
+    assert_eq!(office.desk.replay(&one, "", at(1)).await, Err(DeskError::NameMissing));
+    assert_eq!(office.open().await, [1]);
+    assert_eq!(office.desk.discard(&one, "anna", "a test record", at(500)).await, Ok(vec![id]));
+    let expected = resolved(id, Resolution::Discarded, "anna", "a test record", at(500));
+    assert_eq!(office.queue.log.lock().unwrap().last(), Some(&expected));
+    assert!(office.published().is_empty() && office.state.keys().is_empty());
+    assert_eq!(office.desk.discard(&one, "bert", "again", at(501)).await, Err(DeskError::Closed(id)));
+}
+
+#[tokio::test]
+async fn a_later_success_closes_the_letters_of_its_key() {
+    let office = office();
+    let first = office.bury(letter_of(key(1), 1, "x", 100)).await;
+    let second = office.bury(letter_of(key(1), 2, "x", 101)).await;
+    let other = office.bury_plain(3).await;
+    for _ in 0..2 {
+        office.desk.close_superseded(&key(1), &[first, second], "worker-1", at(200)).await.unwrap();
+    }
+    assert_eq!(office.open().await, [other.as_u128()]);
+    assert_eq!(dead_mark::load(office.state.as_ref(), &key(1)).await.unwrap(), None);
+    assert!(dead_mark::load(office.state.as_ref(), &key(3)).await.unwrap().is_some());
+}
+
+#[derive(Debug, Default)]
+struct Gauges(StdMutex<BTreeMap<String, f64>>);
+
+impl Meter for Gauges {
+    fn add(&self, _: &'static Metric, _: &[&str], _: u64) {}
+    fn set(&self, _: &'static Metric, labels: &[&str], value: f64) {
+        self.0.lock().unwrap().insert(labels.join("/"), value);
+    }
+    fn shift(&self, _: &'static Metric, _: &[&str], _: f64) {}
+    fn observe(&self, _: &'static Metric, _: &[&str], _: f64) {}
+}
+
+#[tokio::test]
+async fn the_gauge_falls_back_to_zero() {
+    let office = office();
+    let gauges = Gauges::default();
+    let value = |name: &str| gauges.0.lock().unwrap()[name];
+    office.desk.measure(&gauges).await.unwrap();
+    assert_eq!((value("parties/permanent"), value("parties/poison")), (0.0, 0.0));
+    let id = office.bury_plain(1).await;
+    let foreign = office.bury(letter_of("calendar:c1".parse().unwrap(), 2, "x", 200)).await;
+    office.desk.measure(&gauges).await.unwrap();
+    assert_eq!((value("parties/permanent"), value("calendar/permanent")), (1.0, 1.0));
+    for id in [id, foreign] {
+        office.desk.discard(&Selection::One(id), "anna", "test", at(500)).await.unwrap();
+    }
+    office.desk.measure(&gauges).await.unwrap();
+    assert_eq!((value("parties/permanent"), value("calendar/permanent")), (0.0, 0.0));
+}
