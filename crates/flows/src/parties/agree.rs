@@ -72,7 +72,7 @@ pub(super) fn agree(input: &Input<'_>, crm: &CrmSide, remote: &RemoteSide) -> Re
         draft.without_conflict(input, &basis, &merged, crm, remote, &theirs);
     } else {
         let fields = conflict_fields(&merged.conflicts, &crm.party, &theirs);
-        let winner = decided(&draft.link, crm).or_else(|| input.rules.policy.winner(crm, remote));
+        let winner = decided(&draft.link, crm, &fields).or_else(|| input.rules.policy.winner(crm, remote));
         let Some(winner) = winner else { return Ok(wait(input, crm, draft.link, fields)) };
         merged = basis.compare(&crm.party, &theirs, winner, input.rules);
         draft.with_conflict(input, crm, remote, fields, winner);
@@ -82,6 +82,15 @@ pub(super) fn agree(input: &Input<'_>, crm: &CrmSide, remote: &RemoteSide) -> Re
         return Err(no_name("The name was emptied on one side; the other side's is not emptied for it"));
     }
     Ok(finish(input, crm, remote, &theirs, base, merged, draft))
+}
+
+/// Whether Advoware's side was changed. A salutation that stays different is no news.
+fn changed(base: &Party, theirs: &Party, salutation_left: bool) -> bool {
+    let mut theirs = theirs.clone().masked();
+    if salutation_left {
+        theirs.salutation.clone_from(&base.salutation);
+    }
+    theirs != *base
 }
 
 /// What of the link and the notices is settled before anything is written.
@@ -106,7 +115,7 @@ impl Draft {
             self.notice = notice::decided(crm, remote.bet_nr, &fields, Some(winner), input.rules);
         }
         self.link.remember(losers(&fields, winner, input.now));
-        self.link.conflict = Some(OpenConflict { fields, asked });
+        self.link.conflict = Some(OpenConflict { fields, asked, winner: Some(winner) });
     }
 
     fn without_conflict(
@@ -156,7 +165,8 @@ fn finish(
         link_stored,
         notice: draft.notice,
         settle_intent: input.intent.is_some(),
-        remote_changed: base.map_or(!merged.to_crm.is_empty(), |base| theirs.clone().masked() != *base),
+        remote_changed: base
+            .map_or(!merged.to_crm.is_empty(), |base| changed(base, theirs, merged.salutation_left)),
     };
     let mut plan = Plan::of(Verdict::Converges, actions);
     plan.mass_change = overwrites(&merged, &crm.party, theirs).then_some(MassChange::Overwrite);
@@ -178,11 +188,15 @@ fn finish(
     plan
 }
 
-/// A person was asked, and has cleared the status: what EspoCRM says now is their decision.
-fn decided(link: &PartyLink, crm: &CrmSide) -> Option<Winner> {
-    let asked = link.conflict.as_ref().is_some_and(|open| open.asked);
+/// Who wins, where that is decided already: by an attempt that did not reach its end, or by a person who was
+/// asked and has cleared the status (what EspoCRM says now is their decision).
+fn decided(link: &PartyLink, crm: &CrmSide, fields: &[ConflictField]) -> Option<Winner> {
+    let open = link.conflict.as_ref()?;
+    if open.winner.is_some() && open.fields == fields {
+        return open.winner;
+    }
     let cleared = matches!(crm.status, None | Some(Status::Clean | Status::Dirty | Status::PendingSync));
-    (asked && cleared).then_some(Winner::Crm)
+    (open.asked && cleared).then_some(Winner::Crm)
 }
 
 /// Nothing is written but the question.
@@ -191,7 +205,7 @@ fn wait(input: &Input<'_>, crm: &CrmSide, mut link: PartyLink, fields: Vec<Confl
     let asked = link.conflict.as_ref().is_some_and(|open| open.asked && open.fields == fields);
     if !asked {
         plan.conflicts = fields.len();
-        link.conflict = Some(OpenConflict { fields: fields.clone(), asked: false });
+        link.conflict = Some(OpenConflict { fields: fields.clone(), asked: false, winner: None });
         if input.link != Some(&link) {
             plan.actions.push(Action::SaveLink(Box::new(link.clone())));
         }
@@ -206,7 +220,7 @@ fn wait(input: &Input<'_>, crm: &CrmSide, mut link: PartyLink, fields: Vec<Confl
     if !asked {
         let told = notice::asked(crm, link.bet_nr, &fields, input.rules);
         plan.actions.extend(told.map(Action::Notify));
-        link.conflict = Some(OpenConflict { fields, asked: true });
+        link.conflict = Some(OpenConflict { fields, asked: true, winner: None });
         link.schedule(input.rules.look_again, false, input.now);
         plan.actions.push(Action::SaveLink(Box::new(link)));
     } else {
@@ -250,10 +264,7 @@ fn expected(theirs: &Party, merged: &Merged) -> Party {
     let target = &merged.target;
     for field in &merged.to_remote {
         match field {
-            Field::Name if target.identity.kind == theirs.identity.kind => {
-                party.identity.name.clone_from(&target.identity.name);
-            }
-            Field::Name => party.identity = target.identity.clone(),
+            Field::Name => party.identity.name.clone_from(&target.identity.name),
             Field::FirstName => party.identity.first_name.clone_from(&target.identity.first_name),
             Field::LegalForm => party.legal_form.clone_from(&target.legal_form),
             Field::Salutation => party.salutation.clone_from(&target.salutation),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use shared::clock::later;
 use shared::fault::cut;
 
+use super::merge::Winner;
 use super::party::{Field, Party};
 
 /// Overwritten values kept; the oldest are dropped first.
@@ -64,6 +65,9 @@ pub struct OpenConflict {
     pub fields: Vec<ConflictField>,
     /// Whether the record says `conflict` and its user was told; from then on, another status is their decision.
     pub asked: bool,
+    /// Who wins, once that is decided: an attempt that comes after decides no differently.
+    #[serde(default)]
+    pub winner: Option<Winner>,
 }
 
 /// One field of a conflict.
@@ -185,7 +189,8 @@ mod tests {
             let next = rule.next_interval(Duration::from_secs(previous), changed);
             prop_assert!(next >= rule.min && next <= rule.max);
             let kept = Duration::from_secs(previous).clamp(rule.min, rule.max);
-            prop_assert!(if changed { next <= kept } else { next >= kept });
+            let right_way = if changed { next <= kept } else { next >= kept };
+            prop_assert!(right_way);
         }
     }
 }

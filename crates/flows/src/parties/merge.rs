@@ -1,11 +1,13 @@
 //! The comparison of three parties, field by field: base, EspoCRM's, Advoware's. Pure.
 
+use serde::{Deserialize, Serialize};
 use shared::change::Merge;
 
 use super::party::{Field, Identity, Kind, Party, Salutation};
 
 /// Whose value counts where both sides changed a field to different values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Winner {
     /// EspoCRM's.
     Crm,
@@ -93,10 +95,23 @@ impl Work {
                 self.field(Field::FirstName, &base.first_name, &crm.first_name, &remote.first_name);
             return Identity { kind: base.kind, name, first_name };
         }
-        let identity = self.field(Field::Name, base, crm, remote);
-        if (&identity.name, &identity.first_name) == (&remote.name, &remote.first_name) {
-            // Advoware has no field for the kind: with the same names there is nothing to write.
-            self.to_remote.retain(|field| *field != Field::Name);
+        let (identity, conflict) = resolve(Merge::of(base, crm, remote), self.winner);
+        if conflict {
+            self.conflicts.push(Field::Name);
+        }
+        let switched = identity.kind != crm.kind;
+        if switched || identity.name != crm.name {
+            self.to_crm.push(Field::Name);
+        }
+        if identity.kind == Kind::Person && (switched || identity.first_name != crm.first_name) {
+            self.to_crm.push(Field::FirstName);
+        }
+        // Advoware has no field for the kind: with the same names there is nothing to write.
+        if identity.name != remote.name {
+            self.to_remote.push(Field::Name);
+        }
+        if identity.first_name != remote.first_name {
+            self.to_remote.push(Field::FirstName);
         }
         identity
     }

@@ -8,3 +8,8 @@ pub mod notice;
 pub mod party;
 pub mod plan;
 pub mod sides;
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;
