@@ -1,1 +1,38 @@
-//! The EspoCRM REST API as it really behaves.
+//! The EspoCRM REST API as it really behaves (9.2.2 and later).
+//!
+//! [`EspoCrm`] is one account at one CRM. Each operation is two pure halves, a request and the reading of its
+//! answer, with `http-client` between them. Records are dynamic ([`Record`], [`Patch`]), since every CRM has
+//! fields of its own. What is odd about the vendor's API stands in the README and, once each, in the code.
+
+mod auth;
+mod client;
+mod error;
+#[cfg(test)]
+mod fixtures;
+mod id;
+mod metadata;
+mod notes;
+mod query;
+mod record;
+mod records;
+mod users;
+pub mod values;
+pub mod webhook;
+mod webhooks;
+mod wire;
+
+pub use auth::Credentials;
+pub use client::{EspoCrm, Settings};
+pub use http_client::{Limits, SetupError, may_have_taken_effect};
+pub use id::{EntityType, EspoId, IdError};
+pub use metadata::{EntityDefinition, FieldDefinition, Scope, Version};
+pub use notes::UserRef;
+pub use query::{ListQuery, Order, PAGE_SIZE_MAX, Where};
+pub use record::Record;
+pub use records::{Created, DuplicateCheck, Page, Pages};
+pub use users::{AppUser, Level, User};
+pub use webhooks::{Webhook, WebhookRequest};
+pub use wire::Patch;
+
+/// The system's name in faults, metrics and logs.
+pub const SYSTEM: &str = "espocrm";
