@@ -23,6 +23,7 @@ mod clock;
 mod connection;
 pub mod control;
 mod deliveries;
+pub mod demo_data;
 mod dice;
 pub mod espocrm;
 mod faults;

@@ -23,6 +23,10 @@ pub(super) struct Source<'a> {
     pub(super) is_attribute: &'a dyn Fn(&str) -> bool,
     /// Added to every selection.
     pub(super) always: &'a [&'a str],
+    /// Order when none is asked for, and whether it is descending.
+    pub(super) order: (&'a str, bool),
+    /// Whether the number of records is always left out.
+    pub(super) is_uncounted: bool,
 }
 
 /// The answer to `GET {Type}`.
@@ -63,17 +67,17 @@ pub(super) fn answer(request: &Request, source: &Source<'_>) -> Answer {
         .collect();
     let descending = match parameters.get("order").and_then(Value::as_str) {
         Some(order) => order.eq_ignore_ascii_case("desc"),
-        None => order_by.is_none(),
+        None => order_by.is_none() && source.order.1,
     };
-    sort(&mut found, source, order_by.unwrap_or("createdAt"), descending);
+    sort(&mut found, source, order_by.unwrap_or(source.order.0), descending);
     let offset = number("offset").and_then(|offset| usize::try_from(offset).ok()).unwrap_or(0);
     let page: Vec<Value> = found
         .iter()
         .skip(offset)
         .take(size)
-        .map(|record| select(source, record, &parameters, order_by))
+        .map(|record| select(source, record, &parameters, order_by.unwrap_or(source.order.0)))
         .collect();
-    let total = if request.header("X-No-Total") == Some("true") {
+    let total = if source.is_uncounted || request.header("X-No-Total") == Some("true") {
         if found.len() > offset.saturating_add(size) { json!(-1) } else { json!(-2) }
     } else {
         json!(found.len())
@@ -97,7 +101,7 @@ fn sort(found: &mut [&Record], source: &Source<'_>, attribute: &str, descending:
     });
 }
 
-fn select(source: &Source<'_>, record: &Record, parameters: &Record, order_by: Option<&str>) -> Value {
+fn select(source: &Source<'_>, record: &Record, parameters: &Record, order_by: &str) -> Value {
     let mut item = (source.show)(record);
     let selected: Vec<String> = match parameters.get("select") {
         Some(Value::String(names)) => {
@@ -112,7 +116,7 @@ fn select(source: &Source<'_>, record: &Record, parameters: &Record, order_by: O
     item.retain(|name, _| {
         name == "id"
             || source.always.contains(&name.as_str())
-            || order_by == Some(name.as_str())
+            || order_by == name
             || selected.iter().any(|selected| selected == name)
     });
     for name in selected.iter().filter(|name| name.ends_with("sIds")) {

@@ -218,7 +218,9 @@ impl Espocrm {
             show: &show,
             get: &get,
             is_attribute: &|name| self.definitions.has_attribute(name),
-            always: &["assignedUserId"],
+            always: &["createdById", "assignedUserId"],
+            order: ("createdAt", true),
+            is_uncounted: false,
         };
         list::answer(request, &source)
     }

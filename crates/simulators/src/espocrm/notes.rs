@@ -51,10 +51,11 @@ impl Espocrm {
             let notification = self.ids.next(now);
             let value = json!({
                 "id": notification, "deleted": false, "number": store.rows(NOTIFICATIONS).count() + changes.len(),
-                "data": { "noteId": id }, "noteData": note, "type": kind, "read": false, "emailIsProcessed": false,
+                "data": { "noteId": id }, "noteData": note_data(&note, store.sequence()), "type": kind, "read": false, "emailIsProcessed": false,
                 "createdAt": stamp(now), "message": null, "actionId": null, "groupedCount": null,
                 "userId": user.id, "userName": user.name(), "relatedId": id, "relatedType": NOTES,
-                "relatedParentId": null, "relatedParentType": null, "createdById": account.id,
+                "relatedParentId": null, "relatedParentType": null,
+                "createdById": if kind == "Note" { Value::Null } else { json!(account.id) },
             });
             changes.push(Change::set(NOTIFICATIONS, &notification, value));
         }
@@ -190,6 +191,8 @@ impl Espocrm {
             get: &|notification, name| vec![notification.get(name).cloned().unwrap_or(Value::Null)],
             is_attribute: &|name| ["id", "number", "type", "read", "createdAt"].contains(&name),
             always: &[],
+            order: ("number", true),
+            is_uncounted: true,
         };
         let answer = list::answer(request, &source);
         let mut changes = Vec::new();
@@ -205,4 +208,30 @@ impl Espocrm {
         }
         Ok(answer)
     }
+}
+
+/// A post as the notification of it shows it.
+fn note_data(note: &Record, number: u64) -> Value {
+    let mut data = note.clone();
+    let mut set = |name: &str, value: Value| {
+        data.entry(name).or_insert(value);
+    };
+    set("targetType", Value::Null);
+    set("number", json!(number));
+    set("isGlobal", json!(false));
+    set("isPinned", json!(false));
+    let unset = ["createdByGender", "parentId", "parentType", "relatedId", "relatedType", "modifiedById"];
+    for name in unset.into_iter().chain(["superParentId", "superParentType"]) {
+        set(name, Value::Null);
+    }
+    let is_on_record = note.contains_key("parentId");
+    for name in
+        ["reactionCounts", "myReactions", "usersIds", "usersNames", "notifiedUserIdList", "relatedName"]
+    {
+        data.shift_remove(name);
+    }
+    if !is_on_record {
+        data.shift_remove("parentName");
+    }
+    Value::Object(data)
 }

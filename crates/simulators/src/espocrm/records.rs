@@ -246,7 +246,7 @@ impl Espocrm {
         }
         let mut after = before.clone();
         store_input(&mut after, input);
-        let names = ["firstName", "lastName"];
+        let names = ["salutationName", "firstName", "lastName", "middleName"];
         let differs =
             |name: &str| after.get(name).unwrap_or(&Value::Null) != before.get(name).unwrap_or(&Value::Null);
         let mut values = Record::new();

@@ -59,6 +59,8 @@ impl Espocrm {
             get: &|user, name| vec![user.get(name).cloned().unwrap_or(Value::Null)],
             is_attribute: &|name| people.first().is_some_and(|user| user.contains_key(name)),
             always: &["createdById"],
+            order: ("userName", false),
+            is_uncounted: false,
         };
         list::answer(request, &source)
     }

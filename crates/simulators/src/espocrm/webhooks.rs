@@ -75,6 +75,8 @@ impl Espocrm {
                         .contains(&name)
                     },
                     always: &[],
+                    order: ("createdAt", true),
+                    is_uncounted: false,
                 };
                 Ok(list::answer(request, &source))
             }
