@@ -440,7 +440,7 @@ impl Upstream {
             "{operation} was not sent: the account at {} is paused for {} s more: {}.",
             self.0.system,
             after.as_secs_f64().ceil(),
-            pause.why
+            pause.why.trim_end_matches('.')
         );
         let kind = match pause.kind {
             PauseKind::Throttled => FaultKind::Throttled { after },
