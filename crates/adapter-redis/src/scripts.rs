@@ -29,12 +29,14 @@ local present = redis.call('HGET', KEYS[1], 'version')
 if ARGV[2] == 'absent' then
   if present then return 'clash' end
 elseif ARGV[2] ~= 'any' and present ~= ARGV[2] then return 'clash' end
-redis.call('DEL', KEYS[1])
 if ARGV[3] == 'delete' then
+  redis.call('DEL', KEYS[1])
   redis.call('ZREM', KEYS[2], ARGV[1])
   return present or '0'
 end
+-- First of all the writes: a store without memory refuses it, but would not refuse what follows a `DEL`.
 local version = rise(KEYS[3])
+redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], 'version', version, 'value', ARGV[4])
 if ARGV[5] ~= '' then redis.call('PEXPIRE', KEYS[1], ARGV[5]) end
 redis.call('ZADD', KEYS[2], 0, ARGV[1])
