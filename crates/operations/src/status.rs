@@ -158,7 +158,8 @@ mod tests {
             last_success: Some(Timestamp::UNIX_EPOCH),
         };
         let document = serde_json::to_vec(&sweep).unwrap();
-        state.write(Write::put("cursor/sweep/parties", &document)).await.unwrap();
+        let key = format!("cursor/{}", cursor_name(&flow));
+        state.write(Write::put(&key, &document)).await.unwrap();
 
         let sources = Sources { queue: queue.as_ref(), state: state.as_ref(), desk: &desk, flows: &flows };
         let status = snapshot(sources, now).await;

@@ -1,5 +1,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::routing::post;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -95,32 +96,32 @@ async fn a_request_that_takes_too_long_is_answered_408() {
 
 #[tokio::test]
 async fn connections_beyond_the_bound_wait_for_a_place() {
-    let (entered, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let (inside, gate) = (entered.clone(), go.clone());
+    let (entered, go, busy) =
+        (Arc::new(Notify::new()), Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
+    let (inside, gate, at_work) = (entered.clone(), go.clone(), busy.clone());
     let slow = move || async move {
+        at_work.store(true, Ordering::SeqCst);
         inside.notify_one();
         gate.notified().await;
+        at_work.store(false, Ordering::SeqCst);
         "done"
     };
-    let routes = Router::new().route("/slow", get(slow)).route("/fast", get(|| async { "fast" }));
+    let fast = move || async move { if busy.load(Ordering::SeqCst) { "beyond the bound" } else { "fast" } };
+    let routes = Router::new().route("/slow", get(slow)).route("/fast", get(fast));
     let server = start(routes, Bounds { connections_max: 1, ..Bounds::default() }).await;
-    let (address, stop) = (server.address, server.stop);
-    let server = Arc::new(Server { address, stop: oneshot::channel().0, serving: server.serving });
-
-    let first = tokio::spawn({
-        let server = server.clone();
-        async move { get_path(&server, "/slow").await }
-    });
-    entered.notified().await;
-    let mut second = std::pin::pin!(get_path(&server, "/fast"));
-    tokio::select! {
-        answer = &mut second => panic!("served beyond the bound: {answer}"),
-        () = tokio::time::sleep(Duration::from_millis(50)) => {}
-    }
-    go.notify_one();
-    assert!(first.await.unwrap().ends_with("done"));
-    assert!(second.await.ends_with("fast"));
-    stop.send(()).unwrap();
+    let release = async {
+        entered.notified().await;
+        let mut second = connect(&server).await;
+        second.write_all(b"GET /fast HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+        // Time enough for a server without the bound to answer.
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+        }
+        go.notify_one();
+        rest(&mut second).await
+    };
+    let (first, second) = tokio::join!(get_path(&server, "/slow"), release);
+    assert!(first.ends_with("done") && second.ends_with("fast"), "{first} {second}");
 }
 
 #[tokio::test]
