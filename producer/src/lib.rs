@@ -9,3 +9,6 @@ pub mod run;
 pub mod schedule;
 pub mod sweep;
 pub mod webhook;
+
+#[cfg(test)]
+mod tests;

@@ -69,7 +69,14 @@ fn may_import(package: &str, dependency: &str) -> bool {
                 || connector
                 || matches!(
                     dependency,
-                    "shared" | "configuration" | "flows" | "http-client" | "leasing" | "telemetry" | "vault"
+                    "shared"
+                        | "configuration"
+                        | "flows"
+                        | "http-client"
+                        | "leasing"
+                        | "operations"
+                        | "telemetry"
+                        | "vault"
                 )
         }
         "flows" => connector || dependency == "shared",

@@ -1,0 +1,395 @@
+//! Webhooks and sweeps of a flow that does as it is told, on the embedded queue.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use adapter_embedded::{Embedded, EmbeddedOptions, Role};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use operations::health::Health;
+use operations::sweep_state::{SweepState, cursor_name};
+use serde_json::{Value, json};
+use shared::clock::{Clock, SystemClock};
+use shared::envelope::{Cause, Envelope, Operation};
+use shared::fault::Fault;
+use shared::flow::{
+    Check, Failure, Flow, FlowSpec, Outcome, Preview, Run, SweepHit, SweepPage, WebhookItem, WebhookRefusal,
+    WebhookRequest,
+};
+use shared::meter::NoMeter;
+use shared::ports::PortError;
+use shared::ports::queue::{FlowTopology, Outbound};
+use shared::record_key::{FlowName, RecordKey};
+use shared::retry::RetryPolicy;
+use shared::{cursor, dead_mark, retry_mark};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::run::{self, Engine, ProducerSettings};
+use crate::schedule::Schedule;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const SHARDS: u16 = 2;
+
+fn parties() -> FlowName {
+    FlowName::new("parties").unwrap()
+}
+
+fn key(id: &str) -> RecordKey {
+    RecordKey::new(parties(), id).unwrap()
+}
+
+/// Finds `pages` pages of two records each; webhook bodies are arrays of ids, refused without the header `key`.
+#[derive(Debug)]
+struct Scripted {
+    spec: FlowSpec,
+    pages: u64,
+    swept: Mutex<Vec<(u64, String)>>,
+    failures: AtomicU32,
+    changed_at: Option<Timestamp>,
+}
+
+impl Scripted {
+    fn new(pages: u64) -> Self {
+        let spec = FlowSpec {
+            name: parties(),
+            title: "a test",
+            shards: SHARDS,
+            retry: RetryPolicy::default(),
+            run_time_max: Duration::from_secs(1),
+        };
+        Self { spec, pages, swept: Mutex::default(), failures: AtomicU32::new(0), changed_at: None }
+    }
+
+    fn pages_swept(&self) -> Vec<u64> {
+        self.swept.lock().unwrap().iter().map(|(page, _)| *page).collect()
+    }
+}
+
+#[async_trait::async_trait]
+impl Flow for Scripted {
+    fn spec(&self) -> &FlowSpec {
+        &self.spec
+    }
+
+    async fn handle(&self, _: &Run) -> Result<Outcome, Fault> {
+        Ok(Outcome::default())
+    }
+
+    async fn report(&self, _: &Run, _: &Failure<'_>) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    async fn sweep(&self, from: Option<&Value>, sweep_id: &str, _: Timestamp) -> Result<SweepPage, Fault> {
+        let page = from.and_then(Value::as_u64).unwrap_or(0);
+        if self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok() {
+            return Err(Fault::retryable("scripted", "as told"));
+        }
+        self.swept.lock().unwrap().push((page, sweep_id.to_owned()));
+        let hit = |n: u64| SweepHit { key: key(&format!("r{}", page * 2 + n)), changed_at: self.changed_at };
+        let next = (page + 1 < self.pages).then(|| json!(page + 1));
+        Ok(SweepPage { records: vec![hit(0), hit(1)], next })
+    }
+
+    fn read_webhook(&self, request: &WebhookRequest<'_>) -> Result<Vec<WebhookItem>, WebhookRefusal> {
+        if !request.headers.iter().any(|(name, _)| name == "key") {
+            return Err(WebhookRefusal::Unverified("no signature".into()));
+        }
+        let items: Vec<Value> = serde_json::from_slice(request.body)
+            .map_err(|_| WebhookRefusal::Malformed("not an array".into()))?;
+        let item = |item: &Value| match item.as_str() {
+            Some("echo") => WebhookItem::Echo,
+            Some(id) => WebhookItem::Record(key(id), Operation::Update),
+            None => WebhookItem::Malformed("no id".into()),
+        };
+        Ok(items.iter().map(item).collect())
+    }
+
+    async fn check(&self) -> Vec<Check> {
+        Vec::new()
+    }
+
+    async fn preview(&self, _: &RecordKey, _: Timestamp) -> Result<Preview, Fault> {
+        Ok(Preview { summary: String::new(), differences: Vec::new() })
+    }
+
+    async fn release(&self, _: &str, _: Timestamp) -> Result<u32, Fault> {
+        Ok(0)
+    }
+}
+
+struct Bench {
+    store: Embedded,
+    clock: Arc<dyn Clock>,
+    _dir: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self::bounded(u64::MAX)
+    }
+
+    fn bounded(bytes_max: u64) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let options = EmbeddedOptions::new(dir.path(), Role::Serving, clock.clone());
+        let bytes_max = bytes_max.min(options.bytes_max);
+        let store = Embedded::open(EmbeddedOptions { bytes_max, ..options }).unwrap();
+        Self { store, clock, _dir: dir }
+    }
+
+    fn engine(&self, name: &str, cron: &str) -> Arc<Engine> {
+        let schedule = Schedule::new(cron.parse().unwrap(), TimeZone::UTC);
+        Arc::new(Engine {
+            settings: ProducerSettings {
+                name: name.into(),
+                schedules: HashMap::from([(parties(), schedule)]),
+                lease_ttl: Duration::from_millis(600),
+                webhook_body_bytes_max: 1_000_000,
+                webhook_concurrency_max: 8,
+                drain: Duration::from_secs(2),
+                publish_batch_max: 3,
+            },
+            queue: self.store.queue.clone(),
+            state: self.store.state.clone(),
+            meter: Arc::new(NoMeter),
+            clock: self.clock.clone(),
+            health: Health::default(),
+        })
+    }
+
+    async fn published(&self) -> Vec<Envelope> {
+        let mut found = Vec::new();
+        for shard in shared::routing::shards_of(&parties(), SHARDS) {
+            use shared::ports::queue::Queue as _;
+            let mut consumer = self.store.queue.consume(&shard, 1_000).await.unwrap();
+            while let Ok(delivery) = tokio::time::timeout(Duration::from_millis(100), consumer.next()).await {
+                let delivery = delivery.unwrap();
+                found.push(Envelope::parse(&delivery.body).unwrap());
+                delivery.receipt.ack().await.unwrap();
+            }
+        }
+        found.sort_by_key(|envelope| envelope.key.id().to_owned());
+        found
+    }
+
+    async fn sweep_state(&self) -> Option<SweepState> {
+        cursor::load(self.store.state.as_ref(), &cursor_name(&parties())).await.unwrap()
+    }
+
+    async fn until_swept(&self) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while self.sweep_state().await.is_none_or(|sweep| sweep.unfinished || sweep.last_success.is_none()) {
+            assert!(tokio::time::Instant::now() < deadline, "no sweep ended");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+struct Running {
+    address: std::net::SocketAddr,
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+}
+
+async fn start(engine: Arc<Engine>, flow: Arc<Scripted>) -> Running {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(run::run(engine, vec![flow], Some(listener), stop.clone()));
+    Running { address, stop, task }
+}
+
+impl Running {
+    async fn post(&self, path: &str, headers: &str, body: &[u8]) -> u16 {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // A refused body is not read to its end, so that writing may fail.
+        let _ = stream.write_all(body).await;
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        let text = String::from_utf8_lossy(&answer).into_owned();
+        text.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0)
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        self.task.await.unwrap();
+    }
+}
+
+/// A schedule that fires at the first look and then not again while a test runs.
+const YEARLY: &str = "0 0 1 1 *";
+
+#[tokio::test]
+async fn a_webhook_is_accepted_only_when_it_is_sound() {
+    let bench = Bench::new();
+    let running = start(bench.engine("producer-1", YEARLY), Arc::new(Scripted::new(1))).await;
+    bench.until_swept().await;
+    bench.published().await;
+    let signed = "Key: x\r\n";
+    assert_eq!(running.post("/webhooks/parties/update", "", b"[]").await, 401);
+    assert_eq!(running.post("/webhooks/parties/update", signed, b"{}").await, 400);
+    assert_eq!(running.post("/webhooks/nothing/update", signed, b"[]").await, 404);
+    assert_eq!(running.post("/elsewhere", signed, b"[]").await, 404);
+    assert_eq!(running.post("/webhooks/parties/update", signed, &vec![b' '; 5_000_000]).await, 413);
+    assert!(bench.published().await.is_empty());
+
+    let body = json!(["a", "b", "a", "echo", 7]).to_string();
+    assert_eq!(running.post("/webhooks/parties/update", signed, body.as_bytes()).await, 200);
+    let ids: Vec<String> = bench.published().await.iter().map(|e| e.key.id().to_owned()).collect();
+    assert_eq!(ids, ["a", "b"]);
+    running.end().await;
+}
+
+#[tokio::test]
+async fn a_webhook_that_cannot_be_made_durable_is_answered_503() {
+    let bench = Bench::bounded(400_000);
+    let running = start(bench.engine("producer-1", YEARLY), Arc::new(Scripted::new(1))).await;
+    bench.until_swept().await;
+    let mut statuses = Vec::new();
+    for round in 0..400 {
+        let ids: Vec<String> = (0..20).map(|n| format!("{round}-{n}")).collect();
+        statuses
+            .push(running.post("/webhooks/parties", "Key: x\r\n", json!(ids).to_string().as_bytes()).await);
+        if statuses.last() == Some(&503) {
+            break;
+        }
+    }
+    assert_eq!(statuses.pop(), Some(503), "the store never filled up");
+    assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
+    running.end().await;
+}
+
+#[tokio::test]
+async fn a_sweep_publishes_page_by_page_with_its_id() {
+    let bench = Bench::new();
+    let flow = Arc::new(Scripted::new(3));
+    let running = start(bench.engine("producer-1", YEARLY), flow.clone()).await;
+    bench.until_swept().await;
+    running.end().await;
+    let found = bench.published().await;
+    assert_eq!(found.iter().map(|e| e.key.id()).collect::<Vec<_>>(), ["r0", "r1", "r2", "r3", "r4", "r5"]);
+    let sweep_id = bench.sweep_state().await.unwrap().sweep_id;
+    assert!(found.iter().all(|e| e.cause == Cause::Sweep && e.sweep_id.as_ref() == Some(&sweep_id)));
+}
+
+#[tokio::test]
+async fn a_page_that_fails_is_tried_again_and_no_page_is_left_out() {
+    let bench = Bench::new();
+    let flow = Arc::new(Scripted::new(3));
+    flow.failures.store(1, Ordering::SeqCst);
+    let running = start(bench.engine("producer-1", YEARLY), flow.clone()).await;
+    bench.until_swept().await;
+    running.end().await;
+    assert_eq!(flow.pages_swept(), [0, 1, 2]);
+}
+
+#[tokio::test]
+async fn a_sweep_goes_on_where_a_crash_left_it() {
+    let bench = Bench::new();
+    let tick: Timestamp = "2026-11-20T12:00:00Z".parse().unwrap();
+    let left = SweepState {
+        tick,
+        sweep_id: "old".into(),
+        unfinished: true,
+        from: Some(json!(1)),
+        last_success: None,
+    };
+    use shared::ports::state::{State as _, Write};
+    let name = format!("cursor/{}", cursor_name(&parties()));
+    let value = serde_json::to_vec(&left).unwrap();
+    bench.store.state.write(Write::put(&name, &value)).await.unwrap();
+    let flow = Arc::new(Scripted::new(3));
+    let running = start(bench.engine("producer-1", YEARLY), flow.clone()).await;
+    bench.until_swept().await;
+    running.end().await;
+    let swept = flow.swept.lock().unwrap().clone();
+    assert_eq!(swept[..2], [(1, "old".to_owned()), (2, "old".to_owned())]);
+}
+
+#[tokio::test]
+async fn records_with_an_open_dead_letter_or_a_waiting_retry_are_left_alone_unless_they_changed() {
+    let bench = Bench::new();
+    let now = bench.clock.now();
+    let state = bench.store.state.as_ref();
+    dead_mark::add(state, &key("r0"), Uuid::from_u128(1), now).await.unwrap();
+    retry_mark::set(state, &key("r1"), Duration::from_secs(60)).await.unwrap();
+    let before = shared::clock::later(Timestamp::UNIX_EPOCH, Duration::from_secs(1));
+    let flow = Arc::new(Scripted { changed_at: Some(before), ..Scripted::new(2) });
+    let running = start(bench.engine("producer-1", YEARLY), flow).await;
+    bench.until_swept().await;
+    running.end().await;
+    let ids: Vec<String> = bench.published().await.iter().map(|e| e.key.id().to_owned()).collect();
+    assert_eq!(ids, ["r2", "r3"]);
+
+    let second = Bench::new();
+    dead_mark::add(second.store.state.as_ref(), &key("r0"), Uuid::from_u128(1), now).await.unwrap();
+    let later = shared::clock::later(now, Duration::from_secs(1));
+    let flow = Arc::new(Scripted { changed_at: Some(later), ..Scripted::new(1) });
+    let running = start(second.engine("producer-1", YEARLY), flow).await;
+    second.until_swept().await;
+    running.end().await;
+    assert_eq!(second.published().await.len(), 2);
+}
+
+#[tokio::test]
+async fn of_two_producers_one_fires_and_the_other_takes_over() {
+    let bench = Bench::new();
+    let flow = Arc::new(Scripted::new(1));
+    // Six fields: each second.
+    let first = start(bench.engine("producer-1", "* * * * * *"), flow.clone()).await;
+    let second = start(bench.engine("producer-2", "* * * * * *"), flow.clone()).await;
+    let fired = |at_least: usize| {
+        let flow = flow.clone();
+        async move {
+            let deadline = tokio::time::Instant::now() + PATIENCE;
+            while flow.pages_swept().len() < at_least {
+                assert!(tokio::time::Instant::now() < deadline, "only {:?}", flow.pages_swept());
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    };
+    fired(3).await;
+    first.end().await;
+    let so_far = flow.pages_swept().len();
+    fired(so_far + 2).await;
+    second.end().await;
+    // A producer that is stopped in the middle of a sweep leaves that one to its successor: twice at most here.
+    let ids: Vec<String> = flow.swept.lock().unwrap().iter().map(|(_, id)| id.clone()).collect();
+    let distinct: std::collections::BTreeSet<&String> = ids.iter().collect();
+    assert!(distinct.len() + 2 >= ids.len(), "ticks fired twice: {ids:?}");
+    let mut published = HashMap::<String, u32>::new();
+    for envelope in bench.published().await {
+        *published.entry(envelope.sweep_id.unwrap()).or_default() += 1;
+    }
+    assert!(
+        published.values().filter(|messages| **messages == 2).count() + 2 >= distinct.len(),
+        "{published:?}"
+    );
+}
+
+#[test]
+fn messages_go_to_the_shard_of_their_key() {
+    let bench = Bench::new();
+    let engine = bench.engine("producer-1", YEARLY);
+    let envelope = engine.envelope(key("x"), Operation::Create, Cause::Webhook);
+    assert_eq!(envelope.source, "/syncfleet/producer/producer-1");
+    let topology = FlowTopology { flow: parties(), shards: SHARDS };
+    let outbound = Outbound::of(&envelope, topology.shards);
+    assert_eq!(outbound.shard, shared::routing::shard_of(&key("x"), SHARDS));
+}
+
+#[test]
+fn a_full_queue_is_not_taken_for_a_refusal() {
+    let fault: Fault = PortError::Full("disk full".into()).into();
+    assert_eq!(fault.kind.name(), "paused");
+}
