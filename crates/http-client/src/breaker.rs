@@ -225,7 +225,8 @@ mod tests {
                 }
             }
             let admission = breaker.admit(at(30));
-            prop_assert!(!matches!(admission, Admission::Held { .. }));
+            let held = matches!(admission, Admission::Held { .. });
+            prop_assert!(!held, "still held back");
             breaker.succeeded(admission);
             prop_assert_eq!(breaker.admit(at(30)), Admission::Pass);
         }

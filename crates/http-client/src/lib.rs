@@ -13,12 +13,15 @@ pub mod limiter;
 mod redact;
 mod request;
 pub mod retry_after;
+mod settings;
 mod tls;
+mod transport;
 mod upstream;
 
 pub use answer::Answer;
 pub use effect::{codes, may_have_taken_effect};
 pub use redact::Redactor;
 pub use request::{Method, Request};
+pub use settings::{Limits, SetupError, base_url};
 pub use tls::install_crypto_provider;
-pub use upstream::{Limits, SetupError, Upstream, base_url};
+pub use upstream::Upstream;

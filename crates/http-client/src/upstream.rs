@@ -4,9 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use reqwest::header::{HeaderName, HeaderValue};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use shared::clock::Clock;
 use shared::fault::{Fault, FaultKind};
 use shared::meter::Meter;
@@ -18,81 +16,12 @@ use url::Url;
 
 use crate::account::{Account, Pause, PauseKind};
 use crate::answer::failure_kind;
-use crate::breaker::{Admission, Breaker, BreakerPolicy};
+use crate::breaker::{Admission, Breaker};
 use crate::effect::codes;
 use crate::limiter::Bucket;
+use crate::settings::{Limits, SetupError};
+use crate::transport::{self, Failure, RawAnswer};
 use crate::{Answer, Redactor, Request, retry_after};
-
-/// The limits of an account.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Longest time until a connection stands, TLS included.
-    pub connect_time_max: Duration,
-    /// Longest time from sending a request to having read its answer.
-    pub deadline: Duration,
-    /// Longest accepted answer.
-    pub answer_bytes_max: usize,
-    /// Requests a second; as many may go out at once after a pause.
-    pub requests_per_second_max: u32,
-    /// Requests on their way at the same time.
-    pub concurrency_max: u32,
-    /// Longest time a request waits for these limits before it is handed back.
-    pub wait_max: Duration,
-    /// When requests are held back because the upstream fails.
-    pub breaker: BreakerPolicy,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connect_time_max: Duration::from_secs(5),
-            deadline: Duration::from_secs(20),
-            answer_bytes_max: 16 * 1024 * 1024,
-            requests_per_second_max: 20,
-            concurrency_max: 8,
-            wait_max: Duration::from_secs(30),
-            breaker: BreakerPolicy::default(),
-        }
-    }
-}
-
-/// Why an upstream cannot be set up. The texts are for the person who writes the settings.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SetupError {
-    /// The base address is unusable.
-    #[error("the address {0}")]
-    Address(String),
-    /// A credential is unusable.
-    #[error("{0}")]
-    Credential(String),
-    /// No TLS, no certificates.
-    #[error("no HTTP client: {0}")]
-    Client(String),
-}
-
-/// Checks a base address (`http` or `https`, with a host, without user name, query and fragment) and gives it a
-/// final `/`.
-///
-/// # Errors
-/// [`SetupError::Address`], which says what is wrong with it, without repeating it.
-pub fn base_url(url: &Url) -> Result<Url, SetupError> {
-    let wrong = |what: &str| Err(SetupError::Address(what.to_owned()));
-    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-        return wrong("must begin with https:// (or http://) and a host");
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return wrong("must hold no user name or password; they belong into the settings for secrets");
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        return wrong("must end before any '?' or '#'");
-    }
-    let mut url = url.clone();
-    if !url.path().ends_with('/') {
-        let path = format!("{}/", url.path());
-        url.set_path(&path);
-    }
-    Ok(url)
-}
 
 /// An account at an upstream. Cheap to clone; clones share limits, breaker and pauses.
 #[derive(Clone)]
@@ -129,7 +58,6 @@ impl Upstream {
     ///
     /// # Errors
     /// [`SetupError::Client`] when TLS cannot be set up.
-    #[expect(clippy::disallowed_methods, reason = "the one place that builds an HTTP client")]
     pub fn new(
         system: &'static str,
         limits: Limits,
@@ -137,17 +65,7 @@ impl Upstream {
         meter: Arc<dyn Meter>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, SetupError> {
-        crate::install_crypto_provider();
-        let client = reqwest::Client::builder()
-            .user_agent(format!("syncfleet/{}", shared::VERSION))
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .no_proxy()
-            .connect_timeout(limits.connect_time_max)
-            .pool_max_idle_per_host(limits.concurrency_max as usize)
-            .tcp_nodelay(true)
-            .build()
-            .map_err(|e| SetupError::Client(describe(&e.without_url())))?;
+        let client = transport::client(&limits)?;
         meter.set(&names::UPSTREAM_BREAKER_OPEN, &[system], 0.0);
         meter.set(&names::ACCOUNT_PAUSED, &[system], 0.0);
         Ok(Self(Arc::new(Inner {
@@ -241,12 +159,16 @@ impl Upstream {
         request: &Request,
         operation: &str,
     ) -> Result<Answer, Fault> {
-        let wire = self.wire(base, request, operation)?;
+        let wire = transport::wire(base, request).map_err(|what| {
+            let text = format!("{operation} to {} cannot be put on the wire: {what}.", self.0.system);
+            Fault::bug(codes::REQUEST_INVALID, text)
+        })?;
         self.check_open(operation)?;
         let places = self.wait_for_places(operation).await?;
         let mut ticket = self.admit(operation)?;
         let sent_at = Instant::now();
-        let outcome = match tokio::time::timeout(self.0.limits.deadline, self.exchange(wire)).await {
+        let exchange = transport::exchange(&self.0.client, wire, self.0.limits.answer_bytes_max);
+        let outcome = match tokio::time::timeout(self.0.limits.deadline, exchange).await {
             Ok(outcome) => outcome,
             Err(_) => Err(Failure::Lost(format!("no whole answer within {:?}", self.0.limits.deadline))),
         };
@@ -295,56 +217,6 @@ impl Upstream {
             Admission::Held { after } => Err(self.breaker_fault(after, operation)),
             admission => Ok(Ticket { upstream: self, admission, concluded: false }),
         }
-    }
-
-    fn wire(&self, base: &Url, request: &Request, operation: &str) -> Result<reqwest::Request, Fault> {
-        let invalid = |what: &str| {
-            let text = format!("{operation} to {} cannot be put on the wire: {what}.", self.0.system);
-            Fault::bug(codes::REQUEST_INVALID, text)
-        };
-        let mut url = base.clone();
-        url.path_segments_mut()
-            .map_err(|()| invalid("the base address takes no path"))?
-            .pop_if_empty()
-            .extend(&request.segments);
-        if !request.query.is_empty() {
-            url.query_pairs_mut().extend_pairs(&request.query);
-        }
-        let method = reqwest::Method::from_bytes(request.method.as_str().as_bytes())
-            .map_err(|_| invalid("its method"))?;
-        let mut wire = reqwest::Request::new(method, url);
-        let header_name =
-            |name: &str| HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid("a header name"));
-        let headers = wire.headers_mut();
-        headers.insert("accept", HeaderValue::from_static("application/json"));
-        for (name, value) in &request.headers {
-            let value = HeaderValue::from_str(value).map_err(|_| invalid(&format!("header {name}")))?;
-            headers.insert(header_name(name)?, value);
-        }
-        for (name, value) in &request.secret_headers {
-            let mut value = HeaderValue::from_str(value.expose_secret())
-                .map_err(|_| invalid(&format!("header {name}")))?;
-            value.set_sensitive(true);
-            headers.insert(header_name(name)?, value);
-        }
-        if let Some(body) = &request.body {
-            *wire.body_mut() = Some(body.clone().into());
-        }
-        Ok(wire)
-    }
-
-    async fn exchange(&self, wire: reqwest::Request) -> Result<RawAnswer, Failure> {
-        let response = self.0.client.execute(wire).await.map_err(classify)?;
-        let status = response.status().as_u16();
-        let headers = response
-            .headers()
-            .iter()
-            .map(|(name, value)| {
-                (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
-            })
-            .collect();
-        let body = read_body(response, self.0.limits.answer_bytes_max).await?;
-        Ok(RawAnswer { status, headers, body })
     }
 
     /// Draws the conclusions from an answer: for the breaker, the account and its pauses.
@@ -519,43 +391,5 @@ impl Drop for Ticket<'_> {
     }
 }
 
-struct RawAnswer {
-    status: u16,
-    headers: Vec<(String, String)>,
-    body: Bytes,
-}
-
-enum Failure {
-    /// No connection: nothing was sent.
-    NotSent(String),
-    /// Sent, but no whole answer.
-    Lost(String),
-    /// More than the bound.
-    TooLarge,
-}
-
-fn classify(error: reqwest::Error) -> Failure {
-    let error = error.without_url();
-    let why = describe(&error);
-    if error.is_connect() || error.is_builder() { Failure::NotSent(why) } else { Failure::Lost(why) }
-}
-
-/// The innermost cause is what the operator can act on: "Connection refused", "certificate expired".
-fn describe(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
-}
-
-async fn read_body(mut response: reqwest::Response, bytes_max: usize) -> Result<Bytes, Failure> {
-    let mut body = BytesMut::new();
-    while let Some(chunk) = response.chunk().await.map_err(|e| Failure::Lost(describe(&e)))? {
-        if body.len() + chunk.len() > bytes_max {
-            return Err(Failure::TooLarge);
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body.freeze())
-}
+#[cfg(test)]
+mod tests;
