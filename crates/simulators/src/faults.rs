@@ -129,7 +129,7 @@ struct Armed {
     dice: Dice,
 }
 
-/// The rules in force on one simulator. Cleared by nothing but [`Faults::clear`] and a restart.
+/// The rules in force on one simulator; they do not survive a restart.
 #[derive(Debug, Default)]
 pub struct Faults(Mutex<Vec<Armed>>);
 

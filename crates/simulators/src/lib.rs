@@ -25,6 +25,7 @@ pub mod control;
 mod deliveries;
 pub mod demo_data;
 mod dice;
+mod dispatch;
 pub mod espocrm;
 mod faults;
 mod host;

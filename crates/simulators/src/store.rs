@@ -76,13 +76,21 @@ pub struct Store {
     journal: VecDeque<JournalEntry>,
     sequence: u64,
     file: Option<File>,
+    /// Bytes of complete lines in the file.
+    file_bytes: u64,
 }
 
 impl Store {
     /// Opens the state of `system` in `folder`, or an empty one in memory.
     pub(crate) fn open(system: &'static str, folder: Option<&Path>) -> io::Result<Self> {
-        let mut store =
-            Self { system, tables: BTreeMap::new(), journal: VecDeque::new(), sequence: 0, file: None };
+        let mut store = Self {
+            system,
+            tables: BTreeMap::new(),
+            journal: VecDeque::new(),
+            sequence: 0,
+            file: None,
+            file_bytes: 0,
+        };
         if let Some(folder) = folder {
             fs::create_dir_all(folder)?;
             let path = folder.join(format!("{system}.jsonl"));
@@ -92,7 +100,8 @@ impl Store {
                 store.apply(line);
             }
             let file = OpenOptions::new().create(true).append(true).open(&path)?;
-            file.set_len(u64::try_from(complete).map_err(io::Error::other)?)?;
+            store.file_bytes = u64::try_from(complete).map_err(io::Error::other)?;
+            file.set_len(store.file_bytes)?;
             store.file = Some(file);
         }
         Ok(store)
@@ -116,8 +125,12 @@ impl Store {
         if let Some(file) = &mut self.file {
             let mut bytes = serde_json::to_vec(&line).map_err(io::Error::other)?;
             bytes.push(b'\n');
-            file.write_all(&bytes)?;
-            file.flush()?;
+            if let Err(error) = file.write_all(&bytes).and_then(|()| file.flush()) {
+                // A disk that is full took a part of the line: the next one must not follow it.
+                file.set_len(self.file_bytes)?;
+                return Err(error);
+            }
+            self.file_bytes += u64::try_from(bytes.len()).map_err(io::Error::other)?;
         }
         self.apply(line);
         Ok(())
@@ -144,6 +157,7 @@ impl Store {
     pub(crate) fn reset(&mut self) -> io::Result<()> {
         if let Some(file) = &mut self.file {
             file.set_len(0)?;
+            self.file_bytes = 0;
         }
         self.tables.clear();
         self.journal.clear();

@@ -1,7 +1,6 @@
 //! A client that sends exactly the bytes it is told to, and tells how the answer ended.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -64,11 +63,4 @@ pub async fn send(
         .map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()))
         .collect();
     Some(Got { status, headers, body: bytes[head_end + 4..].to_vec() })
-}
-
-/// Sends and gives up after `wait`; true when no answer came until then.
-pub async fn hangs(base_url: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> bool {
-    tokio::time::timeout(Duration::from_millis(300), send(base_url, method, path, headers, body))
-        .await
-        .is_err()
 }

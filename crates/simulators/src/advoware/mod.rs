@@ -4,6 +4,7 @@
 //! are marked `[A]` (assumption):
 //! - `[A]` search compares whole values without regard to case, on `name`, `vorname`, `geburtsdatum` and
 //!   `handelsRegisterNummer`; without any of them it is a 400;
+//! - `[A]` an unknown Kanzlei is 404; every refused token request is 401;
 //! - `[A]` POST is answered 201 with an object that holds `betNr` and a null `rowId`, PUT with 200 and an
 //!   array of one such object;
 //! - `[A]` `name` is required, `geburtsdatum` must be a date; unknown fields are dropped;

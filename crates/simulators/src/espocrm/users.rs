@@ -57,7 +57,7 @@ impl Espocrm {
             records: people.iter().collect(),
             show: &Record::clone,
             get: &|user, name| vec![user.get(name).cloned().unwrap_or(Value::Null)],
-            is_attribute: &|name| people.first().is_some_and(|user| user.contains_key(name)),
+            is_attribute: &|name| item(account, &maker).contains_key(name),
             always: &["createdById"],
             order: ("userName", false),
             is_uncounted: false,
