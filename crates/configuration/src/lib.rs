@@ -19,6 +19,7 @@ mod settings;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::path::Path;
 
 pub use connectors::{Advoware, Connectors, EspoCrm, EspoCrmAuth, RequestLimits};
@@ -37,6 +38,8 @@ use secret::Need;
 
 /// The operator's file where none is named: in the working directory, and only if it is there.
 pub const FILE_NAME: &str = "syncfleet.toml";
+/// Largest file that is read, in bytes.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// The whole configuration, checked.
 #[derive(Debug, Clone)]
@@ -68,6 +71,15 @@ pub fn environment() -> BTreeMap<String, String> {
     std::env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?))).collect()
 }
 
+fn read_bounded(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > FILE_BYTES_MAX {
+        return Err(std::io::Error::other(format!("it has more than {FILE_BYTES_MAX} bytes")));
+    }
+    Ok(text)
+}
+
 impl Config {
     /// Reads the defaults, the file and the environment. Without a `file`, [`FILE_NAME`] is read if it is there.
     /// Reads the files of secrets as well; writes nothing.
@@ -80,7 +92,7 @@ impl Config {
     ) -> Result<Self, Problems> {
         let path = file.unwrap_or(Path::new(FILE_NAME));
         let name = path.display().to_string();
-        let text = match std::fs::read_to_string(path) {
+        let text = match read_bounded(path) {
             Ok(text) => text,
             Err(error) if file.is_none() && error.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(error) => {

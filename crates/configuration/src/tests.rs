@@ -327,6 +327,9 @@ fn files_are_found_or_reported() {
     assert!(found.contains("mine.toml: found a file that cannot be read"), "{found}");
     std::fs::write(&path, "[worker]\nprefetch = 9").unwrap();
     assert_eq!(Config::load(Some(&path), []).unwrap().worker.prefetch, 9);
+    std::fs::write(&path, "#".repeat(2_000_000)).unwrap();
+    let found = Config::load(Some(&path), []).unwrap_err().to_string();
+    assert!(found.contains("more than 1048576 bytes"), "{found}");
     assert_eq!(Config::load(None, []).unwrap().worker.prefetch, 100, "no file here: the defaults");
 }
 

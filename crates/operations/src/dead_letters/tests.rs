@@ -168,6 +168,67 @@ async fn double_clicks_and_two_operators_send_one_message() {
     }
 }
 
+/// Takes a few steps of a piece of work, as far as it goes.
+async fn steps<T>(work: &mut (impl Future<Output = T> + Unpin), count: usize) -> Option<T> {
+    for _ in 0..count {
+        tokio::select! {
+            biased;
+            done = &mut *work => return Some(done),
+            () = std::future::ready(()) => {}
+        }
+    }
+    None
+}
+
+#[tokio::test]
+async fn an_operator_overtaken_at_any_step_sends_no_second_message() {
+    let mut steps_count = 0;
+    loop {
+        let office = office();
+        let one = Selection::One(office.bury_plain(1).await);
+        let slow_desk = desk(&office.queue, &office.state);
+        let mut slow = Box::pin(slow_desk.replay(&one, "bert", at(500)));
+        let through = steps(&mut slow, steps_count).await;
+        let quick = office.desk.replay(&one, "anna", at(500)).await;
+        let is_through = through.is_some();
+        let slow = match through {
+            Some(outcome) => outcome,
+            None => slow.await,
+        };
+        assert_eq!(office.published().len(), 1, "after {steps_count} steps: {quick:?} {slow:?}");
+        assert_eq!((office.open().await.len(), office.state.keys().len()), (0, 0));
+        if is_through {
+            assert!(steps_count > 5, "the replay was not taken apart");
+            return;
+        }
+        steps_count += 1;
+    }
+}
+
+#[tokio::test]
+async fn a_crash_at_any_step_of_a_replay_leaves_nothing_that_another_replay_does_not_finish() {
+    let mut steps_count = 0;
+    loop {
+        let office = office();
+        let one = Selection::One(office.bury_plain(1).await);
+        let crashing_desk = desk(&office.queue, &office.state);
+        let mut crashing = Box::pin(crashing_desk.replay(&one, "bert", at(500)));
+        let is_through = steps(&mut crashing, steps_count).await.is_some();
+        drop(crashing);
+        office.state.expire();
+        let again = office.desk.replay(&one, "anna", at(900)).await;
+        let was_closed = matches!(again, Err(DeskError::Closed(_)));
+        assert!(was_closed || again.as_ref().is_ok_and(|report| report.replayed.len() == 1), "{again:?}");
+        let messages: BTreeSet<Uuid> = office.published().iter().map(|message| message.id).collect();
+        assert_eq!(messages.len(), 1, "after {steps_count} steps");
+        assert_eq!(office.open().await, [0u128; 0]);
+        if is_through {
+            return;
+        }
+        steps_count += 1;
+    }
+}
+
 #[tokio::test]
 async fn a_crash_between_publishing_and_closing_leaves_the_letter_open_for_the_same_message() {
     let office = office();
