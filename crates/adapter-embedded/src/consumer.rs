@@ -1,8 +1,10 @@
 //! Consuming one shard, and settling what it delivers.
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,7 +15,7 @@ use shared::clock::{Clock, elapsed};
 use shared::dead_letter::DeadLetter;
 use shared::ports::PortError;
 use shared::ports::queue::{Consumer, Delivery, Receipt};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::dead_letters;
 use crate::desk::{Claim, Desk, Return};
@@ -43,7 +45,7 @@ pub(crate) struct EmbeddedConsumer {
 }
 
 struct UnderWay {
-    round: oneshot::Receiver<Result<Round, PortError>>,
+    round: Pin<Box<dyn Future<Output = Result<Round, PortError>> + Send>>,
     slots: OwnedSemaphorePermit,
 }
 
@@ -81,9 +83,9 @@ impl EmbeddedConsumer {
             self.under_way = Some(UnderWay { round: self.start_claim(slots.num_permits()), slots });
         }
         let Some(under_way) = &mut self.under_way else { return Err(ended()) };
-        let round = (&mut under_way.round).await.map_err(|_dropped| ended());
+        let round = under_way.round.as_mut().await;
         let Some(UnderWay { mut slots, .. }) = self.under_way.take() else { return Err(ended()) };
-        let mut round = round??;
+        let mut round = round?;
         for message in round.claimed.drain(..) {
             let slot = slots.split(1).ok_or_else(ended)?;
             self.held.push_back((message, slot));
@@ -91,24 +93,16 @@ impl EmbeddedConsumer {
         Ok(round)
     }
 
-    /// Sends the claim in a task of its own, so that the writer answers to `under_way`, not to a future that may
-    /// be dropped.
-    fn start_claim(&self, limit: usize) -> oneshot::Receiver<Result<Round, PortError>> {
-        let (reply, round) = oneshot::channel();
-        let (store, claimant, has_ended) =
-            (Arc::clone(&self.store), self.claimant.clone(), Arc::clone(&self.ended));
-        let clock = Arc::clone(&store.clock);
-        tokio::spawn(async move {
-            let work = move |connection: &Connection| {
-                if has_ended.load(Ordering::SeqCst) {
-                    return Ok(Round::default());
-                }
-                Ok(messages::claim(connection, &claimant, limit, clock.now())?)
-            };
-            // The consumer has ended meanwhile: its return lets go of what was claimed.
-            let _ended = reply.send(store.writer.submit(work, |_| {}).await);
-        });
-        round
+    fn start_claim(&self, limit: usize) -> Pin<Box<dyn Future<Output = Result<Round, PortError>> + Send>> {
+        let (store, claimant) = (Arc::clone(&self.store), self.claimant.clone());
+        let (clock, has_ended) = (Arc::clone(&store.clock), Arc::clone(&self.ended));
+        let work = move |connection: &Connection| {
+            if has_ended.load(Ordering::SeqCst) {
+                return Ok(Round::default());
+            }
+            Ok(messages::claim(connection, &claimant, limit, clock.now())?)
+        };
+        Box::pin(async move { store.writer.submit(work, |_| {}).await })
     }
 
     fn deliver(&self, message: Claimed, slot: OwnedSemaphorePermit) -> Delivery {
@@ -168,7 +162,8 @@ impl Drop for EmbeddedConsumer {
         self.ended.store(true, Ordering::SeqCst);
         let mut unseen: Vec<i64> = self.held.iter().map(|(message, _)| message.seq).collect();
         if let Some(mut under_way) = self.under_way.take()
-            && let Ok(Ok(round)) = under_way.round.try_recv()
+            && let Poll::Ready(Ok(round)) =
+                under_way.round.as_mut().poll(&mut Context::from_waker(Waker::noop()))
         {
             unseen.extend(round.claimed.iter().map(|message| message.seq));
         }

@@ -30,6 +30,8 @@ mod queue;
 mod readers;
 mod state;
 mod store;
+#[cfg(test)]
+mod tests;
 mod time;
 mod writer;
 

@@ -20,7 +20,7 @@ use crate::{Role, dead_letters};
 /// The queue in a directory.
 #[derive(Debug)]
 pub struct EmbeddedQueue {
-    store: Arc<Store>,
+    pub(crate) store: Arc<Store>,
 }
 
 impl EmbeddedQueue {

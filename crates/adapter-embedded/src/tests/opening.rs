@@ -1,0 +1,134 @@
+//! Who may open what.
+
+use rusqlite::Connection;
+use shared::clock::Clock as _;
+use shared::ports::PortError;
+use shared::ports::state::State as _;
+
+use super::*;
+use crate::directory::database_path;
+
+fn refused(dir: &Path) -> String {
+    match Embedded::open(options(dir, Role::Serving)).unwrap_err() {
+        PortError::Misconfigured(text) => text,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn one_program_serves_a_directory_and_the_next_one_may_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = prepared(options(dir.path(), Role::Serving)).await;
+    let text = refused(dir.path());
+    assert!(text.contains(&format!("process {}", std::process::id())) && text.contains("stop"), "{text}");
+    let consumer = first.queue.consume(&shard(0), 1).await.unwrap();
+    drop(first);
+    refused(dir.path());
+    drop(consumer);
+    prepared(options(dir.path(), Role::Serving)).await;
+}
+
+#[tokio::test]
+async fn a_visitor_does_everything_but_consume() {
+    let dir = tempfile::tempdir().unwrap();
+    let serving = prepared(options(dir.path(), Role::Serving)).await;
+    let visiting = prepared(options(dir.path(), Role::Visiting)).await;
+    let mut consumer = serving.queue.consume(&shard(0), 1).await.unwrap();
+    let (delivery, published) =
+        tokio::join!(next(consumer.as_mut()), async { visiting.queue.publish(&[message(7)]).await });
+    published.unwrap();
+    assert_eq!(number(&delivery), 7);
+    let error = visiting.queue.consume(&shard(0), 1).await.err().unwrap();
+    assert!(matches!(&error, PortError::Misconfigured(text) if text.contains("only visits")), "{error}");
+}
+
+#[tokio::test]
+async fn a_new_server_ends_the_leases_of_a_dead_one_and_terms_go_on_rising() {
+    let dir = tempfile::tempdir().unwrap();
+    let ttl = Duration::from_secs(3_600);
+    let first = prepared(options(dir.path(), Role::Serving)).await;
+    let before = first.state.acquire_lease("shard/parties.000", "one", ttl).await.unwrap().unwrap();
+    drop(first);
+    let second = prepared(options(dir.path(), Role::Serving)).await;
+    let after = second.state.acquire_lease("shard/parties.000", "two", ttl).await.unwrap().unwrap();
+    assert!(after.term > before.term, "{after:?} {before:?}");
+}
+
+#[test]
+fn a_newer_a_foreign_and_a_damaged_database_are_refused_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = database_path(dir.path());
+    drop(Embedded::open(options(dir.path(), Role::Serving)).unwrap());
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    let text = refused(dir.path());
+    assert!(text.contains("version 99") && text.contains("newer version of syncfleet"), "{text}");
+
+    std::fs::remove_file(&path).unwrap();
+    Connection::open(&path).unwrap().execute_batch("CREATE TABLE notes (text)").unwrap();
+    let text = refused(dir.path());
+    assert!(text.contains("another program"), "{text}");
+
+    let garbage = vec![b'#'; 8_192];
+    std::fs::write(&path, &garbage).unwrap();
+    let text = refused(dir.path());
+    assert!(text.contains("damaged") && text.contains("backup"), "{text}");
+    assert_eq!(std::fs::read(&path).unwrap(), garbage);
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let text = refused(&file.join("below"));
+    assert!(text.contains("below") && text.contains("permissions"), "{text}");
+}
+
+#[tokio::test]
+async fn the_number_of_shards_changes_only_while_nothing_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = prepared(options(dir.path(), Role::Serving)).await.queue;
+    let more = FlowTopology { shards: 3, ..topology() };
+    queue.publish(&[message(1)]).await.unwrap();
+    let error = queue.prepare(std::slice::from_ref(&more)).await.unwrap_err().to_string();
+    assert!(error.contains("2 shards") && error.contains("3 are configured"), "{error}");
+    let mut consumer = queue.consume(&shard(0), 1).await.unwrap();
+    next(consumer.as_mut()).await.receipt.ack().await.unwrap();
+    queue.prepare(&[more]).await.unwrap();
+    queue.publish(&[Outbound { shard: shard(2), ..message(2) }]).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_has_ended_is_removed_by_the_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = clock();
+    let with_clock = || EmbeddedOptions { clock: clock.clone(), ..options(dir.path(), Role::Serving) };
+    let embedded = prepared(with_clock()).await;
+    let brief = Some(Duration::from_secs(1));
+    for number in 0..1_200 {
+        let key = format!("member/{number}");
+        let write = shared::ports::state::Write {
+            time_to_live: brief,
+            ..shared::ports::state::Write::put(&key, b"x")
+        };
+        embedded.state.write(write).await.unwrap();
+    }
+    embedded.state.count("limit/x", 1, Duration::from_secs(1)).await.unwrap();
+    embedded.state.acquire_lease("lead", "one", Duration::from_secs(1)).await.unwrap();
+    embedded.queue.append_dead_letter_event(&resolved(Uuid::from_u128(1), clock.now())).await.unwrap();
+    drop(embedded);
+    clock.advance(Duration::from_secs(31 * 24 * 3_600));
+
+    let embedded = prepared(with_clock()).await;
+    let rows = |connection: &Connection| -> rusqlite::Result<i64> {
+        let sql = "SELECT (SELECT count(*) FROM document) + (SELECT count(*) FROM counter)
+                   + (SELECT count(*) FROM lease) + (SELECT count(*) FROM dead_letter)";
+        connection.query_row(sql, [], |row| row.get(0))
+    };
+    let all_gone = async {
+        while embedded.queue.store.readers.read(rows).await.unwrap() > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(SOON, all_gone).await.expect("rows to go");
+}
