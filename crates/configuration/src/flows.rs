@@ -157,10 +157,11 @@ fn retry(section: &mut Section<'_, '_>) -> RetryPolicy {
 }
 
 fn look_again(section: &mut Section<'_, '_>) -> (Duration, Duration) {
-    let min: u64 = section.integer("look_again_hours_min", 1..=720);
-    let max: u64 = section.integer("look_again_hours_max", 1..=720);
+    let min = section.number("look_again_hours_min", 0.001..=720.0);
+    let max = section.number("look_again_hours_max", 0.001..=720.0);
     if max < min {
         section.contradiction("look_again_hours_max", "at least look_again_hours_min");
     }
-    (Duration::from_secs(min * 3_600), Duration::from_secs(max * 3_600))
+    let hours = |hours: f64| Duration::try_from_secs_f64(hours * 3_600.0).unwrap_or_default();
+    (hours(min), hours(max))
 }

@@ -162,7 +162,7 @@ drain_seconds = 1
   syncfleet.toml:14: flow.parties.sweep_cron: found "every hour", expected a cron line, such as "*/15 * * * *"; CRON
   syncfleet.toml:15: flow.parties.sweep_time_zone: found "Berlin", expected a time zone, such as "Europe/Berlin"; ZONE
   syncfleet.toml:16: flow.parties.mass_change_share_max: found 20, expected a number from 0.0 to 1.0
-  flow.parties.look_again_hours_max: found 24, expected at least look_again_hours_min"#;
+  flow.parties.look_again_hours_max: found 24.0, expected at least look_again_hours_min"#;
     let environment = [("SYNCFLEET__WORKER__DRAIN_SECONDS", "soon"), ("SYNCFLEET__LOG__LEVL", "info")];
     let found = problems(text, &environment);
     // The words of croner and jiff are theirs to change.

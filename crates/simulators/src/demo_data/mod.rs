@@ -8,7 +8,7 @@ mod initial;
 mod names;
 mod second_round;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::upstream::Record;
@@ -18,7 +18,7 @@ pub use initial::initial;
 pub use second_round::{random_edits, second_round};
 
 /// What is out of step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Category {
     /// In the CRM without betnr, not in Advoware.
@@ -108,7 +108,7 @@ pub struct Pair {
 }
 
 /// A side.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Side {
     /// EspoCRM.
@@ -118,7 +118,7 @@ pub enum Side {
 }
 
 /// What a person does to a record.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
     /// Makes a record.
@@ -141,7 +141,7 @@ pub enum Change {
 }
 
 /// An edit by a person on one side.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Edit {
     /// What will be out of step by it.
     pub category: Category,
