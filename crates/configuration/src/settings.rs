@@ -78,8 +78,10 @@ impl Redis {
 
 fn with_password(url: &Url, password: Option<&SecretString>) -> SecretString {
     let mut url = url.clone();
+    // `Url` takes a percent sign for the beginning of an escape; in a password it is one of its characters.
+    let password = password.map(|password| password.expose_secret().replace('%', "%25"));
     // Only an address without a host refuses a password, and the reader accepts none of those.
-    let _ = url.set_password(password.map(|password| password.expose_secret()));
+    let _ = url.set_password(password.as_deref());
     String::from(url).into()
 }
 

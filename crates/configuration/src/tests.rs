@@ -127,6 +127,19 @@ fn a_full_file_becomes_typed_settings() {
 }
 
 #[test]
+fn a_password_may_hold_any_character() {
+    let environment = [("ODD", "p%41@:/?#ß")];
+    let text = full_file().replacen("\npassword = \"env:SECRET\"", "\npassword = \"env:ODD\"", 1);
+    let QueueBacking::RabbitMq(rabbitmq) = load(&text, &environment).unwrap().queue else {
+        panic!("not RabbitMQ")
+    };
+    assert_eq!(
+        rabbitmq.url_with_password().expose_secret(),
+        "amqp://fleet:p%2541%40%3A%2F%3F%23%C3%9F@mq.example.com/%2f"
+    );
+}
+
+#[test]
 fn all_problems_are_reported_at_once_with_place_key_and_expectation() {
     let text = r#"
 [queue]
