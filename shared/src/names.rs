@@ -35,8 +35,8 @@ metrics! {
     LIMITER_WAIT = "syncfleet_limiter_wait_seconds", Histogram, ["system"], "Time requests waited for the system's limits.";
     TOKEN_REFRESHES = "syncfleet_token_refreshes_total", Counter, ["system", "outcome"], "Access tokens asked for, by outcome.";
     ACCOUNT_PAUSED = "syncfleet_account_paused", Gauge, ["system"], "1 while a system's account is paused: its credentials are refused or locked out.";
-    WEBHOOKS = "syncfleet_webhook_requests_total", Counter, ["system", "outcome"], "Webhook requests by how they were answered.";
-    WEBHOOK_ITEMS = "syncfleet_webhook_items_total", Counter, ["system", "outcome"], "Items of webhook requests: published, echo, or malformed.";
+    WEBHOOKS = "syncfleet_webhook_requests_total", Counter, ["flow", "outcome"], "Webhook requests by how they were answered.";
+    WEBHOOK_ITEMS = "syncfleet_webhook_items_total", Counter, ["flow", "outcome"], "Items of webhook requests: published, echo, or malformed.";
     LAST_EVENT = "syncfleet_last_event_timestamp_seconds", Gauge, ["flow"], "When the last event arrived from the source; 0 before the first.";
     SWEEP_DURATION = "syncfleet_sweep_duration_seconds", Histogram, ["flow"], "Time a sweep took.";
     SWEEP_LAST_SUCCESS = "syncfleet_sweep_last_success_timestamp_seconds", Gauge, ["flow"], "When the last sweep ended well; 0 before the first.";

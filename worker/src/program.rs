@@ -39,6 +39,13 @@ pub fn engine(config: &Config, parts: &Parts, health: Health) -> Engine {
     }
 }
 
+/// Readiness that waits for every part of a worker.
+pub fn health(parts: &Parts) -> Health {
+    let consumers = parts.flows.iter().map(|flow| format!("consumers_{}", flow.spec().name));
+    let names: Vec<String> = ["queue", "state"].map(str::to_owned).into_iter().chain(consumers).collect();
+    Health::expecting(&names.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
 /// Runs the program; `file` names the settings.
 pub async fn main(file: Option<&Path>) -> ExitCode {
     let config = match program::load_configuration(file) {
@@ -50,7 +57,7 @@ pub async fn main(file: Option<&Path>) -> ExitCode {
         Ok(started) => started,
         Err(code) => return code,
     };
-    let (stop, health) = (program::stop_on_signals(), Health::default());
+    let (stop, health) = (program::stop_on_signals(), health(&parts));
     let engine = Arc::new(engine(&config, &parts, health.clone()));
     let serving = run::run(engine, parts.flows.clone(), stop);
     program::observed(&config, meter, health, serving).await
