@@ -24,6 +24,7 @@ pub(crate) async fn dispatch<U: Upstream>(
     body: Bytes,
 ) -> Response<Body> {
     let request = Request::new(&method, &uri, headers, body, peer.address);
+    shared.note_activity();
     if control::is_control(&request) {
         return respond(&shared, control::answer(&shared, &request).await);
     }

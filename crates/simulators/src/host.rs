@@ -101,8 +101,11 @@ impl<U: Upstream> Shared<U> {
         let _told: bool = stopping.wait_for(|stopping| *stopping).await.is_ok();
     }
 
-    pub(crate) fn count(&self, request: &Request) {
+    pub(crate) fn note_activity(&self) {
         *lock(&self.last_request) = Instant::now();
+    }
+
+    pub(crate) fn count(&self, request: &Request) {
         let mut counters = lock(&self.counters);
         let mut endpoint = endpoint(&request.method, &request.path);
         if counters.len() >= ENDPOINTS_MAX && !counters.contains_key(&endpoint) {
@@ -299,7 +302,7 @@ impl<U: Upstream> Simulator<U> {
         }
     }
 
-    /// Time since the last request.
+    /// Time since the last request, control requests included.
     pub(crate) fn idle(&self) -> Duration {
         lock(&self.shared.last_request).elapsed()
     }

@@ -17,7 +17,7 @@ pub struct ServeOptions {
     pub espocrm: EspocrmOptions,
     /// The practice management.
     pub advoware: AdvowareOptions,
-    /// Ends when neither got a request for so long; never when absent.
+    /// Ends when neither got a request (control requests included) for so long; never when absent.
     pub exit_when_idle: Option<Duration>,
 }
 
