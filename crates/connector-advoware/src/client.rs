@@ -258,3 +258,6 @@ impl Advoware {
         result
     }
 }
+
+#[cfg(test)]
+mod tests;

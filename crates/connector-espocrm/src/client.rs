@@ -54,3 +54,71 @@ impl EspoCrm {
         Ok(answer)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use axum::Router;
+    use axum::extract::Request as Incoming;
+    use axum::http::StatusCode;
+    use secrecy::SecretString;
+    use shared::clock::SystemClock;
+    use shared::fault::FaultKind;
+    use shared::meter::NoMeter;
+
+    use super::*;
+    use crate::{EntityType, EspoId};
+
+    /// A CRM that answers everything with this status and content type, and remembers what it was asked.
+    async fn start(status: u16, kind: &'static str) -> (EspoCrm, Arc<Mutex<Vec<String>>>) {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let remember = Arc::clone(&seen);
+        let router = Router::new().fallback(move |request: Incoming| {
+            let key = request.headers().get("x-api-key").map(|key| format!("{key:?}")).unwrap_or_default();
+            remember.lock().unwrap().push(format!("{} {} {key}", request.method(), request.uri()));
+            async move { (StatusCode::from_u16(status).unwrap(), [("content-type", kind)], "") }
+        });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = Url::parse(&format!("http://{}/crm", listener.local_addr().unwrap())).unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let credentials = Credentials::ApiKey(SecretString::from("the-key"));
+        let settings = Settings { url, credentials, limits: Limits::default() };
+        (EspoCrm::new(settings, Arc::new(NoMeter), Arc::new(SystemClock)).unwrap(), seen)
+    }
+
+    async fn get(crm: &EspoCrm) -> Fault {
+        let id = EspoId::new("6b00526cc80a09e94").unwrap();
+        crm.get(&EntityType::new("CBeteiligte").unwrap(), &id).await.unwrap_err()
+    }
+
+    async fn check_paused(status: u16, kind: &'static str, expected: &str) {
+        let (crm, seen) = start(status, kind).await;
+        assert_eq!(get(&crm).await.kind.name(), expected);
+        for _ in 0..20 {
+            let fault = get(&crm).await;
+            assert!(matches!(fault.kind, FaultKind::Paused { .. }), "{fault:?}");
+        }
+        let seen = seen.lock().unwrap();
+        assert_eq!(*seen, ["GET /crm/api/v1/CBeteiligte/6b00526cc80a09e94 \"the-key\""]);
+    }
+
+    #[tokio::test]
+    async fn a_refused_key_is_not_tried_again_and_again() {
+        check_paused(401, "text/html; charset=UTF-8", "unauthorized").await;
+    }
+
+    #[tokio::test]
+    async fn a_lock_out_is_waited_for() {
+        check_paused(403, "text/html; charset=UTF-8", "paused").await;
+    }
+
+    #[tokio::test]
+    async fn a_missing_right_pauses_nobody() {
+        let (crm, seen) = start(403, "application/json").await;
+        for _ in 0..3 {
+            assert_eq!(get(&crm).await.code, "forbidden");
+        }
+        assert_eq!(seen.lock().unwrap().len(), 3);
+    }
+}

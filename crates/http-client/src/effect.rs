@@ -46,6 +46,50 @@ pub fn may_have_taken_effect(fault: &Fault) -> bool {
     match fault.answer.as_ref().and_then(|answer| answer.status) {
         // A 408 is the upstream's (or its proxy's) own time-out.
         Some(status) => !(300..500).contains(&status) || status == 408,
-        None => fault.code == codes::ANSWER_LOST,
+        None => matches!(fault.code, codes::ANSWER_LOST | codes::ANSWER_TOO_LARGE),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Answer;
+    use shared::fault::FaultKind;
+
+    #[test]
+    fn without_an_answer_the_code_decides() {
+        let check = |code, expected| {
+            assert_eq!(may_have_taken_effect(&Fault::retryable(code, "a test")), expected, "{code}");
+        };
+        check(codes::ANSWER_LOST, true);
+        check(codes::ANSWER_TOO_LARGE, true);
+        for code in [
+            codes::CONNECT_FAILED,
+            codes::BREAKER_OPEN,
+            codes::ACCOUNT_PAUSED,
+            codes::LIMITER_FULL,
+            codes::REQUEST_INVALID,
+            "lease_lost",
+        ] {
+            check(code, false);
+        }
+    }
+
+    #[test]
+    fn with_an_answer_only_a_refusal_is_certain() {
+        for (status, expected) in [
+            (200, true),
+            (302, false),
+            (400, false),
+            (401, false),
+            (408, true),
+            (429, false),
+            (500, true),
+            (504, true),
+        ] {
+            let answer = Answer::recorded("test", "POST things", status, &[], "");
+            let fault = answer.fault(FaultKind::Permanent, "a_code", "a test");
+            assert_eq!(may_have_taken_effect(&fault), expected, "{status}");
+        }
     }
 }
