@@ -1,4 +1,10 @@
 //! One suite per port, run on every backing; and the harness' own tests.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod backing;
+mod backing_embedded;
+mod embedded_kills;
+mod embedded_processes;
 mod processes;
+mod queue;
+mod state;

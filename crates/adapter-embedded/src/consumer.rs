@@ -44,8 +44,10 @@ pub(crate) struct EmbeddedConsumer {
     ended: Arc<AtomicBool>,
 }
 
+type Claiming = Pin<Box<dyn Future<Output = Result<Round, PortError>> + Send>>;
+
 struct UnderWay {
-    round: Pin<Box<dyn Future<Output = Result<Round, PortError>> + Send>>,
+    round: Claiming,
     slots: OwnedSemaphorePermit,
 }
 
@@ -93,7 +95,7 @@ impl EmbeddedConsumer {
         Ok(round)
     }
 
-    fn start_claim(&self, limit: usize) -> Pin<Box<dyn Future<Output = Result<Round, PortError>> + Send>> {
+    fn start_claim(&self, limit: usize) -> Claiming {
         let (store, claimant) = (Arc::clone(&self.store), self.claimant.clone());
         let (clock, has_ended) = (Arc::clone(&store.clock), Arc::clone(&self.ended));
         let work = move |connection: &Connection| {
