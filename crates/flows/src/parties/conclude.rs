@@ -48,12 +48,7 @@ pub struct Conclusion {
 impl Settling {
     /// What follows after a write, with what was read back.
     pub fn conclude(&self, held: &RemoteSide, rules: &Rules, now: Timestamp) -> Conclusion {
-        let mut party = held.party(Some(&self.expected), None);
-        if (&party.identity.name, &party.identity.first_name)
-            == (&self.expected.identity.name, &self.expected.identity.first_name)
-        {
-            party.identity.kind = self.expected.identity.kind;
-        }
+        let party = held.party(None, Some(&self.expected));
         let differs = party.masked() != self.expected;
         Conclusion { actions: self.actions(held, true, differs, rules, now), differs }
     }

@@ -207,10 +207,3 @@ pub fn canonical(text: Option<&str>) -> Option<String> {
     let text: String = text?.trim().nfc().collect();
     (!text.is_empty()).then_some(text)
 }
-
-/// A date as either side sends it: with or without a time of day behind it.
-pub fn canonical_date(text: Option<&str>) -> Result<Option<Date>, String> {
-    let Some(text) = canonical(text) else { return Ok(None) };
-    let date = text.get(..10).unwrap_or(&text);
-    date.parse().map(Some).map_err(|_| text)
-}

@@ -117,14 +117,19 @@ pub struct RemoteSide {
 }
 
 impl RemoteSide {
-    /// The party. A first name means person, else it is a company; only a person without a first name cannot
-    /// be told from a company there, so one that we know as such (`base`, or `crm` by the same name) stays one.
+    /// The party. A first name means person, else it is a company. Only a person without a first name cannot be
+    /// told from a company there: what EspoCRM calls by the same names (`crm`) is what it is there, and one that we
+    /// know as such a person (`base`) stays one.
     pub fn party(&self, base: Option<&Party>, crm: Option<&Party>) -> Party {
-        let nameless =
-            |party: &Party| party.identity.kind == Kind::Person && party.identity.first_name.is_none();
-        let known = base.is_some_and(nameless)
-            || crm.is_some_and(|party| nameless(party) && party.identity.name == self.name);
-        let kind = if self.first_name.is_some() || known { Kind::Person } else { Kind::Company };
+        let named = |party: &&Party| {
+            (&party.identity.name, &party.identity.first_name) == (&self.name, &self.first_name)
+        };
+        let known = base.is_some_and(|p| p.identity.kind == Kind::Person && p.identity.first_name.is_none());
+        let kind = match crm.filter(named) {
+            Some(party) => party.identity.kind,
+            None if self.first_name.is_some() || known => Kind::Person,
+            None => Kind::Company,
+        };
         Party {
             identity: Identity { kind, name: self.name.clone(), first_name: self.first_name.clone() },
             legal_form: self.legal_form.clone(),

@@ -43,16 +43,15 @@ fn birth_date() -> impl Strategy<Value = Option<jiff::civil::Date>> {
 }
 
 fn party(salutation: impl Strategy<Value = Option<Salutation>> + 'static) -> BoxedStrategy<Party> {
-    (identity(), word(), salutation, birth_date(), word()).prop_map(
-        |(identity, legal_form, salutation, birth_date, register_number)| Party {
+    (identity(), word(), salutation, birth_date(), word())
+        .prop_map(|(identity, legal_form, salutation, birth_date, register_number)| Party {
             identity,
             legal_form,
             salutation,
             birth_date,
             register_number,
-        },
-    )
-    .boxed()
+        })
+        .boxed()
 }
 
 fn crm_party() -> impl Strategy<Value = Party> {
@@ -209,7 +208,8 @@ fn difference(world: &World) -> Option<String> {
     let ours = crm.party.clone().masked();
     let theirs = remote.party(Some(&ours), Some(&ours)).masked();
     let carried = |s: &Option<Salutation>| matches!(s, None | Some(Salutation::Known(_)));
-    let salutation = carried(&ours.salutation) && carried(&theirs.salutation) && ours.salutation != theirs.salutation;
+    let salutation =
+        carried(&ours.salutation) && carried(&theirs.salutation) && ours.salutation != theirs.salutation;
     let same = ours.identity == theirs.identity
         && ours.legal_form == theirs.legal_form
         && ours.birth_date == theirs.birth_date
@@ -220,7 +220,10 @@ fn difference(world: &World) -> Option<String> {
 
 /// What a restart must not change: both sides' content and how the record stands.
 fn outcome(world: &World) -> impl PartialEq + std::fmt::Debug + use<> {
-    let crm = world.crm.as_ref().map(|c| (c.party.clone(), c.status, c.bet_nr, c.deleted_at.is_some(), c.error.clone()));
+    let crm = world
+        .crm
+        .as_ref()
+        .map(|c| (c.party.clone(), c.status, c.bet_nr, c.deleted_at.is_some(), c.error.clone()));
     let remotes: Vec<_> =
         world.parties.values().map(|r| RemoteSide { row_id: None, changed_at: None, ..r.clone() }).collect();
     let link = world.link.as_ref().map(|l| (l.bet_nr, l.base.clone(), l.tombstone.is_some(), l.gone.clone()));
@@ -260,6 +263,10 @@ proptest! {
     /// create at most.
     #[test]
     fn a_stop_anywhere_changes_nothing_in_the_end(mut world in world().boxed(), step in 0usize..9, after_effect: bool, twice: bool) {
+        if world.intent.is_none() && world.crm.as_ref().is_some_and(|crm| super::plan::bet_nr(crm, world.link.as_ref(), None).is_none()) {
+            // A twin that is linked to nobody would rightly be adopted after a create whose outcome is not known.
+            world.parties.clear();
+        }
         let mut undisturbed = world.clone();
         let stop = Some(Stop { step, after_effect });
         let settled = undisturbed.settle();

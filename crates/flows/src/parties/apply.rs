@@ -1,0 +1,244 @@
+//! The steps of a plan, applied one by one. Each asks first whether this run may still write.
+
+use connector_advoware::{Written as Put, may_have_taken_effect};
+use connector_espocrm::{EspoId, UserRef};
+use shared::fault::{Fault, FaultKind};
+use shared::flow::Run;
+use shared::intent::{self, Intent};
+use shared::link;
+use shared::ports::state::{Fence, Write, Written};
+
+use super::action::Action;
+use super::link::PartyLink;
+use super::look::{Look, checked};
+use super::notice::Notice;
+use super::party::{Field, Party, Salutation};
+use super::plan::CreateIntent;
+use super::sides::{CrmPatch, RemoteSide};
+use super::{Parties, crm_id, map, sweep};
+
+/// A run's progress through its steps.
+#[derive(Debug)]
+pub(super) struct Steps<'a> {
+    parties: &'a Parties,
+    run: &'a Run,
+    look: Look,
+    /// The CRM record's version, where it has one.
+    version: Option<u64>,
+    /// The key of what is created or written.
+    bet_nr: Option<i64>,
+    held: Option<RemoteSide>,
+    applied: Vec<&'static str>,
+}
+
+impl<'a> Steps<'a> {
+    pub(super) fn new(parties: &'a Parties, run: &'a Run, look: Look, version: Option<u64>) -> Self {
+        Self { parties, run, look, version, bet_nr: None, held: None, applied: Vec::new() }
+    }
+
+    /// What was read back.
+    pub(super) fn read_back(&mut self) -> Result<RemoteSide, Fault> {
+        self.held.take().ok_or_else(|| Fault::bug("not_read_back", "A write to Advoware was not read back."))
+    }
+
+    /// Sets the CRM record's version, after another write of ours.
+    pub(super) fn set_version(&mut self, version: Option<u64>) {
+        self.version = version;
+    }
+
+    /// The link as it stands now.
+    pub(super) fn link(&self) -> Option<&PartyLink> {
+        self.look.link.as_ref()
+    }
+
+    /// The upstream writes that were applied, by kind.
+    pub(super) fn into_applied(self) -> Vec<&'static str> {
+        self.applied
+    }
+
+    /// Applies steps in order.
+    pub(super) async fn apply(&mut self, actions: &[Action]) -> Result<(), Fault> {
+        for action in actions {
+            let fence = self.run.guard.fence()?;
+            self.step(action, fence.as_ref()).await?;
+            if action.is_upstream_write() {
+                self.applied.push(action.name());
+            }
+        }
+        Ok(())
+    }
+
+    async fn step(&mut self, action: &Action, fence: Option<&Fence>) -> Result<(), Fault> {
+        match action {
+            Action::DeclareIntent(intent) => self.declare(intent.clone(), fence).await,
+            Action::CreateParty(party) => self.create(party, fence).await,
+            Action::KeepKey(party) => self.keep_key(party, fence).await,
+            Action::UpdateParty { bet_nr, target, fields } => self.put(*bet_nr, target, fields).await,
+            Action::ReadBack => self.get().await,
+            Action::UpdateRecord(patch) => self.patch(patch).await,
+            Action::Notify(notice) => self.notify(notice).await,
+            Action::SaveLink(link) => self.save(link, fence).await,
+            Action::SettleIntent => Ok(intent::settle(&*self.parties.state, &self.run.key, fence).await?),
+        }
+    }
+
+    async fn declare(&self, what: CreateIntent, fence: Option<&Fence>) -> Result<(), Fault> {
+        let intent = Intent { what, at: self.run.clock.now() };
+        Ok(intent::declare(&*self.parties.state, &self.run.key, &intent, fence).await?)
+    }
+
+    async fn create(&mut self, party: &Party, fence: Option<&Fence>) -> Result<(), Fault> {
+        let fields = map::remote_create(party, &self.parties.table);
+        match self.parties.advoware.create(&fields).await {
+            Ok(bet_nr) => {
+                self.bet_nr = Some(bet_nr.get());
+                Ok(())
+            }
+            Err(fault) => {
+                if !may_have_taken_effect(&fault) {
+                    // Certainly nothing was created, so there is nothing to search for.
+                    intent::settle(&*self.parties.state, &self.run.key, fence).await?;
+                }
+                Err(fault)
+            }
+        }
+    }
+
+    async fn keep_key(&mut self, party: &Party, fence: Option<&Fence>) -> Result<(), Fault> {
+        let bet_nr = self.key()?;
+        if !self.parties.take_claim(self.run, bet_nr).await? {
+            // Another run took it for its own lost create. The search that follows finds what that one left.
+            let text = format!("Party {bet_nr}, created just now, was linked to another record.");
+            return Err(Fault::new(FaultKind::Conflict, "bet_nr_taken", text));
+        }
+        self.declare(CreateIntent { party: party.clone(), bet_nr: Some(bet_nr) }, fence).await
+    }
+
+    async fn put(&mut self, bet_nr: i64, target: &Party, fields: &[Field]) -> Result<(), Fault> {
+        let Some(party) = self.look.party.take() else {
+            return Err(Fault::bug("not_read", "A party was to be written that was not read."));
+        };
+        let patch = map::remote_patch(target, fields, &self.parties.table);
+        match self.parties.advoware.put(&party.merged(&patch)).await? {
+            Put::Yes => {
+                self.bet_nr = Some(bet_nr);
+                Ok(())
+            }
+            Put::Gone => Err(gone_meanwhile(bet_nr)),
+        }
+    }
+
+    async fn get(&mut self) -> Result<(), Fault> {
+        let bet_nr = self.key()?;
+        let Some(party) = self.parties.advoware.get(checked(bet_nr)?).await? else {
+            return Err(gone_meanwhile(bet_nr));
+        };
+        self.held = Some(map::remote_side(&party, &self.parties.table)?);
+        Ok(())
+    }
+
+    async fn patch(&mut self, patch: &CrmPatch) -> Result<(), Fault> {
+        let parties = self.parties;
+        let id = crm_id(&self.run.key)?;
+        let written =
+            parties.crm.update(&parties.entity_type, &id, &map::crm_patch(patch), self.version).await;
+        match written.map_err(|fault| self.explain(fault, patch))? {
+            Some(record) => {
+                self.version = record.version();
+                Ok(())
+            }
+            None => {
+                let text = format!("{} {id} was deleted in EspoCRM meanwhile.", parties.entity_type);
+                Err(Fault::new(FaultKind::Conflict, "deleted_meanwhile", text))
+            }
+        }
+    }
+
+    /// EspoCRM refuses values that are no options of its enums, and names the field only.
+    fn explain(&self, fault: Fault, patch: &CrmPatch) -> Fault {
+        let Some((party, _)) = &patch.content else { return fault };
+        let refused = |field: &str| {
+            fault.code == "validation_failed" && fault.text.contains(&format!("the field {field} "))
+        };
+        if refused("rechtsform")
+            && let Some(value) = &party.legal_form
+        {
+            let text = format!(
+                "The legal form \"{value}\" is no option of {}.rechtsform in EspoCRM. Add it there, or correct \
+                 rechtsform of the party in Advoware.",
+                self.parties.entity_type
+            );
+            return Fault { text, code: "legal_form_unknown", ..fault };
+        }
+        if refused("salutationName")
+            && let Some(Salutation::Known(word)) = &party.salutation
+        {
+            self.parties.learn_refused(word);
+            let text = format!("EspoCRM has no salutation \"{word}\"; it is left as it is.");
+            return Fault { text, kind: FaultKind::Conflict, code: "salutation_unknown", ..fault };
+        }
+        fault
+    }
+
+    /// A notice that cannot be delivered at all does not hold the record up.
+    async fn notify(&self, notice: &Notice) -> Result<(), Fault> {
+        match self.parties.tell(notice).await {
+            Err(fault) if fault.kind == FaultKind::Permanent => {
+                let id = self.run.key.id();
+                tracing::warn!(record.id = id, error.type = fault.code, "nobody could be told of a conflict: {fault}");
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    async fn save(&mut self, link: &PartyLink, fence: Option<&Fence>) -> Result<(), Fault> {
+        let (state, key) = (&*self.parties.state, &self.run.key);
+        let due = |link: &PartyLink| link.due_at.map(|at| sweep::due_key(at, key.id()));
+        let (before, after) = (self.look.link.as_ref().and_then(due), due(link));
+        if let Some(after) = after.as_ref().filter(|after| before.as_ref() != Some(after)) {
+            state.write(Write { fence, ..Write::put(after, b"{}") }).await?;
+        }
+        match link::save(state, key, link, self.look.link_version, fence).await? {
+            Written::Done(version) => self.look.link_version = Some(version),
+            Written::Clash => {
+                let text = format!("The link of {key} was saved by another run meanwhile.");
+                return Err(Fault::new(FaultKind::Conflict, "link_changed", text));
+            }
+        }
+        if let Some(before) = before.filter(|before| after.as_ref() != Some(before)) {
+            state.write(Write { fence, ..Write::delete(&before) }).await?;
+        }
+        self.look.link = Some(link.clone());
+        Ok(())
+    }
+
+    fn key(&self) -> Result<i64, Fault> {
+        self.bet_nr.ok_or_else(|| Fault::bug("no_key", "A party was to be read back before it was written."))
+    }
+}
+
+impl Parties {
+    /// Posts a notice.
+    pub(super) async fn tell(&self, notice: &Notice) -> Result<(), Fault> {
+        let id = EspoId::new(notice.user.id.clone())
+            .map_err(|e| Fault::permanent("user_id", format!("{e}; nobody could be told.")))?;
+        let user = UserRef { id, name: notice.user.name.clone() };
+        self.crm.note_to_users(&[user], &notice.text).await.map(|_| ())
+    }
+
+    fn learn_refused(&self, word: &str) {
+        let mut refused = self.refused.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if refused.insert(word.to_owned()) {
+            tracing::warn!(
+                "EspoCRM has no option \"{word}\" in salutationName: it is left as it is; add it there, or change \
+                 flow.parties.salutations"
+            );
+        }
+    }
+}
+
+fn gone_meanwhile(bet_nr: i64) -> Fault {
+    let text = format!("Party {bet_nr} was removed from Advoware meanwhile.");
+    Fault::new(FaultKind::Conflict, "gone_meanwhile", text)
+}

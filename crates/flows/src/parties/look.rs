@@ -1,0 +1,88 @@
+//! What is read before a plan: our memory, the CRM record, the party.
+
+use connector_advoware::{self as advoware, BetNr};
+use connector_espocrm::Record;
+use jiff::Timestamp;
+use shared::fault::Fault;
+use shared::record_key::RecordKey;
+use shared::{intent, link};
+
+use super::link::PartyLink;
+use super::map;
+use super::plan::{self, CreateIntent, Input, Remote, Rules};
+use super::sides::CrmSide;
+use super::{Parties, crm_id};
+
+/// Everything that was read.
+#[derive(Debug)]
+pub(super) struct Look {
+    pub(super) record: Option<Record>,
+    pub(super) crm: Option<CrmSide>,
+    pub(super) link: Option<PartyLink>,
+    pub(super) link_version: Option<u64>,
+    pub(super) intent: Option<CreateIntent>,
+    /// The party as it came, to be given back whole.
+    pub(super) party: Option<advoware::Party>,
+    pub(super) remote: Remote,
+}
+
+impl Look {
+    pub(super) fn input<'a>(&'a self, rules: &'a Rules, now: Timestamp) -> Input<'a> {
+        Input {
+            crm: self.crm.as_ref(),
+            remote: &self.remote,
+            link: self.link.as_ref(),
+            intent: self.intent.as_ref(),
+            rules,
+            now,
+        }
+    }
+
+    pub(super) fn bet_nr(&self) -> Option<i64> {
+        plan::bet_nr(self.crm.as_ref()?, self.link.as_ref(), self.intent.as_ref())
+    }
+}
+
+impl Parties {
+    /// Reads; writes nothing.
+    pub(super) async fn look(&self, key: &RecordKey) -> Result<Look, Fault> {
+        let id = crm_id(key)?;
+        let stored = link::load::<PartyLink>(&*self.state, key).await?;
+        let intent = intent::pending::<CreateIntent>(&*self.state, key).await?;
+        let record = self.crm.get(&self.entity_type, &id).await?;
+        let crm = record.as_ref().map(|record| map::crm_side(record, &self.table)).transpose()?;
+        let (link, link_version) = match stored {
+            Some(stored) => (Some(stored.link), Some(stored.version)),
+            None => (None, None),
+        };
+        let mut look = Look {
+            record,
+            crm,
+            link,
+            link_version,
+            intent: intent.map(|intent| intent.what),
+            party: None,
+            remote: Remote::None,
+        };
+        if let Some(bet_nr) = look.bet_nr() {
+            self.look_at_party(&mut look, bet_nr).await?;
+        }
+        Ok(look)
+    }
+
+    pub(super) async fn look_at_party(&self, look: &mut Look, bet_nr: i64) -> Result<(), Fault> {
+        look.party = self.advoware.get(checked(bet_nr)?).await?;
+        look.remote = match &look.party {
+            Some(party) => Remote::Found(map::remote_side(party, &self.table)?),
+            None => Remote::Gone(bet_nr),
+        };
+        Ok(())
+    }
+}
+
+/// A key that can be one.
+pub(super) fn checked(bet_nr: i64) -> Result<BetNr, Fault> {
+    BetNr::try_from(bet_nr).map_err(|e| {
+        Fault::permanent("bet_nr_invalid", format!("betnr {bet_nr} is {e}; correct it in EspoCRM."))
+    })
+}
