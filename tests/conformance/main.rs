@@ -3,6 +3,7 @@
 
 mod backing;
 mod backing_embedded;
+mod backing_fleet;
 mod embedded_kills;
 mod embedded_processes;
 mod processes;
