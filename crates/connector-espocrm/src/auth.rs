@@ -48,26 +48,19 @@ impl Credentials {
             Self::ApiKey(key) => request.secret_header("x-api-key", key.clone()),
             Self::Hmac { api_key, secret_key } => {
                 let text = format!("{} /{}", request.method().as_str(), request.path());
-                let digest = hmac_sha256(secret_key.expose_secret().as_bytes(), text.as_bytes());
-                let header = STANDARD.encode(format!("{}:{}", api_key.expose_secret(), hex(&digest)));
+                let digest =
+                    signer(secret_key.expose_secret().as_bytes()).chain_update(text).finalize().into_bytes();
+                let header = STANDARD.encode(format!("{}:{}", api_key.expose_secret(), hex::encode(digest)));
                 request.secret_header("x-hmac-authorization", SecretString::from(header))
             }
         }
     }
 }
 
-fn hmac_sha256(key: &[u8], text: &[u8]) -> Vec<u8> {
-    signer(key).chain_update(text).finalize().into_bytes().to_vec()
-}
-
 /// A keyed hash; HMAC takes keys of any length.
 #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
 pub(crate) fn signer(key: &[u8]) -> Hmac<Sha256> {
     Hmac::new_from_slice(key).expect("HMAC takes keys of any length")
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

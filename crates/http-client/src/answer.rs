@@ -200,11 +200,11 @@ mod tests {
 
     #[test]
     fn a_wish_to_wait_is_kept() {
-        let wish = Some(Duration::from_secs(7));
-        let throttled = Answer { retry_after: wish, ..answer(429, "", "") };
-        assert_eq!(throttled.common_fault().unwrap().kind, FaultKind::Throttled { after: wish.unwrap() });
-        let failed = Answer { retry_after: wish, ..answer(503, "", "") };
-        assert_eq!(failed.common_fault().unwrap().kind, FaultKind::Retryable { after: wish });
+        let wish = Duration::from_secs(7);
+        let throttled = Answer { retry_after: Some(wish), ..answer(429, "", "") };
+        assert_eq!(throttled.common_fault().unwrap().kind, FaultKind::Throttled { after: wish });
+        let failed = Answer { retry_after: Some(wish), ..answer(503, "", "") };
+        assert_eq!(failed.common_fault().unwrap().kind, FaultKind::Retryable { after: Some(wish) });
     }
 
     #[test]

@@ -96,7 +96,7 @@ impl Upstream {
         &*self.0.clock
     }
 
-    /// Sends a request to a path below `base` (see [`base_url`]) and reads the answer to its end, whatever its
+    /// Sends a request to a path below `base` (see [`crate::base_url`]) and reads the answer to its end, whatever its
     /// status. Waits for the account's limits first, at most [`Limits::wait_max`]. Never sends twice.
     ///
     /// # Errors
