@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 use shared::clock::Clock as _;
 use shared::ports::PortError;
-use shared::ports::state::State as _;
+use shared::ports::state::{State as _, Write};
 
 use super::*;
 use crate::directory::database_path;
@@ -105,14 +105,15 @@ async fn what_has_ended_is_removed_by_the_server() {
     let with_clock = || EmbeddedOptions { clock: clock.clone(), ..options(dir.path(), Role::Serving) };
     let embedded = prepared(with_clock()).await;
     let brief = Some(Duration::from_secs(1));
+    let mut writes = tokio::task::JoinSet::new();
     for number in 0..1_200 {
-        let key = format!("member/{number}");
-        let write = shared::ports::state::Write {
-            time_to_live: brief,
-            ..shared::ports::state::Write::put(&key, b"x")
-        };
-        embedded.state.write(write).await.unwrap();
+        let state = Arc::clone(&embedded.state);
+        writes.spawn(async move {
+            let key = format!("member/{number}");
+            state.write(Write { time_to_live: brief, ..Write::put(&key, b"x") }).await.unwrap();
+        });
     }
+    writes.join_all().await;
     embedded.state.count("limit/x", 1, Duration::from_secs(1)).await.unwrap();
     embedded.state.acquire_lease("lead", "one", Duration::from_secs(1)).await.unwrap();
     embedded.queue.append_dead_letter_event(&resolved(Uuid::from_u128(1), clock.now())).await.unwrap();
