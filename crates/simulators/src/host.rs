@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::IntoFuture;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -35,7 +35,9 @@ const ENDPOINTS_MAX: usize = 1_000;
 /// Where a simulator listens and keeps its state.
 #[derive(Debug, Clone, Default)]
 pub struct Hosting {
-    /// Port on 127.0.0.1; 0 takes a free one.
+    /// Address to listen on; 127.0.0.1 when absent.
+    pub address: Option<IpAddr>,
+    /// Port; 0 takes a free one.
     pub port: u16,
     /// Folder for state and journal; without one both are in memory only.
     pub folder: Option<PathBuf>,
@@ -151,7 +153,8 @@ impl<U: Upstream> std::fmt::Debug for Simulator<U> {
 
 impl<U: Upstream> Simulator<U> {
     pub(crate) async fn host(mut upstream: U, hosting: Hosting) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, hosting.port)).await?;
+        let address = hosting.address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let listener = TcpListener::bind((address, hosting.port)).await?;
         let address = listener.local_addr()?;
         upstream.set_base_url(&format!("http://{address}"));
         let store = Store::open(U::NAME, hosting.folder.as_deref())?;
@@ -178,7 +181,7 @@ impl<U: Upstream> Simulator<U> {
         Ok(Self { shared, address, server })
     }
 
-    /// `http://127.0.0.1:<port>`, without a slash at the end.
+    /// `http://<address>:<port>`, without a slash at the end.
     #[must_use]
     pub fn base_url(&self) -> String {
         format!("http://{}", self.address)

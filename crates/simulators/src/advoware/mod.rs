@@ -121,7 +121,9 @@ impl Advoware {
             None => problem(400, "Kanzlei is missing"),
             Some(kanzlei) if kanzlei != self.options.kanzlei => problem(404, "unknown Kanzlei"),
             Some(_) => {
-                let own = format!("{}/", self.base_url);
+                // As the client calls this machine: it may know it by another name than the listener does.
+                let host = request.header("Host").map(|host| format!("http://{host}"));
+                let own = format!("{}/", host.as_ref().unwrap_or(&self.base_url));
                 let connector = &self.options.connector_url;
                 Answer::json(
                     200,

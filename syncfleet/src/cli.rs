@@ -1,0 +1,477 @@
+//! The command line. Help texts are the manual: one line in lists, the rest and examples with `--help`.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use shared::record_key::FlowName;
+use uuid::Uuid;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0   done
+  1   done, and something is wrong: a check failed, a record did not converge, the demo ended unequal
+  64  wrong command line
+  69  something that must be there is not: queue, store, directory, upstream, worker
+  78  wrong configuration
+
+Every setting is explained by `syncfleet config default`.";
+
+/// Keeps business systems in agreement: the operator's program.
+#[derive(Debug, Parser)]
+#[command(name = "syncfleet", version, after_long_help = EXIT_CODES, max_term_width = 100)]
+pub struct Cli {
+    /// The settings; ./syncfleet.toml where none is named.
+    #[arg(long, short, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run producer and worker in one process.
+    ///
+    /// Takes webhooks, fires sweeps and serves all flows that are enabled, until SIGTERM or Ctrl-C; then finishes
+    /// what it holds. With the embedded queue and store nothing else is needed on the machine.
+    #[command(after_long_help = "Examples:\n  syncfleet up\n  syncfleet --config /etc/syncfleet.toml up")]
+    Up,
+    /// Show it at work on two simulated systems, and check the result.
+    Demo(DemoArgs),
+    /// Check settings, secrets, queue, store, upstream systems and their fields.
+    ///
+    /// Says of each what was seen and, where something is wrong, what to do. Writes nothing. Ends with 1 if
+    /// anything does not work.
+    #[command(
+        after_long_help = "Examples:\n  syncfleet doctor\n  syncfleet doctor --json | jq '.[] | select(.verdict != \"well\")'"
+    )]
+    Doctor(JsonArgs),
+    /// Show what a sync of a record would write, field by field, and write nothing.
+    #[command(after_long_help = "Example:\n  syncfleet plan parties 6b00526cc80a09e94")]
+    Plan(PlanArgs),
+    /// Ask for a sync of a record now.
+    ///
+    /// Publishes a message and waits until both sides agree or the attempt failed. A worker does the work: one
+    /// must run (`syncfleet up`, or `worker` in a fleet).
+    #[command(after_long_help = "Example:\n  syncfleet sync parties 6b00526cc80a09e94")]
+    Sync(SyncArgs),
+    /// Show flows, queues, workers, sweeps and open dead letters.
+    Status(JsonArgs),
+    /// Look at dead letters, send them again, or give them up.
+    ///
+    /// A dead letter is a message that will not be tried again by itself. It closes by itself when a later sync
+    /// of the same record succeeds.
+    #[command(subcommand)]
+    Dlq(DlqCommand),
+    /// Release the changes that the mass-change guard holds back.
+    ///
+    /// A sweep that would overwrite or tombstone an unusual share of the records stops and waits for a person.
+    /// `syncfleet status` says whether one waits.
+    #[command(after_long_help = "Example:\n  syncfleet release parties --by anna")]
+    Release(ReleaseArgs),
+    /// Check or explain the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Ask a running program whether it is well; for container health checks.
+    ///
+    /// Ends with 0 if the address answers with a 2xx status, else with 1.
+    #[command(after_long_help = "Example:\n  syncfleet health --url http://127.0.0.1:9180/readyz")]
+    Health(HealthArgs),
+    /// Host the simulated EspoCRM and Advoware of the demo.
+    #[command(hide = true)]
+    Simulators(SimulatorsArgs),
+}
+
+/// Output for scripts.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct JsonArgs {
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `demo`
+#[derive(Debug, Clone, Args)]
+#[command(after_long_help = "\
+Two simulated systems, EspoCRM and Advoware, are laid out with parties that are out of step in every way: missing \
+on one side, changed on one or both, deleted, refused. They run as a process of their own, are changed by simulated \
+people while the fleet works, and fail on purpose: slow answers, 429, 500, answers lost after the write. At the end \
+both sides are compared with what they should be, computed from the people's edits alone.
+
+Kill it at any moment (kill -9) and start it again: it goes on where it stood.
+
+Examples:
+  syncfleet demo
+  syncfleet demo --parties 1000 --faults many
+  syncfleet demo --keep-running")]
+pub struct DemoArgs {
+    /// Directory of the demo's data; created, and emptied for a new demo after one that ended.
+    #[arg(long, value_name = "DIR", default_value = ".syncfleet-demo")]
+    pub dir: PathBuf,
+    /// How many parties, about.
+    #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u32).range(20..=20_000))]
+    pub parties: u32,
+    /// Seed of names, edits and faults: the same seed is the same demo.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// How badly the simulated systems behave.
+    #[arg(long, value_enum, default_value_t = FaultLevel::Some)]
+    pub faults: FaultLevel,
+    /// Go on with random edits until Ctrl-C.
+    #[arg(long)]
+    pub keep_running: bool,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How badly the simulated systems behave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FaultLevel {
+    /// They always answer.
+    None,
+    /// As on a bad day.
+    Some,
+    /// Worse than any real system.
+    Many,
+}
+
+/// A record of a flow.
+#[derive(Debug, Clone, Args)]
+pub struct RecordArgs {
+    /// The flow, such as parties.
+    #[arg(value_name = "FLOW", value_parser = flow_name)]
+    pub flow: FlowName,
+    /// The record's id in the flow's anchor system (parties: EspoCRM).
+    #[arg(value_name = "ID")]
+    pub id: String,
+}
+
+/// `plan`
+#[derive(Debug, Clone, Args)]
+pub struct PlanArgs {
+    /// Which record.
+    #[command(flatten)]
+    pub record: RecordArgs,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `sync`
+#[derive(Debug, Clone, Args)]
+pub struct SyncArgs {
+    /// Which record.
+    #[command(flatten)]
+    pub record: RecordArgs,
+    /// Return when the message is in the queue.
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Longest wait in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, conflicts_with = "no_wait")]
+    pub timeout: u64,
+}
+
+/// `dlq …`
+#[derive(Debug, Subcommand)]
+pub enum DlqCommand {
+    /// List open dead letters, oldest first. Changes nothing.
+    #[command(
+        after_long_help = "Examples:\n  syncfleet dlq list --since 24h\n  syncfleet dlq list --flow parties --reason permanent --text rechtsform"
+    )]
+    List(DlqListArgs),
+    /// Group open dead letters by flow and error: how many, since when.
+    Groups(DlqGroupsArgs),
+    /// Show one with all attempts, and what a sync would write now.
+    Show(DlqShowArgs),
+    /// Send again.
+    ///
+    /// Replaying is safe to repeat: a message only says which record to look at.
+    #[command(
+        after_long_help = "Examples:\n  syncfleet dlq replay 0192f0c1-2b7e-7c3a-9d55-0242ac120002\n  syncfleet dlq replay --all --reason attempts_spent --dry-run"
+    )]
+    Replay(DlqReplayArgs),
+    /// Give up, with a reason that is kept.
+    #[command(
+        after_long_help = "Example:\n  syncfleet dlq discard 0192f0c1-2b7e-7c3a-9d55-0242ac120002 --reason 'party was entered twice'"
+    )]
+    Discard(DlqDiscardArgs),
+}
+
+/// Which dead letters.
+#[derive(Debug, Clone, Default, Args)]
+pub struct FilterArgs {
+    /// Only of this flow.
+    #[arg(long, value_name = "FLOW", value_parser = flow_name)]
+    pub flow: Option<FlowName>,
+    /// Only with this reason: attempts_spent, permanent, unreadable, expired, bug, poison.
+    #[arg(long, value_name = "REASON", value_parser = reason)]
+    pub reason: Option<shared::dead_letter::Reason>,
+    /// Only with this text in record, error or answer; upper and lower case alike.
+    #[arg(long, value_name = "TEXT")]
+    pub text: Option<String>,
+    /// Only younger than this (30m, 24h, 7d) or since this time (2026-11-20T09:00:00Z).
+    #[arg(long, value_name = "AGE|TIME", value_parser = crate::since::parse)]
+    pub since: Option<crate::since::Since>,
+}
+
+impl FilterArgs {
+    /// Whether any of them was given.
+    pub fn is_set(&self) -> bool {
+        self.flow.is_some() || self.reason.is_some() || self.text.is_some() || self.since.is_some()
+    }
+}
+
+/// `dlq list`
+#[derive(Debug, Clone, Args)]
+pub struct DlqListArgs {
+    /// Which.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    /// At most so many.
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub limit: usize,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `dlq groups`
+#[derive(Debug, Clone, Args)]
+pub struct DlqGroupsArgs {
+    /// Which.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `dlq show`
+#[derive(Debug, Clone, Args)]
+pub struct DlqShowArgs {
+    /// The dead letter's id.
+    #[arg(value_name = "ID")]
+    pub id: Uuid,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `dlq replay`
+#[derive(Debug, Clone, Args)]
+pub struct DlqReplayArgs {
+    /// Ids of dead letters.
+    #[arg(value_name = "ID", required_unless_present = "all")]
+    pub ids: Vec<Uuid>,
+    /// All that the filters leave.
+    #[arg(long, conflicts_with = "ids")]
+    pub all: bool,
+    /// Which.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    /// Say what would be sent again, and send nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Who does it; kept with the dead letter. The user's name where none is given.
+    #[arg(long, value_name = "NAME")]
+    pub by: Option<String>,
+}
+
+/// `dlq discard`
+#[derive(Debug, Clone, Args)]
+pub struct DlqDiscardArgs {
+    /// Ids of dead letters.
+    #[arg(value_name = "ID", required = true)]
+    pub ids: Vec<Uuid>,
+    /// Why.
+    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub reason: String,
+    /// Who does it; kept with the dead letter. The user's name where none is given.
+    #[arg(long, value_name = "NAME")]
+    pub by: Option<String>,
+}
+
+/// `release`
+#[derive(Debug, Clone, Args)]
+pub struct ReleaseArgs {
+    /// The flow, such as parties.
+    #[arg(value_name = "FLOW", value_parser = flow_name)]
+    pub flow: FlowName,
+    /// Who releases; kept with the release. The user's name where none is given.
+    #[arg(long, value_name = "NAME")]
+    pub by: Option<String>,
+}
+
+/// `config …`
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print the configuration in force and where each value came from, secrets masked.
+    ///
+    /// With problems: prints all of them, and ends with 78.
+    Check(JsonArgs),
+    /// Print every setting with its default and meaning: a file to start from.
+    #[command(after_long_help = "Example:\n  syncfleet config default > syncfleet.toml")]
+    Default,
+}
+
+/// `health`
+#[derive(Debug, Clone, Args)]
+pub struct HealthArgs {
+    /// The address to ask.
+    #[arg(long, default_value = "http://127.0.0.1:9180/readyz")]
+    pub url: String,
+    /// Longest wait in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 4)]
+    pub timeout: u64,
+}
+
+/// `simulators`
+#[derive(Debug, Clone, Args)]
+pub struct SimulatorsArgs {
+    /// Address to listen on.
+    #[arg(long, default_value = "127.0.0.1")]
+    pub address: IpAddr,
+    /// EspoCRM's port; 0 takes a free one.
+    #[arg(long, default_value_t = 0)]
+    pub espocrm_port: u16,
+    /// Advoware's port; 0 takes a free one.
+    #[arg(long, default_value_t = 0)]
+    pub advoware_port: u16,
+    /// Directory for records and journal, and for a file that says where they listen; in memory without one.
+    #[arg(long)]
+    pub dir: Option<PathBuf>,
+    /// End after so many seconds without a request.
+    #[arg(long, value_name = "SECONDS")]
+    pub idle: Option<u64>,
+}
+
+fn flow_name(text: &str) -> Result<FlowName, String> {
+    FlowName::new(text).map_err(|error| error.to_string())
+}
+
+fn reason(text: &str) -> Result<shared::dead_letter::Reason, String> {
+    let all = shared::dead_letter::Reason::ALL;
+    all.into_iter()
+        .find(|reason| reason.name() == text)
+        .ok_or_else(|| format!("expected one of {}", all.map(shared::dead_letter::Reason::name).join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    fn help(path: &[&str], long: bool) -> String {
+        let mut command = Cli::command().term_width(100);
+        command.build();
+        let mut found = &mut command;
+        for name in path {
+            found = found.find_subcommand_mut(name).unwrap();
+        }
+        let text = if long { found.render_long_help() } else { found.render_help() };
+        text.to_string().lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_short_help_is_one_line_for_each_command() {
+        insta::assert_snapshot!(help(&[], false), @r"
+        Keeps business systems in agreement: the operator's program
+
+        Usage: syncfleet [OPTIONS] <COMMAND>
+
+        Commands:
+          up       Run producer and worker in one process
+          demo     Show it at work on two simulated systems, and check the result
+          doctor   Check settings, secrets, queue, store, upstream systems and their fields
+          plan     Show what a sync of a record would write, field by field, and write nothing
+          sync     Ask for a sync of a record now
+          status   Show flows, queues, workers, sweeps and open dead letters
+          dlq      Look at dead letters, send them again, or give them up
+          release  Release the changes that the mass-change guard holds back
+          config   Check or explain the configuration
+          health   Ask a running program whether it is well; for container health checks
+          help     Print this message or the help of the given subcommand(s)
+
+        Options:
+          -c, --config <FILE>  The settings; ./syncfleet.toml where none is named
+          -h, --help           Print help (see more with '--help')
+          -V, --version        Print version
+        ");
+    }
+
+    #[test]
+    fn the_long_help_has_examples() {
+        insta::assert_snapshot!(help(&["dlq", "discard"], true), @r"
+        Give up, with a reason that is kept
+
+        Usage: syncfleet dlq discard [OPTIONS] --reason <TEXT> <ID>...
+
+        Arguments:
+          <ID>...
+                  Ids of dead letters
+
+        Options:
+          -c, --config <FILE>
+                  The settings; ./syncfleet.toml where none is named
+
+              --reason <TEXT>
+                  Why
+
+              --by <NAME>
+                  Who does it; kept with the dead letter. The user's name where none is given
+
+          -h, --help
+                  Print help (see a summary with '-h')
+
+        Example:
+          syncfleet dlq discard 0192f0c1-2b7e-7c3a-9d55-0242ac120002 --reason 'party was entered twice'
+        ");
+    }
+
+    #[test]
+    fn every_command_and_argument_is_explained() {
+        let mut command = Cli::command();
+        command.build();
+        let mut waiting = vec![&command];
+        while let Some(command) = waiting.pop() {
+            assert!(command.get_about().is_some(), "{} has no help", command.get_name());
+            for argument in command.get_arguments() {
+                assert!(
+                    argument.get_help().is_some(),
+                    "{} {} has no help",
+                    command.get_name(),
+                    argument.get_id()
+                );
+            }
+            waiting.extend(command.get_subcommands().filter(|command| command.get_name() != "help"));
+        }
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        let parsed = |args: &[&str]| Cli::try_parse_from(["syncfleet"].iter().chain(args)).map(|_| ());
+        let id = "0192f0c1-2b7e-7c3a-9d55-0242ac120002";
+        assert!(parsed(&["dlq", "replay", id, "--dry-run"]).is_ok());
+        assert!(parsed(&["dlq", "replay", "--all", "--reason", "permanent"]).is_ok());
+        for wrong in [
+            &["dlq", "replay"][..],
+            &["dlq", "replay", "--all", id],
+            &["dlq", "replay", "--all", "--reason", "bored"],
+            &["dlq", "discard", id],
+            &["dlq", "discard", id, "--reason", ""],
+            &["sync", "parties", "x", "--no-wait", "--timeout", "3"],
+            &["plan", "Parties", "x"],
+            &["demo", "--parties", "3"],
+        ] {
+            assert!(parsed(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

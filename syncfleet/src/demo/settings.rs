@@ -1,0 +1,145 @@
+//! The demo's configuration: a file as an operator would write it, with secrets in files beside it.
+
+use std::fmt::Write as _;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use simulators::AdvowareOptions;
+
+use super::systems::Webhook;
+use crate::simulators::Addresses;
+
+/// What the configuration depends on.
+#[derive(Debug, Clone)]
+pub struct Demo<'a> {
+    /// The demo's directory.
+    pub dir: &'a Path,
+    /// Where the simulated systems are.
+    pub systems: &'a Addresses,
+    /// Where webhooks are taken.
+    pub webhooks: SocketAddr,
+    /// Where metrics are served.
+    pub metrics: SocketAddr,
+    /// The webhooks in EspoCRM.
+    pub hooks: &'a [Webhook],
+}
+
+impl Demo<'_> {
+    /// Writes the secrets and the configuration; answers its path. Safe to repeat.
+    ///
+    /// # Errors
+    /// As the file system's.
+    pub fn write(&self) -> io::Result<PathBuf> {
+        let secrets = self.dir.join("secrets");
+        fs::create_dir_all(&secrets)?;
+        let advoware = AdvowareOptions::default();
+        keep_secret(&secrets.join("espocrm_api_key"), simulators::espocrm::API_KEY)?;
+        keep_secret(&secrets.join("advoware_api_key"), &advoware.api_key)?;
+        keep_secret(&secrets.join("advoware_password"), &advoware.password)?;
+        for hook in self.hooks {
+            keep_secret(&secrets.join(&hook.id), &hook.secret)?;
+        }
+        let path = self.dir.join("syncfleet.toml");
+        fs::write(&path, self.text(&advoware))?;
+        Ok(path)
+    }
+
+    /// Delays are short, and everything is looked at again after seconds, so that the demo takes no hours.
+    fn text(&self, advoware: &AdvowareOptions) -> String {
+        let quoted = |text: &str| toml::Value::from(text).to_string();
+        let path = |name: &str| quoted(&self.dir.join(name).to_string_lossy());
+        let secret = |name: &str| quoted(&format!("file:{}", self.dir.join("secrets").join(name).display()));
+        let mut text = format!(
+            r#"# Made by `syncfleet demo` for its simulated systems. With a demo that runs (--keep-running) try:
+#   syncfleet --config {file} status
+
+embedded.dir = {data}
+worker.name = "demo-worker"
+producer = {{ name = "demo-producer", webhook_listen = "{webhooks}" }}
+operations.listen = "{metrics}"
+
+[connector.espocrm]
+url = {espocrm}
+api_key = {espocrm_api_key}
+timeout_seconds = 5
+requests_per_second_max = 1000
+concurrency_max = 16
+breaker_pause_seconds = 1
+
+[connector.advoware]
+configurator_url = {configurator}
+kanzlei = {kanzlei}
+database = {database}
+user = {user}
+app_id = {app_id}
+api_key = {advoware_api_key}
+password = {advoware_password}
+timeout_seconds = 5
+requests_per_second_max = 1000
+concurrency_max = 16
+breaker_pause_seconds = 1
+
+[flow.parties]
+enabled = true
+sweep_cron = "*/2 * * * * *"
+retry_delay_initial_seconds = 0.3
+retry_delay_factor = 2.0
+retry_delay_max_seconds = 2.0
+look_again_hours_min = 0.001
+look_again_hours_max = 0.001
+calls_per_hour_max = 1_000_000
+# Nearly everything is out of step at first, and nobody is asked.
+mass_change_share_max = 1.0
+
+[flow.parties.webhook_secrets]
+"#,
+            file = self.dir.join("syncfleet.toml").display(),
+            data = path("data"),
+            webhooks = self.webhooks,
+            metrics = self.metrics,
+            espocrm = quoted(&self.systems.espocrm),
+            espocrm_api_key = secret("espocrm_api_key"),
+            configurator = quoted(&self.systems.advoware),
+            kanzlei = quoted(&advoware.kanzlei),
+            database = quoted(&advoware.database),
+            user = quoted(&advoware.user),
+            app_id = quoted(&advoware.app_id),
+            advoware_api_key = secret("advoware_api_key"),
+            advoware_password = secret("advoware_password"),
+        );
+        for hook in self.hooks {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{} = {}", quoted(&hook.id), secret(&hook.id));
+        }
+        text
+    }
+}
+
+fn keep_secret(path: &Path, secret: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    writeln!(file, "{secret}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use configuration::Config;
+
+    #[test]
+    fn the_configuration_of_the_demo_is_accepted() {
+        let dir = tempfile::tempdir().unwrap();
+        let systems =
+            Addresses { pid: 1, espocrm: "http://127.0.0.1:1".into(), advoware: "http://127.0.0.1:2".into() };
+        let hooks = [Webhook { id: "6b00526cc80a09e94".into(), secret: "s".into() }];
+        let (webhooks, metrics) = ("127.0.0.1:3".parse().unwrap(), "127.0.0.1:4".parse().unwrap());
+        let demo = Demo { dir: dir.path(), systems: &systems, webhooks, metrics, hooks: &hooks };
+        let config = Config::load(Some(&demo.write().unwrap()), []).unwrap();
+        let parties = config.flow.parties.unwrap();
+        assert!(parties.webhook_secrets.contains_key("6b00526cc80a09e94"));
+        assert_eq!(config.producer.webhook_listen, Some(webhooks));
+        assert!(crate::keys::open_to_others(&[dir.path().join("secrets/espocrm_api_key")]).is_empty());
+    }
+}

@@ -1,0 +1,193 @@
+//! The two simulated systems as the demo sees them: through their control API, as their own people would, and
+//! (for webhooks) as EspoCRM's API user.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use simulators::demo_data::{Change, Edit, Pair, Side};
+use simulators::{ActorKind, FaultRule, JournalEntry};
+
+use super::oracle::Record;
+use crate::http;
+use crate::simulators::Addresses;
+
+const TIMEOUT: Duration = Duration::from_secs(20);
+/// Records laid out in one request.
+const SEED_BATCH: usize = 200;
+/// The webhooks that the demo makes in EspoCRM: event, and the path at our listener.
+const WEBHOOKS: [&str; 3] = ["create", "update", "delete"];
+
+/// A webhook of ours in EspoCRM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Webhook {
+    /// Its id.
+    pub id: String,
+    /// The secret that its requests are signed with.
+    pub secret: String,
+}
+
+/// Both systems.
+#[derive(Debug, Clone)]
+pub struct Systems {
+    http: reqwest::Client,
+    addresses: Addresses,
+}
+
+impl Systems {
+    /// The systems at these addresses.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub fn new(addresses: Addresses) -> Result<Self, String> {
+        let http = http::client(TIMEOUT).map_err(|error| error.to_string())?;
+        Ok(Self { http, addresses })
+    }
+
+    /// Where they are.
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// Whether both answer.
+    pub async fn answer(&self) -> bool {
+        self.control(Side::Crm, Method::GET, "/_control/faults", None).await.is_ok()
+            && self.control(Side::Advoware, Method::GET, "/_control/faults", None).await.is_ok()
+    }
+
+    /// The records of one side; those deleted in EspoCRM as well, marked.
+    pub async fn records(&self, side: Side) -> Result<Vec<Value>, String> {
+        let records = self.control(side, Method::GET, "/_control/records", None).await?;
+        serde_json::from_value(records).map_err(|error| error.to_string())
+    }
+
+    /// The ledger of one side.
+    pub async fn journal(&self, side: Side) -> Result<Vec<JournalEntry>, String> {
+        let mut journal: Vec<JournalEntry> = Vec::new();
+        loop {
+            let after = journal.last().map_or(0, |entry| entry.sequence);
+            let page =
+                self.control(side, Method::GET, &format!("/_control/journal?after={after}"), None).await?;
+            let page: Vec<JournalEntry> = serde_json::from_value(page).map_err(|error| error.to_string())?;
+            if page.is_empty() {
+                return Ok(journal);
+            }
+            journal.extend(page);
+        }
+    }
+
+    /// Requests that one side answered, those of the control API left out.
+    pub async fn requests(&self, side: Side) -> Result<u64, String> {
+        let counters = self.control(side, Method::GET, "/_control/counters", None).await?;
+        Ok(counters.as_object().into_iter().flatten().filter_map(|(_, count)| count.as_u64()).sum())
+    }
+
+    /// Forgets everything and lays the parties out as if they had always been there. Safe to repeat.
+    pub async fn lay_out(&self, pairs: &[Pair]) -> Result<(), String> {
+        let crm: Vec<&Record> = pairs.iter().map(|pair| &pair.crm).collect();
+        let mut seen = BTreeSet::new();
+        let advoware = pairs.iter().filter_map(|pair| pair.advoware.as_ref());
+        let advoware: Vec<&Record> =
+            advoware.filter(|party| seen.insert(party.get("betNr").map(ToString::to_string))).collect();
+        for (side, records) in [(Side::Crm, crm), (Side::Advoware, advoware)] {
+            self.control(side, Method::POST, "/_control/reset", None).await?;
+            for batch in records.chunks(SEED_BATCH) {
+                self.control(side, Method::POST, "/_control/records", Some(json!(batch))).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Does what a person does.
+    pub async fn edit(&self, edit: &Edit) -> Result<(), String> {
+        let (method, path, body) = edit.control_request();
+        let method = method.parse().map_err(|_| format!("{method} is no method"))?;
+        self.control(edit.side, method, &path, Some(body)).await.map(|_| ())
+    }
+
+    /// The edits that no person made yet. Each record is edited once at most on each side.
+    pub async fn outstanding(&self, edits: &[Edit]) -> Result<Vec<Edit>, String> {
+        let mut done = BTreeSet::new();
+        for (is_crm, side) in [(true, Side::Crm), (false, Side::Advoware)] {
+            let journal = self.journal(side).await?;
+            let by_people = journal.into_iter().filter(|entry| entry.actor_kind == ActorKind::Person);
+            done.extend(by_people.map(|entry| (is_crm, entry.record_id)));
+        }
+        let is_done = |edit: &&Edit| match &edit.change {
+            Change::Edit { id, .. } | Change::Delete { id } => {
+                done.contains(&(edit.side == Side::Crm, id.clone()))
+            }
+            Change::Create { .. } => false,
+        };
+        Ok(edits.iter().filter(|edit| !is_done(edit)).cloned().collect())
+    }
+
+    /// Puts these faults in force, and no others.
+    pub async fn misbehave(&self, side: Side, rules: &[FaultRule]) -> Result<(), String> {
+        self.control(side, Method::DELETE, "/_control/faults", None).await?;
+        self.control(side, Method::POST, "/_control/faults", Some(json!(rules))).await.map(|_| ())
+    }
+
+    /// Makes the webhooks in EspoCRM, or directs those that are there to `url`.
+    pub async fn webhooks(&self, url: &str) -> Result<Vec<Webhook>, String> {
+        let listed = self.espocrm(Method::GET, "Webhook", None).await?;
+        let known = listed.get("list").and_then(Value::as_array).cloned().unwrap_or_default();
+        let mut webhooks = Vec::new();
+        for kind in WEBHOOKS {
+            let (event, url) = (format!("CBeteiligte.{kind}"), format!("{url}/{kind}"));
+            let hook = match known.iter().find(|hook| text(hook, "event") == event) {
+                Some(hook) if text(hook, "url") == url => hook.clone(),
+                Some(hook) => {
+                    let path = format!("Webhook/{}", text(hook, "id"));
+                    self.espocrm(Method::PUT, &path, Some(json!({ "url": url }))).await?
+                }
+                None => {
+                    let body = json!({ "event": event, "url": url, "skipOwn": true });
+                    self.espocrm(Method::POST, "Webhook", Some(body)).await?
+                }
+            };
+            webhooks.push(Webhook { id: text(&hook, "id"), secret: text(&hook, "secretKey") });
+        }
+        Ok(webhooks)
+    }
+
+    async fn espocrm(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value, String> {
+        let url = format!("{}/api/v1/{path}", self.addresses.espocrm);
+        let request = self.http.request(method, url).header("X-Api-Key", simulators::espocrm::API_KEY);
+        send(request, body).await.map_err(|why| format!("the simulated EspoCRM refuses {path}: {why}"))
+    }
+
+    async fn control(
+        &self,
+        side: Side,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<Value, String> {
+        let (name, base) = match side {
+            Side::Crm => ("EspoCRM", &self.addresses.espocrm),
+            Side::Advoware => ("Advoware", &self.addresses.advoware),
+        };
+        let request = self.http.request(method, format!("{base}{path}"));
+        send(request, body).await.map_err(|why| format!("the simulated {name} refuses {path}: {why}"))
+    }
+}
+
+async fn send(request: reqwest::RequestBuilder, body: Option<Value>) -> Result<Value, String> {
+    let request = match body {
+        Some(body) => request.json(&body),
+        None => request,
+    };
+    let answer = request.send().await.map_err(|error| error.to_string())?;
+    let status = answer.status();
+    let text = answer.text().await.map_err(|error| error.to_string())?;
+    if !status.is_success() {
+        return Err(format!("{status} {}", shared::fault::cut(&text, 300)));
+    }
+    serde_json::from_str(&text).map_err(|error| error.to_string())
+}
+
+fn text(value: &Value, field: &str) -> String {
+    value.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
+}

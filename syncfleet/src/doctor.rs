@@ -1,0 +1,184 @@
+//! `doctor`: looks at everything that must be right, and says what to do where it is not.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use assembly::program::load_configuration;
+use assembly::{Parts, Role};
+use configuration::{Config, QueueBacking, StateBacking};
+use shared::flow::{Check, Verdict};
+
+use crate::keys;
+use crate::output::{self, EXIT_WRONG, Outcome, counted};
+
+/// Runs the command.
+pub async fn run(file: Option<&Path>, json: bool) -> Outcome {
+    let config = load_configuration(file)?;
+    let checks = examine(&config).await;
+    if json {
+        output::json(&checks);
+    } else {
+        output::line(text(&checks));
+    }
+    let broken = checks.iter().any(|check| check.verdict == Verdict::Broken);
+    Ok(ExitCode::from(if broken { EXIT_WRONG } else { 0 }))
+}
+
+async fn examine(config: &Config) -> Vec<Check> {
+    let mut checks = vec![settings(config), flows(config)];
+    checks.extend(secrets(config));
+    checks.extend(directory(config));
+    checks.extend(webhooks(config));
+    http_client::install_crypto_provider();
+    let (meter, clock) = (shared::meter::NoMeter, shared::clock::SystemClock);
+    match assembly::build(config, Role::Visiting, std::sync::Arc::new(meter), std::sync::Arc::new(clock)) {
+        Ok(parts) => checks.extend(reachable(&parts).await),
+        Err(problem) => {
+            checks.push(broken("queue and state", problem.to_string(), "see above: it says what to do"))
+        }
+    }
+    checks
+}
+
+async fn reachable(parts: &Parts) -> Vec<Check> {
+    let mut checks = parts.check_backings().await;
+    for flow in &parts.flows {
+        checks.extend(flow.check().await);
+    }
+    checks
+}
+
+fn settings(config: &Config) -> Check {
+    let changed = config.effective().iter().filter(|it| it.origin != configuration::Origin::Default).count();
+    well("settings", format!("{} read, {changed} of them changed", config.effective().len()))
+}
+
+fn flows(config: &Config) -> Check {
+    match &config.flow.parties {
+        Some(_) => well("flows", "parties is enabled".into()),
+        None => warning(
+            "flows",
+            "none is enabled".into(),
+            "set flow.parties.enabled = true, and what it asks for",
+        ),
+    }
+}
+
+fn secrets(config: &Config) -> Vec<Check> {
+    let (secrets, files) = (keys::secrets(config), keys::secret_files(config));
+    let mut checks =
+        vec![well("secrets", format!("{} found by reference", counted(secrets.len(), "secret")))];
+    for path in keys::open_to_others(&files) {
+        let remedy = format!("chmod o= {}", path.display());
+        checks.push(warning(
+            "secret file",
+            format!("{} may be read by anybody here", path.display()),
+            &remedy,
+        ));
+    }
+    for leak in keys::leaks(Path::new("."), &secrets, &files) {
+        let seen = format!("{}:{} holds the secret of {}", leak.path.display(), leak.line, leak.key);
+        let remedy = "take it out of the file, and have a new one issued if others could read it";
+        checks.push(broken("secrets in files", seen, remedy));
+    }
+    checks
+}
+
+fn directory(config: &Config) -> Option<Check> {
+    let used =
+        matches!(config.queue, QueueBacking::Embedded) || matches!(config.state, StateBacking::Embedded);
+    let dir = &config.embedded.dir;
+    let subject = format!("directory {}", dir.display());
+    used.then(|| match tempfile::tempfile_in(nearest_existing(dir)) {
+        Ok(_) => well(&subject, "can be written".into()),
+        Err(error) => {
+            broken(&subject, format!("cannot be written: {error}"), "change its owner, or embedded.dir")
+        }
+    })
+}
+
+/// The directory, or the nearest one above that is there: it is made when it is needed.
+fn nearest_existing(dir: &Path) -> &Path {
+    let there = |path: &&Path| path.as_os_str().is_empty() || path.exists();
+    match dir.ancestors().find(there) {
+        Some(path) if !path.as_os_str().is_empty() => path,
+        _ => Path::new("."),
+    }
+}
+
+fn webhooks(config: &Config) -> Option<Check> {
+    let parties = config.flow.parties.as_ref()?;
+    let known = parties.webhook_secrets.len();
+    Some(match (config.producer.webhook_listen, known) {
+        (None, _) => warning(
+            "webhooks",
+            "switched off: changes in EspoCRM are found by sweeps only".into(),
+            "set producer.webhook_listen",
+        ),
+        (Some(_), 0) => warning(
+            "webhooks",
+            "no secret is known, so each webhook is refused: changes in EspoCRM are found by sweeps only"
+                .into(),
+            "make webhooks in EspoCRM, and put their secrets under [flow.parties.webhook_secrets]",
+        ),
+        (Some(address), known) => well("webhooks", format!("{address}, {}", counted(known, "secret"))),
+    })
+}
+
+fn well(subject: &str, seen: String) -> Check {
+    Check { subject: subject.to_owned(), verdict: Verdict::Well, seen, remedy: String::new() }
+}
+
+fn warning(subject: &str, seen: String, remedy: &str) -> Check {
+    Check { subject: subject.to_owned(), verdict: Verdict::Warning, seen, remedy: remedy.to_owned() }
+}
+
+fn broken(subject: &str, seen: String, remedy: &str) -> Check {
+    Check { subject: subject.to_owned(), verdict: Verdict::Broken, seen, remedy: remedy.to_owned() }
+}
+
+fn text(checks: &[Check]) -> String {
+    let rows = checks.iter().map(|check| {
+        let verdict = match check.verdict {
+            Verdict::Well => "well",
+            Verdict::Warning => "WARNING",
+            Verdict::Broken => "BROKEN",
+        };
+        [verdict.to_owned(), check.subject.clone(), check.seen.clone(), check.remedy.clone()]
+    });
+    let table = output::table(["VERDICT", "SUBJECT", "SEEN", "WHAT TO DO"], rows);
+    let count = |verdict| checks.iter().filter(|check| check.verdict == verdict).count();
+    format!(
+        "{table}\n{}: {} broken, {} to look at.\n",
+        counted(checks.len(), "check"),
+        count(Verdict::Broken),
+        count(Verdict::Warning)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_says_what_to_do() {
+        let checks = [
+            well("settings", "94 read, 3 of them changed".into()),
+            broken("EspoCRM field CBeteiligte.betnr", "missing".into(), "add it: int"),
+        ];
+        insta::assert_snapshot!(text(&checks), @r"
+        VERDICT  SUBJECT                          SEEN                        WHAT TO DO
+        well     settings                         94 read, 3 of them changed
+        BROKEN   EspoCRM field CBeteiligte.betnr  missing                     add it: int
+
+        2 checks: 1 broken, 0 to look at.
+        ");
+    }
+
+    #[test]
+    fn a_directory_that_is_made_later_is_judged_by_the_one_above() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(nearest_existing(&dir.path().join("a/b")), dir.path());
+        assert_eq!(nearest_existing(Path::new("not-there")), Path::new("."));
+    }
+}

@@ -1,0 +1,99 @@
+//! `simulators`: hosts the simulated EspoCRM and Advoware, for the demo and for trying things out.
+
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use assembly::program::{EXIT_UNAVAILABLE, stop_on_signals};
+use serde::{Deserialize, Serialize};
+use simulators::{AdvowareOptions, EspocrmOptions, Hosting, ServeOptions, serve};
+
+use crate::cli::SimulatorsArgs;
+use crate::output::{self, Outcome, fail};
+
+/// How often the simulated EspoCRM sends its webhooks; a real one does so every minute or less.
+const WEBHOOK_INTERVAL: Duration = Duration::from_millis(200);
+/// How long it waits before it sends a refused webhook again; 10 minutes in the real one.
+const WEBHOOK_RETRY_DELAY: Duration = Duration::from_secs(2);
+
+/// Where a process that hosts the simulators can be found; kept in its directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Addresses {
+    /// The process.
+    pub pid: u32,
+    /// EspoCRM's base address.
+    pub espocrm: String,
+    /// Advoware's base address.
+    pub advoware: String,
+}
+
+impl Addresses {
+    /// What the last process said; none where there was none.
+    pub fn load(dir: &Path) -> Option<Self> {
+        serde_json::from_slice(&std::fs::read(file_of(dir)).ok()?).ok()
+    }
+
+    /// Replaces the file at once, so that no reader sees half of it.
+    fn save(&self, dir: &Path) -> io::Result<()> {
+        let new = dir.join("addresses.json.new");
+        std::fs::write(&new, serde_json::to_vec_pretty(self)?)?;
+        std::fs::rename(new, file_of(dir))
+    }
+}
+
+fn file_of(dir: &Path) -> PathBuf {
+    dir.join("addresses.json")
+}
+
+/// Runs the command.
+pub async fn run(args: &SimulatorsArgs) -> Outcome {
+    let lock = args.dir.as_deref().map(lock).transpose()?;
+    let stop = stop_on_signals();
+    let ready = |espocrm: &str, advoware: &str| {
+        let addresses =
+            Addresses { pid: std::process::id(), espocrm: espocrm.to_owned(), advoware: advoware.to_owned() };
+        output::line(format!("EspoCRM  {espocrm}\nAdvoware {advoware}"));
+        if let Some(Err(error)) = args.dir.as_deref().map(|dir| addresses.save(dir)) {
+            fail(EXIT_UNAVAILABLE, format!("the addresses cannot be written down: {error}"));
+        }
+    };
+    let served = serve(options(args), ready, stop.cancelled()).await;
+    drop(lock);
+    served.map_err(|error| fail(EXIT_UNAVAILABLE, format!("the simulators cannot run: {error}")))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One process per directory: two would write into each other's journal.
+fn lock(dir: &Path) -> Result<File, ExitCode> {
+    let cannot = |error: io::Error| {
+        fail(EXIT_UNAVAILABLE, format!("directory {} cannot be used: {error}", dir.display()))
+    };
+    std::fs::create_dir_all(dir).map_err(cannot)?;
+    let file = File::create(dir.join("lock")).map_err(cannot)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            let text = format!("simulators already run in {}", dir.display());
+            Err(fail(EXIT_UNAVAILABLE, text))
+        }
+        Err(TryLockError::Error(error)) => Err(cannot(error)),
+    }
+}
+
+fn options(args: &SimulatorsArgs) -> ServeOptions {
+    let hosting =
+        |port| Hosting { address: Some(args.address), port, folder: args.dir.clone(), ..Hosting::default() };
+    ServeOptions {
+        espocrm: EspocrmOptions {
+            hosting: hosting(args.espocrm_port),
+            webhook_interval: Some(WEBHOOK_INTERVAL),
+            webhook_retry_delay: WEBHOOK_RETRY_DELAY,
+            webhook_portion: 200,
+            ..EspocrmOptions::default()
+        },
+        advoware: AdvowareOptions { hosting: hosting(args.advoware_port), ..AdvowareOptions::default() },
+        exit_when_idle: args.idle.map(Duration::from_secs),
+    }
+}

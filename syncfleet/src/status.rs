@@ -1,0 +1,167 @@
+//! `status`: how the installation stands.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+use operations::dead_letters::DeadLetterDesk;
+use operations::status::{FlowStatus, Sources, Status, snapshot};
+
+use crate::operator;
+use crate::output::{self, EXIT_WRONG, Outcome};
+
+/// Runs the command.
+pub async fn run(file: Option<&Path>, json: bool) -> Outcome {
+    let (_, parts) = operator::visit(file)?;
+    let flows = parts.topologies();
+    let desk = DeadLetterDesk::new(parts.queue.clone(), parts.state.clone(), flows.clone());
+    let sources =
+        Sources { queue: parts.queue.as_ref(), state: parts.state.as_ref(), desk: &desk, flows: &flows };
+    let status = snapshot(sources, parts.clock.now()).await;
+    if json {
+        output::json(&status);
+    } else {
+        output::line(text(&status));
+    }
+    if status.problems.is_empty() { Ok(ExitCode::SUCCESS) } else { Err(ExitCode::from(EXIT_WRONG)) }
+}
+
+/// The snapshot for people.
+fn text(status: &Status) -> String {
+    let mut text = String::new();
+    for problem in &status.problems {
+        let _ = writeln!(text, "Problem: {problem}");
+    }
+    if status.flows.is_empty() {
+        text.push_str("No flow is enabled: see [flow.…] in `syncfleet config default`.\n");
+    }
+    for flow in &status.flows {
+        let rows = rows(flow, status.at).map(|(what, value)| [what.to_owned(), value]);
+        let _ = write!(text, "{}\n{}", flow.flow, indented(&output::table(["", ""], rows)));
+    }
+    if !status.dead_letters.is_empty() {
+        let rows = status.dead_letters.iter().map(|open| {
+            [
+                open.flow.clone(),
+                open.reason.name().to_owned(),
+                open.count.to_string(),
+                ago(open.oldest, status.at),
+            ]
+        });
+        let table = output::table(["FLOW", "REASON", "OPEN", "OLDEST"], rows);
+        let _ = write!(text, "\nDead letters\n{}", indented(&table));
+    }
+    text
+}
+
+fn rows(flow: &FlowStatus, now: Timestamp) -> [(&'static str, String); 5] {
+    let count = |count: Option<u64>| count.map_or_else(|| "unknown".to_owned(), |count| count.to_string());
+    let workers = match flow.workers.len() {
+        0 => "none: messages wait until one is started".to_owned(),
+        _ => {
+            let share =
+                |(name, shards): (&String, &usize)| format!("{name} ({shards} of {} shards)", flow.shards);
+            flow.workers.iter().map(share).collect::<Vec<_>>().join(", ")
+        }
+    };
+    let sweep = match (flow.sweep_tick, flow.sweep_going_on) {
+        (None, _) => "never fired".to_owned(),
+        (Some(tick), true) => format!("going on, fired {}", ago(tick, now)),
+        (Some(tick), false) => format!("fired {}", ago(tick, now)),
+    };
+    let success = flow.sweep_last_success.map(|at| format!(", last ended well {}", ago(at, now)));
+    [
+        ("messages", format!("{} ready, {} waiting for their time", count(flow.ready), count(flow.delayed))),
+        ("oldest", flow.oldest.map_or_else(|| "none".to_owned(), |at| ago(at, now))),
+        ("workers", workers),
+        ("sweep", sweep + &success.unwrap_or_default()),
+        ("dead letters", flow.dead_letters.to_string()),
+    ]
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}\n")).collect()
+}
+
+/// `3 min ago`.
+pub fn ago(at: Timestamp, now: Timestamp) -> String {
+    let seconds = now.duration_since(at).as_secs();
+    match seconds {
+        ..0 => format!("in {} s", -seconds),
+        0..120 => format!("{seconds} s ago"),
+        120..7_200 => format!("{} min ago", seconds / 60),
+        7_200..172_800 => format!("{} h ago", seconds / 3_600),
+        _ => format!("{} days ago", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use operations::dead_letters::OpenCount;
+    use shared::dead_letter::Reason;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_status_says_what_waits_and_who_works() {
+        let flow = FlowStatus {
+            flow: "parties".into(),
+            ready: Some(12),
+            delayed: Some(3),
+            oldest: Some(at("2026-11-20T11:58:30Z")),
+            dead_letters: 2,
+            workers: [("host-1".to_owned(), 9), ("host-2".to_owned(), 7)].into(),
+            shards: 16,
+            sweep_tick: Some(at("2026-11-20T11:45:00Z")),
+            sweep_going_on: false,
+            sweep_last_success: Some(at("2026-11-20T11:45:03Z")),
+        };
+        let idle = FlowStatus {
+            flow: "calendar".into(),
+            ready: None,
+            delayed: None,
+            oldest: None,
+            dead_letters: 0,
+            workers: [].into(),
+            shards: 16,
+            sweep_tick: None,
+            sweep_going_on: false,
+            sweep_last_success: None,
+        };
+        let status = Status {
+            at: at("2026-11-20T12:00:00Z"),
+            version: "0.1.0".into(),
+            problems: vec!["queue: no answer".into()],
+            flows: vec![flow, idle],
+            dead_letters: vec![OpenCount {
+                flow: "parties".into(),
+                reason: Reason::Permanent,
+                count: 2,
+                oldest: at("2026-11-17T12:00:00Z"),
+            }],
+        };
+        insta::assert_snapshot!(text(&status), @r"
+        Problem: queue: no answer
+        parties
+          messages      12 ready, 3 waiting for their time
+          oldest        90 s ago
+          workers       host-1 (9 of 16 shards), host-2 (7 of 16 shards)
+          sweep         fired 15 min ago, last ended well 14 min ago
+          dead letters  2
+        calendar
+          messages      unknown ready, unknown waiting for their time
+          oldest        none
+          workers       none: messages wait until one is started
+          sweep         never fired
+          dead letters  0
+
+        Dead letters
+          FLOW     REASON     OPEN  OLDEST
+          parties  permanent  2     3 days ago
+        ");
+    }
+}
