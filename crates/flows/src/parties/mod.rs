@@ -52,7 +52,6 @@ mod webhook;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use connector_advoware::Advoware;
@@ -130,6 +129,7 @@ impl Parties {
         let rules = Rules {
             policy: settings.policy,
             look_again: settings.look_again,
+            last_sync_age_max: settings.look_again.max,
             fallback_user_id: settings.notify_user_id.clone(),
             ..Rules::default()
         };
@@ -167,9 +167,6 @@ fn crm_id(key: &RecordKey) -> Result<EspoId, Fault> {
     EspoId::new(key.id())
         .map_err(|e| Fault::permanent("record_id", format!("{e}; nothing can be looked up.")))
 }
-
-/// Age of `advowareLastSync` from which the sweep looks at a record that is clean.
-const SWEEP_AGE: Duration = Duration::from_secs(24 * 3_600);
 
 #[async_trait]
 impl Flow for Parties {

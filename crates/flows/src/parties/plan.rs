@@ -79,7 +79,7 @@ impl Default for Rules {
         Self {
             policy: Policy::default(),
             look_again: LookAgain::default(),
-            last_sync_age_max: super::SWEEP_AGE,
+            last_sync_age_max: LookAgain::default().max,
             refused_salutations: BTreeSet::new(),
             fallback_user_id: None,
         }

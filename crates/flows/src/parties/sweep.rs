@@ -19,7 +19,7 @@ use super::guard::SweepFacts;
 use super::link::PartyLink;
 use super::map::{self, CRM_CONTENT};
 use super::sides::Status;
-use super::{NAME, Parties, SWEEP_AGE};
+use super::{NAME, Parties};
 
 /// Links compared with EspoCRM in one request; more would make its address too long.
 const LINKS_PAGE: u32 = 100;
@@ -92,7 +92,8 @@ impl Parties {
 
     fn records_query(&self, after: Option<&str>, now: Timestamp) -> ListQuery {
         let waiting = [Status::PendingSync, Status::Dirty, Status::Failed].map(Status::word);
-        let long_ago = values::datetime(now.checked_sub(SWEEP_AGE).unwrap_or(Timestamp::MIN));
+        let long_ago =
+            values::datetime(now.checked_sub(self.settings.look_again.max).unwrap_or(Timestamp::MIN));
         let old = Where::Or(vec![
             Where::is_null("advowareLastSync"),
             Where::less_than("advowareLastSync", long_ago),
