@@ -1,17 +1,112 @@
-//! The flow `parties`.
-use configuration::Config;
-use shared::{
-    clock::Clock,
-    flow::Flow,
-    meter::Meter,
-    ports::{PortError, state::State},
-};
+//! The flow `parties` with its two connectors, as configured.
+
 use std::sync::Arc;
+
+use configuration::{Config, ConflictPolicy, EspoCrmAuth, RequestLimits};
+use connector_advoware::Advoware;
+use connector_espocrm::EspoCrm;
+use flows::parties::LookAgain;
+use flows::parties::Policy;
+use flows::parties::{Parties, PartiesSettings};
+use http_client::Limits;
+use http_client::breaker::BreakerPolicy;
+use shared::clock::Clock;
+use shared::flow::Flow;
+use shared::meter::Meter;
+use shared::ports::PortError;
+use shared::ports::state::State;
+
+/// The flow, where it is enabled.
 pub(crate) fn build(
-    _c: &Config,
-    _s: Arc<dyn State>,
-    _m: Arc<dyn Meter>,
-    _k: Arc<dyn Clock>,
+    config: &Config,
+    state: Arc<dyn State>,
+    meter: Arc<dyn Meter>,
+    clock: Arc<dyn Clock>,
 ) -> Result<Option<Arc<dyn Flow>>, PortError> {
-    Ok(None)
+    let connectors = (&config.connector.espocrm, &config.connector.advoware);
+    let (Some(parties), (Some(crm), Some(remote))) = (&config.flow.parties, connectors) else {
+        return Ok(None);
+    };
+    let crm = espocrm(crm, meter.clone(), clock.clone())?;
+    let remote = advoware(remote, meter.clone(), clock)?;
+    let flow = Parties::new(settings(parties), crm, remote, state, meter).map_err(wrong)?;
+    Ok(Some(Arc::new(flow)))
+}
+
+fn espocrm(
+    settings: &configuration::EspoCrm,
+    meter: Arc<dyn Meter>,
+    clock: Arc<dyn Clock>,
+) -> Result<EspoCrm, PortError> {
+    use connector_espocrm::{Credentials, Settings};
+    let credentials = match &settings.auth {
+        EspoCrmAuth::ApiKey { api_key } => Credentials::ApiKey(api_key.clone()),
+        EspoCrmAuth::Hmac { api_key, secret_key } => {
+            Credentials::Hmac { api_key: api_key.clone(), secret_key: secret_key.clone() }
+        }
+    };
+    let settings = Settings { url: settings.url.clone(), credentials, limits: limits(&settings.limits) };
+    EspoCrm::new(settings, meter, clock).map_err(wrong)
+}
+
+fn advoware(
+    settings: &configuration::Advoware,
+    meter: Arc<dyn Meter>,
+    clock: Arc<dyn Clock>,
+) -> Result<Advoware, PortError> {
+    use connector_advoware::{Credentials, Settings};
+    let credentials = Credentials::new(
+        &settings.app_id,
+        &settings.api_key,
+        &settings.kanzlei,
+        &settings.database,
+        &settings.user,
+        settings.password.clone(),
+    )
+    .map_err(wrong)?;
+    let limits = limits(&settings.limits);
+    let settings = Settings { configurator: settings.configurator_url.clone(), credentials, limits };
+    Advoware::new(settings, meter, clock).map_err(wrong)
+}
+
+fn limits(settings: &RequestLimits) -> Limits {
+    Limits {
+        deadline: settings.timeout,
+        answer_bytes_max: settings.answer_bytes_max,
+        requests_per_second_max: settings.requests_per_second_max,
+        concurrency_max: u32::try_from(settings.concurrency_max).unwrap_or(u32::MAX),
+        breaker: BreakerPolicy {
+            failures_max: settings.breaker_failures_max,
+            open_for: settings.breaker_pause,
+        },
+        ..Limits::default()
+    }
+}
+
+fn settings(parties: &configuration::Parties) -> PartiesSettings {
+    PartiesSettings {
+        entity_type: parties.entity_type.clone(),
+        shards: parties.shards,
+        retry: parties.retry.clone(),
+        run_time_max: parties.run_time_max,
+        policy: match parties.conflict_policy {
+            ConflictPolicy::CrmWins => Policy::CrmWins,
+            ConflictPolicy::RemoteWins => Policy::RemoteWins,
+            ConflictPolicy::NewestWins => Policy::NewestWins,
+            ConflictPolicy::Ask => Policy::Ask,
+        },
+        salutations: parties.salutations.clone(),
+        mass_change_share_max: parties.mass_change_share_max,
+        mass_change_count_min: parties.mass_change_count_min,
+        notify_user_id: parties.notify_user_id.clone(),
+        sweep_page_records_max: u16::try_from(parties.sweep_page_records_max).unwrap_or(u16::MAX),
+        calls_per_hour_max: parties.calls_per_hour_max,
+        syncing_status_after: parties.syncing_status_after,
+        look_again: LookAgain { min: parties.look_again_min, max: parties.look_again_max },
+        webhook_secrets: parties.webhook_secrets.clone(),
+    }
+}
+
+fn wrong(problem: impl std::fmt::Display) -> PortError {
+    PortError::Misconfigured(problem.to_string())
 }

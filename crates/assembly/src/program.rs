@@ -68,6 +68,9 @@ pub fn start(config: &Config, role: Role) -> Result<(Parts, Arc<PrometheusMeter>
     let meter = Arc::new(PrometheusMeter::new());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let parts = crate::build(config, role, meter.clone(), clock).map_err(|p| unavailable(p.to_string()))?;
+    for system in [connector_espocrm::SYSTEM, connector_advoware::SYSTEM] {
+        meter.init_system(system);
+    }
     for flow in &parts.flows {
         meter.init_flow(&flow.spec().name);
     }

@@ -90,8 +90,6 @@ pub struct Advoware {
     pub api_key: SecretString,
     /// The employee's password.
     pub password: SecretString,
-    /// How long the firm's server addresses are remembered.
-    pub address_cache: Duration,
     /// What bounds its requests.
     pub limits: RequestLimits,
 }
@@ -124,7 +122,6 @@ pub(crate) fn advoware(reader: &mut Reader<'_>, need: Need) -> Option<Advoware> 
     let app_id = section.needed_text("app_id", need);
     let api_key = section.secret("api_key", need);
     let password = section.secret("password", need);
-    let address_cache = section.seconds("address_cache_seconds", 60..=604_800);
     let limits = limits(&mut section);
     Some(Advoware {
         configurator_url: configurator_url?,
@@ -134,7 +131,6 @@ pub(crate) fn advoware(reader: &mut Reader<'_>, need: Need) -> Option<Advoware> 
         app_id,
         api_key: api_key?,
         password: password?,
-        address_cache,
         limits,
     })
 }
