@@ -99,7 +99,7 @@ async fn pump(
         };
         let Some(delivery) = delivery_of(&session, next) else { break };
         let published_at = message::published_at(&delivery.properties);
-        let held = session.sender.held.hold(&session.shard.flow, published_at);
+        let held = session.sender.held.hold(&session.shard.flow, published_at, &session.ended);
         let not_before = message::not_before(&delivery.properties);
         if remaining(not_before, session.sender.clock.now()).is_some() {
             // Not more than the prefetch of these exist: each holds its delivery until it is settled.

@@ -19,6 +19,11 @@ pub(crate) fn port_error(address: &str, doing: &str, error: &lapin::Error) -> Po
                  worker starts: start one with this namespace, and look whether somebody deleted them"
             ))
         }
+        AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) => PortError::Unavailable(format!(
+            "RabbitMQ at {address} does not have it ready: {doing}: {text}. It is tried again. Where it stays so: \
+             start the node that is down; or, for a stream on a single node that was killed just after it was set \
+             up, delete the stream (rabbitmqctl delete_queue), and it is declared anew"
+        )),
         AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => PortError::Misconfigured(format!(
             "RabbitMQ at {address} refuses: {doing}: {text}. Look at the user's password and its permissions on \
              the virtual host (configure, write, read)"

@@ -8,6 +8,10 @@
 //! the client library's recovery: a consumer that ended says so ([`shared::ports::queue::Consumer::next`]
 //! errs) and its caller decides whether the shard is still its own before it builds a new one.
 //!
+//! A message that kills its worker again and again is dead-lettered by the broker (`x-delivery-limit`). Its
+//! count rises with each loss of a consumer, also for messages that were only prefetched beside the poison: the
+//! next in line can be taken for poison too, and is then replayed or superseded like any dead letter.
+//!
 //! What the broker cannot tell: how much other processes hold unsettled ([`RabbitmqQueue`]'s depth counts what
 //! waits in the broker and what this process holds), and why it dead-lettered a message by itself.
 //!

@@ -88,6 +88,10 @@ impl Options {
         let mut uri: AMQPUri = url
             .parse()
             .map_err(|_| wrong("the URL must be amqp://user:password@host:port/vhost, or amqps://…"))?;
+        // The client library would take `localhost` in its place, without a word.
+        if url.contains("//[") || url.contains("@[") {
+            return Err(wrong("an IPv6 address cannot stand in the URL: give the host a name"));
+        }
         uri.query.heartbeat = Some(self.heartbeat_seconds);
         uri.query.connection_timeout =
             Some(u64::try_from(self.connect_timeout.as_millis()).unwrap_or(u64::MAX));
@@ -130,5 +134,7 @@ mod tests {
         assert_eq!(uri.query.heartbeat, Some(6));
         let error = Options::default().uri("http://guest:geheim@host").unwrap_err().to_string();
         assert!(!error.contains("geheim"), "{error}");
+        let error = Options::default().uri("amqp://guest:geheim@[::1]:5672/%2f").unwrap_err().to_string();
+        assert!(error.contains("IPv6") && !error.contains("geheim"), "{error}");
     }
 }

@@ -17,6 +17,8 @@ use crate::message::Letter;
 use crate::options::Options;
 
 const BLOCKED_POLL: Duration = Duration::from_millis(50);
+/// Within this a connection that lives opens a channel.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Publishes letters over one channel, which is made anew when it is lost.
 #[derive(Debug)]
@@ -120,15 +122,19 @@ impl Publisher {
         Ok(())
     }
 
+    /// No confirm came in time. Where the connection still answers, only a queue of this window is to blame, and
+    /// the other publishers on the channel are left in peace.
     async fn give_up(&self, channel: &Channel) -> PortError {
         let connection = self.connector.get().await;
         if connection.is_ok_and(|c: Arc<lapin::Connection>| c.status().blocked()) {
             return self.blocked();
         }
-        let mut present = self.channel.lock().await;
-        if present.as_ref().is_some_and(|held| held == channel) {
-            *present = None;
-            self.connector.discard().await;
+        if !matches!(timeout(PROBE_TIMEOUT, self.connector.channel()).await, Ok(Ok(_))) {
+            let mut present = self.channel.lock().await;
+            if present.as_ref().is_some_and(|held| held == channel) {
+                *present = None;
+                self.connector.discard().await;
+            }
         }
         timed_out(&self.connector.address, "confirming messages")
     }

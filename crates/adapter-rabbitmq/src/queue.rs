@@ -1,6 +1,7 @@
 //! The queue port.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -13,6 +14,7 @@ use shared::flow::Check;
 use shared::ports::PortError;
 use shared::ports::queue::{Consumer, DeadLetterPage, Depth, FlowTopology, Outbound, Queue};
 use shared::routing::{Shard, shards_of};
+use tokio::time::{Instant, sleep};
 
 use crate::connection::{Connector, close};
 use crate::consumer::RabbitmqConsumer;
@@ -24,6 +26,11 @@ use crate::options::Options;
 use crate::publisher::Publisher;
 use crate::sender::Sender;
 use crate::{check, dead_letters, topology};
+
+/// How long a broker that has just started may take until its queues and streams are there.
+const STARTING_WAIT: Duration = Duration::from_secs(30);
+/// Pause between tries to declare on a broker that starts.
+const STARTING_PAUSE: Duration = Duration::from_millis(300);
 
 /// The queue over RabbitMQ. Cheap to clone; all clones share two connections.
 #[derive(Debug, Clone)]
@@ -56,6 +63,15 @@ impl RabbitmqQueue {
     /// Looks at the broker: whether it answers, its version, alarms, and whether the topology is there.
     pub async fn check(&self) -> Vec<Check> {
         check::check(&self.sender).await
+    }
+
+    async fn prepare_once(&self, flows: &[FlowTopology]) -> Result<(), PortError> {
+        let connector = &self.sender.consuming;
+        let channel = connector.channel().await?;
+        let outcome = self.declare(&channel, flows).await;
+        close(&channel, connector.answer_timeout).await;
+        outcome?;
+        self.sender.append_record(RecordKind::Start, bytes::Bytes::new()).await
     }
 
     async fn declare(&self, channel: &Channel, flows: &[FlowTopology]) -> Result<(), PortError> {
@@ -127,12 +143,16 @@ impl RabbitmqQueue {
 #[async_trait]
 impl Queue for RabbitmqQueue {
     async fn prepare(&self, flows: &[FlowTopology]) -> Result<(), PortError> {
-        let connector = &self.sender.consuming;
-        let channel = connector.channel().await?;
-        let outcome = self.declare(&channel, flows).await;
-        close(&channel, connector.answer_timeout).await;
-        outcome?;
-        self.sender.append_record(RecordKind::Start, bytes::Bytes::new()).await
+        let deadline = Instant::now() + STARTING_WAIT;
+        // A broker that has just started takes connections before all its queues are there.
+        while let Err(error) = self.prepare_once(flows).await {
+            let starts = matches!(error, PortError::Unavailable(_)) && self.ping().await.is_ok();
+            if !starts || Instant::now() >= deadline {
+                return Err(error);
+            }
+            sleep(STARTING_PAUSE).await;
+        }
+        Ok(())
     }
 
     async fn publish(&self, batch: &[Outbound]) -> Result<(), PortError> {

@@ -258,3 +258,20 @@ async fn a_wrong_password_is_for_a_person() {
     assert!(matches!(&error, PortError::Misconfigured(text) if text.contains("nowhere")), "{error}");
     queue_at(&broker.url(), options()).ping().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_consumer_whose_queue_is_deleted_says_so() {
+    let broker = shared_rabbitmq().await.unwrap();
+    let options = options();
+    let shard_queue = format!("{}.parties.000", options.namespace);
+    let queue = prepared(&broker.url(), options).await;
+    let mut consumer = queue.consume(&shard(0), 1).await.unwrap();
+    broker.control(&["delete_queue", &shard_queue]).await.unwrap();
+    let error = next(&mut consumer).await.unwrap_err();
+    assert!(matches!(&error, PortError::Unavailable(text) if text.contains("parties.000")), "{error}");
+    assert!(matches!(queue.consume(&shard(0), 1).await.map(drop), Err(PortError::Misconfigured(_))));
+    queue.prepare(&[two_shards()]).await.unwrap();
+    queue.publish(&[message(0, "again")]).await.unwrap();
+    let mut consumer = queue.consume(&shard(0), 1).await.unwrap();
+    next(&mut consumer).await.unwrap().receipt.ack().await.unwrap();
+}
