@@ -26,7 +26,7 @@ pub struct HeldLease {
 impl HeldLease {
     /// A lease granted by a request that was sent at `request_start`.
     pub fn new(fence: Fence, request_start: Timestamp, ttl: Duration) -> Self {
-        Self { fence, trusted_until: later(request_start, ttl - ttl / MARGIN_SHARE), ttl }
+        Self { fence, trusted_until: later(request_start, Self::trust(ttl)), ttl }
     }
 
     /// Its time-to-live.
@@ -43,6 +43,11 @@ impl HeldLease {
     /// Whether the holder may still act under it.
     pub fn is_trusted(&self, now: Timestamp) -> bool {
         now < self.trusted_until
+    }
+
+    /// How long a lease is trusted after the start of the request that granted or renewed it.
+    pub fn trust(ttl: Duration) -> Duration {
+        ttl - ttl / MARGIN_SHARE
     }
 
     /// How long to wait before renewing: a third of the time-to-live.

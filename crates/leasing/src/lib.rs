@@ -1,16 +1,22 @@
 //! Takes, renews and gives up leases: the loops around [`shared::lease`], for workers (one lease per shard) and
 //! producers (one for the leader).
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use shared::clock::Clock;
 use shared::lease::{HeldLease, LeaseGuard};
 use shared::ports::state::{Fence, State};
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, warn};
 
 /// How often a lease that somebody else holds is asked for, at the most.
 const POLL_MAX: Duration = Duration::from_millis(500);
+/// How long giving a lease up may take.
+const RELEASE_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Who takes leases, and how.
 #[derive(Debug, Clone, Copy)]
@@ -51,19 +57,26 @@ impl LeaseKeeper<'_> {
     }
 
     /// Renews the lease; returns when it is lost. What was done under it must stop then.
+    ///
+    /// Trust ends by the wall clock and by the time that passes in this process, whichever is first: a wall clock
+    /// that is set back, or a store that never answers, must not lengthen it.
     pub async fn keep(&self, guard: &LeaseGuard) {
+        let mut trusted_until = Instant::now() + HeldLease::trust(self.ttl);
         let mut wait = HeldLease::renew_every(self.ttl);
         while let Some(lease) = guard.lease() {
             tokio::time::sleep(wait).await;
-            let request_start = self.clock.now();
-            match self.state.renew_lease(&lease.fence, self.holder, self.ttl).await {
-                Ok(true) => {
+            let (request_start, asked_at) = (self.clock.now(), Instant::now());
+            let renewing = self.state.renew_lease(&lease.fence, self.holder, self.ttl);
+            match timeout_at(trusted_until, renewing).await {
+                Ok(Ok(true)) => {
                     guard.renew(request_start);
+                    trusted_until = asked_at + HeldLease::trust(self.ttl);
                     wait = HeldLease::renew_every(self.ttl);
                 }
-                Ok(false) => break,
-                Err(_) if lease.is_trusted(self.clock.now()) => wait = self.poll(),
-                Err(_) => break,
+                Ok(Err(_)) if lease.is_trusted(self.clock.now()) && Instant::now() < trusted_until => {
+                    wait = self.poll();
+                }
+                Ok(Ok(false) | Err(_)) | Err(_) => break,
             }
         }
         guard.revoke();
@@ -73,9 +86,13 @@ impl LeaseKeeper<'_> {
     pub async fn release(&self, guard: &LeaseGuard) {
         let Some(lease) = guard.lease() else { return };
         guard.revoke();
-        if let Err(problem) = self.state.release_lease(&lease.fence, self.holder).await {
-            warn!(lease = lease.fence.lease, "The lease could not be given up; it ends by itself: {problem}");
-        }
+        let problem =
+            match timeout(RELEASE_TIME_MAX, self.state.release_lease(&lease.fence, self.holder)).await {
+                Ok(Ok(())) => return,
+                Ok(Err(problem)) => problem.to_string(),
+                Err(_) => format!("no answer within {} s", RELEASE_TIME_MAX.as_secs()),
+            };
+        warn!(lease = lease.fence.lease, "The lease could not be given up; it ends by itself: {problem}");
     }
 
     fn poll(&self) -> Duration {
