@@ -11,6 +11,10 @@ pub const RERUNS_MAX: u32 = 3;
 /// How long a message waits while its account's credentials are refused.
 pub const UNAUTHORIZED_PAUSE: Duration = Duration::from_secs(60);
 
+/// Shortest wait of what costs no attempt, where the policy's first delay is not shorter: an upstream that
+/// says `Retry-After: 0` must not be asked in a hot loop.
+pub const POSTPONE_MIN: Duration = Duration::from_secs(1);
+
 /// What the dispatcher does with a delivery after its run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settlement {
@@ -85,7 +89,8 @@ fn postpone(after: Duration, now: Circumstances, policy: &RetryPolicy) -> Settle
     if now.age >= policy.age_max {
         return Settlement::DeadLetter(Reason::Expired);
     }
-    Settlement::Retry { delay: retry::lengthen(after, policy.jitter_share, now.random), counts: false }
+    let wait = after.max(POSTPONE_MIN.min(policy.delay_initial));
+    Settlement::Retry { delay: retry::lengthen(wait, policy.jitter_share, now.random), counts: false }
 }
 
 #[cfg(test)]
@@ -137,6 +142,22 @@ mod tests {
         ] {
             check(kind, old, &Settlement::DeadLetter(Reason::Expired));
         }
+    }
+
+    #[test]
+    fn what_costs_no_attempt_never_runs_again_at_once() {
+        let seconds = Duration::from_secs;
+        let retry = |delay| Settlement::Retry { delay, counts: false };
+        for kind in [
+            FaultKind::Throttled { after: Duration::ZERO },
+            FaultKind::Busy { after: Duration::ZERO },
+            FaultKind::Paused { after: Duration::from_millis(3) },
+        ] {
+            check(kind, FRESH, &retry(seconds(1)));
+        }
+        let policy = RetryPolicy { delay_initial: Duration::from_millis(20), ..RetryPolicy::default() };
+        let fault = Fault::new(FaultKind::Throttled { after: Duration::ZERO }, "test", "a test");
+        assert_eq!(decide(&fault, FRESH, &policy), retry(Duration::from_millis(20)));
     }
 
     proptest! {
