@@ -55,12 +55,15 @@ pub(crate) fn client(url: &str) -> Result<(Client, String), PortError> {
     let client = Client::open(url).map_err(|error| {
         let why = error.category();
         PortError::Misconfigured(format!(
-            "Redis settings: the URL must be redis://[user][:password@]host[:port][/database] ({why})"
+            "Redis settings: the URL must be redis://[user][:password@]host[:port][/database], or rediss://… ({why})"
         ))
     })?;
     let info = client.get_connection_info();
     let address = match info.addr() {
         ConnectionAddr::Tcp(host, port) => format!("redis://{host}:{port}/{}", info.redis_settings().db()),
+        ConnectionAddr::TcpTls { host, port, .. } => {
+            format!("rediss://{host}:{port}/{}", info.redis_settings().db())
+        }
         ConnectionAddr::Unix(path) => format!("redis+unix://{}", path.display()),
         other => other.to_string(),
     };
@@ -84,6 +87,7 @@ mod tests {
     fn an_address_holds_no_password_and_a_bad_url_is_not_repeated() {
         let (_, address) = client("redis://user:geheim@localhost:6380/2").unwrap();
         assert_eq!(address, "redis://localhost:6380/2");
+        assert_eq!(client("rediss://:geheim@localhost:6380").unwrap().1, "rediss://localhost:6380/0");
         let error = client("http://user:geheim@host").unwrap_err().to_string();
         assert!(!error.contains("geheim"), "{error}");
     }

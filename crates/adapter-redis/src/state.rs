@@ -39,8 +39,9 @@ impl fmt::Debug for RedisState {
 }
 
 impl RedisState {
-    /// The state in the store at `url` (`redis://[user][:password@]host[:port][/database]`). Connects when it is
-    /// first used, and again by itself when the connection is lost.
+    /// The state in the store at `url` (`redis://[user][:password@]host[:port][/database]`, or `rediss://…`;
+    /// for the latter the program must have installed a TLS provider). Connects when it is first used, and again
+    /// by itself when the connection is lost.
     ///
     /// # Errors
     /// [`PortError::Misconfigured`] when the URL or a setting cannot work.
