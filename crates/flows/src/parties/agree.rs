@@ -7,7 +7,7 @@ use super::action::{Action, MassChange, Plan, Verdict};
 use super::conclude::Settling;
 use super::link::{ConflictField, OpenConflict, Overwritten, PartyLink};
 use super::merge::{Merged, Winner, merge};
-use super::notice;
+use super::notice::{self, Notice};
 use super::party::{Field, Party};
 use super::plan::{Input, Rules, SALUTATION_LEFT, fresh, no_name};
 use super::sides::{CrmPatch, CrmSide, RemoteSide, Status};
@@ -43,6 +43,11 @@ impl Basis {
         }
     }
 
+    /// What both last agreed on.
+    fn agreed(&self) -> Option<&Party> {
+        if let Self::Agreed(base) = self { Some(base) } else { None }
+    }
+
     fn compare(&self, crm: &Party, remote: &Party, winner: Winner, rules: &Rules) -> Merged {
         let refused = |word: &str| rules.refused_salutations.contains(word);
         let whole = |winner| match winner {
@@ -63,136 +68,151 @@ impl Basis {
 
 pub(super) fn agree(input: &Input<'_>, crm: &CrmSide, remote: &RemoteSide) -> Result<Plan, Fault> {
     let basis = Basis::of(input, crm, remote);
-    let base = if let Basis::Agreed(base) = &basis { Some(base) } else { None };
-    let theirs = remote.party(base, Some(&crm.party));
-    let link = fresh(input, remote.bet_nr);
-    let mut merged = basis.compare(&crm.party, &theirs, Winner::Crm, input.rules);
-    let mut draft = Draft { link, notice: None, conflicts: 0 };
+    let theirs = remote.party(basis.agreed(), Some(&crm.party));
+    let pair = Pair { input, crm, remote, theirs, basis };
+    let before = fresh(input, remote.bet_nr);
+    let mut merged = pair.merge(Winner::Crm);
+    let mut draft = Draft { link: before.clone(), notice: None, conflicts: 0 };
     if merged.conflicts.is_empty() {
-        draft.without_conflict(input, &basis, &merged, crm, remote, &theirs);
+        pair.draft_agreement(&mut draft, &merged);
     } else {
-        let fields = conflict_fields(&merged.conflicts, &crm.party, &theirs);
-        let winner = decided(&draft.link, crm, &fields).or_else(|| input.rules.policy.winner(crm, remote));
-        let Some(winner) = winner else { return Ok(wait(input, crm, draft.link, fields)) };
-        merged = basis.compare(&crm.party, &theirs, winner, input.rules);
-        draft.with_conflict(input, crm, remote, fields, winner);
+        let fields = conflict_fields(&merged.conflicts, &crm.party, &pair.theirs);
+        let winner = decided(&before, crm, &fields).or_else(|| input.rules.policy.winner(crm, remote));
+        let Some(winner) = winner else { return Ok(wait(input, crm, before, fields)) };
+        merged = pair.merge(winner);
+        pair.draft_conflict(&mut draft, fields, winner);
     }
     let named = merged.to_crm.contains(&Field::Name) || merged.to_remote.contains(&Field::Name);
     if named && merged.target.identity.is_blank() {
         return Err(no_name("The name was emptied on one side; the other side's is not emptied for it"));
     }
-    Ok(finish(input, crm, remote, &theirs, base, merged, draft))
+    Ok(pair.finish(merged, draft, &before))
 }
 
-/// Whether Advoware's side was changed. A salutation that stays different is no news.
-fn changed(base: &Party, theirs: &Party, salutation_left: bool) -> bool {
-    let mut theirs = theirs.clone().masked();
-    if salutation_left {
-        theirs.salutation.clone_from(&base.salutation);
-    }
-    theirs != *base
+/// Two records, and how they are compared.
+struct Pair<'a> {
+    input: &'a Input<'a>,
+    crm: &'a CrmSide,
+    remote: &'a RemoteSide,
+    theirs: Party,
+    basis: Basis,
 }
 
 /// What of the link and the notices is settled before anything is written.
 struct Draft {
     link: PartyLink,
-    notice: Option<notice::Notice>,
+    notice: Option<Notice>,
     conflicts: usize,
 }
 
-impl Draft {
-    fn with_conflict(
-        &mut self,
-        input: &Input<'_>,
-        crm: &CrmSide,
-        remote: &RemoteSide,
-        fields: Vec<ConflictField>,
-        winner: Winner,
-    ) {
-        let asked = self.link.conflict.as_ref().is_some_and(|open| open.asked);
-        if !asked {
-            self.conflicts = fields.len();
-            self.notice = notice::decided(crm, remote.bet_nr, &fields, Some(winner), input.rules);
-        }
-        self.link.remember(losers(&fields, winner, input.now));
-        self.link.conflict = Some(OpenConflict { fields, asked, winner: Some(winner) });
+impl Pair<'_> {
+    fn merge(&self, winner: Winner) -> Merged {
+        self.basis.compare(&self.crm.party, &self.theirs, winner, self.input.rules)
     }
 
-    fn without_conflict(
-        &mut self,
-        input: &Input<'_>,
-        basis: &Basis,
-        merged: &Merged,
-        crm: &CrmSide,
-        remote: &RemoteSide,
-        theirs: &Party,
-    ) {
-        if let Basis::Whole(winner) = basis {
+    fn tell(&self, fields: &[ConflictField], winner: Option<Winner>) -> Option<Notice> {
+        notice::decided(self.crm, self.remote.bet_nr, fields, winner, self.input.rules)
+    }
+
+    fn draft_conflict(&self, draft: &mut Draft, fields: Vec<ConflictField>, winner: Winner) {
+        let open = draft.link.conflict.take();
+        let asked = open.as_ref().is_some_and(|open| open.asked);
+        draft.link.remember(losers(&fields, winner, self.input.now));
+        let conflict = match open {
+            // What is left of a conflict that an earlier attempt has begun to resolve.
+            Some(open) if open.winner.is_some() && open.covers(&fields) => open,
+            _ => OpenConflict { fields, asked, winner: Some(winner) },
+        };
+        if !asked {
+            draft.conflicts = conflict.fields.len();
+            draft.notice = self.tell(&conflict.fields, Some(winner));
+        }
+        draft.link.conflict = Some(conflict);
+        if self.basis.agreed().is_none() {
+            draft.link.base = Some(self.loser(winner));
+        }
+    }
+
+    fn draft_agreement(&self, draft: &mut Draft, merged: &Merged) {
+        if let Basis::Whole(winner) = self.basis {
             let fields = [merged.to_crm.clone(), merged.to_remote.clone()].concat();
-            self.link.remember(losers(&conflict_fields(&fields, &crm.party, theirs), *winner, input.now));
+            if !fields.is_empty() {
+                let fields = conflict_fields(&fields, &self.crm.party, &self.theirs);
+                draft.link.remember(losers(&fields, winner, self.input.now));
+                draft.link.base = Some(self.loser(winner));
+            }
         }
         // A conflict that an earlier attempt resolved without getting as far as telling anybody.
-        if let Some(open) = self.link.conflict.as_ref().filter(|open| !open.asked) {
-            self.notice = notice::decided(crm, remote.bet_nr, &open.fields, None, input.rules);
+        if let Some(open) = draft.link.conflict.as_ref().filter(|open| !open.asked) {
+            draft.notice = self.tell(&open.fields, open.winner);
         }
     }
-}
 
-fn finish(
-    input: &Input<'_>,
-    crm: &CrmSide,
-    remote: &RemoteSide,
-    theirs: &Party,
-    base: Option<&Party>,
-    merged: Merged,
-    draft: Draft,
-) -> Plan {
-    let mut actions = Vec::new();
-    let mut link_stored = input.link == Some(&draft.link);
-    let nothing_kept = input.link.is_none() && draft.link.history.is_empty() && draft.link.conflict.is_none();
-    // What is about to be overwritten, and who has to be told, is kept before it can be lost.
-    if !link_stored && !nothing_kept {
-        actions.push(Action::SaveLink(Box::new(draft.link.clone())));
-        link_stored = true;
+    /// Where there is nothing agreed on, the record that loses is the base: an attempt after this one then sees
+    /// the same changes, whatever our own writes have done to the times.
+    fn loser(&self, winner: Winner) -> Party {
+        match winner {
+            Winner::Crm => self.theirs.clone(),
+            Winner::Remote => self.crm.party.clone(),
+        }
     }
-    let settling = Settling {
-        crm: crm.clone(),
-        base: merged.base.clone(),
-        target: merged.target.clone(),
-        to_crm: merged.to_crm.clone(),
-        expected: expected(theirs, &merged),
-        link: draft.link,
-        link_stored,
-        notice: draft.notice,
-        settle_intent: input.intent.is_some(),
-        remote_changed: base
-            .map_or(!merged.to_crm.is_empty(), |base| changed(base, theirs, merged.salutation_left)),
-    };
-    let mut plan = Plan::of(Verdict::Converges, actions);
-    plan.mass_change = overwrites(&merged, &crm.party, theirs).then_some(MassChange::Overwrite);
-    plan.conflicts = draft.conflicts;
-    if merged.salutation_left {
-        plan.warnings.push(SALUTATION_LEFT);
+
+    /// Whether Advoware's side was changed. A salutation that stays different is no news.
+    fn remote_changed(&self, merged: &Merged) -> bool {
+        let Some(base) = self.basis.agreed() else { return !merged.to_crm.is_empty() };
+        let mut theirs = self.theirs.clone().masked();
+        if merged.salutation_left {
+            theirs.salutation.clone_from(&base.salutation);
+        }
+        theirs != base.clone().masked()
     }
-    if merged.to_remote.is_empty() {
-        plan.actions.extend(settling.conclude_unwritten(remote, input.rules, input.now));
-        return plan;
+
+    fn finish(self, merged: Merged, draft: Draft, before: &PartyLink) -> Plan {
+        let mut plan = Plan::of(Verdict::Converges, Vec::new());
+        plan.conflicts = draft.conflicts;
+        plan.mass_change =
+            overwrites(&merged, &self.crm.party, &self.theirs).then_some(MassChange::Overwrite);
+        if merged.salutation_left {
+            plan.warnings.push(SALUTATION_LEFT);
+        }
+        // What is about to be overwritten, and who has to be told, is kept before it can be lost.
+        let keep = draft.link != *before;
+        if keep {
+            plan.actions.push(Action::SaveLink(Box::new(draft.link.clone())));
+        }
+        let settling = Settling {
+            remote_changed: self.remote_changed(&merged),
+            expected: expected(&self.theirs, &merged),
+            crm: self.crm.clone(),
+            base: merged.base,
+            target: merged.target.clone(),
+            to_crm: merged.to_crm,
+            link_stored: keep || self.input.link == Some(&draft.link),
+            link: draft.link,
+            notice: draft.notice,
+            settle_intent: self.input.intent.is_some(),
+        };
+        if merged.to_remote.is_empty() {
+            let rest = settling.conclude_unwritten(self.remote, self.input.rules, self.input.now);
+            plan.actions.extend(rest);
+            return plan;
+        }
+        plan.actions.push(Action::UpdateParty {
+            bet_nr: self.remote.bet_nr,
+            target: merged.target,
+            fields: merged.to_remote,
+        });
+        plan.actions.push(Action::ReadBack);
+        plan.settling = Some(Box::new(settling));
+        plan
     }
-    plan.actions.push(Action::UpdateParty {
-        bet_nr: remote.bet_nr,
-        target: merged.target,
-        fields: merged.to_remote,
-    });
-    plan.actions.push(Action::ReadBack);
-    plan.settling = Some(Box::new(settling));
-    plan
 }
 
 /// Who wins, where that is decided already: by an attempt that did not reach its end, or by a person who was
 /// asked and has cleared the status (what EspoCRM says now is their decision).
 fn decided(link: &PartyLink, crm: &CrmSide, fields: &[ConflictField]) -> Option<Winner> {
     let open = link.conflict.as_ref()?;
-    if open.winner.is_some() && open.fields == fields {
+    if open.winner.is_some() && open.covers(fields) {
         return open.winner;
     }
     let cleared = matches!(crm.status, None | Some(Status::Clean | Status::Dirty | Status::PendingSync));

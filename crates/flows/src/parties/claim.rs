@@ -45,7 +45,9 @@ impl Parties {
         if others.is_empty() {
             return self.hold_claim(run, bet_nr, found).await;
         }
-        Err(self.dispute(run, bet_nr, id, &others).await?)
+        // Who knows of the dispute already is not woken again, or the two would wake each other for ever.
+        let known = known.map(|claim| claim.disputed.as_slice()).unwrap_or_default();
+        Err(self.dispute(run, bet_nr, &others, known).await?)
     }
 
     /// Takes a key that nobody else holds; answers whether it is ours now.
@@ -94,15 +96,22 @@ impl Parties {
         Ok(page.records.iter().map(|r| r.id().to_string()).filter(|other| other != id).collect())
     }
 
-    async fn dispute(&self, run: &Run, bet_nr: i64, id: &str, others: &[String]) -> Result<Fault, Fault> {
+    async fn dispute(
+        &self,
+        run: &Run,
+        bet_nr: i64,
+        others: &[String],
+        known: &[String],
+    ) -> Result<Fault, Fault> {
+        let id = run.key.id();
         let disputed: Vec<String> = [id.to_owned()].into_iter().chain(others.iter().cloned()).collect();
-        let value = to_bytes(&Claim { holder: id.to_owned(), disputed });
-        let fence = run.guard.fence()?;
-        self.state.write(Write { fence: fence.as_ref(), ..Write::put(&claim_key(bet_nr), &value) }).await?;
-        for other in others {
+        for other in others.iter().filter(|other| !known.contains(other)) {
             let key = sweep::due_key(run.clock.now(), other);
             self.state.write(Write::put(&key, b"{}")).await?;
         }
+        let value = to_bytes(&Claim { holder: id.to_owned(), disputed });
+        let fence = run.guard.fence()?;
+        self.state.write(Write { fence: fence.as_ref(), ..Write::put(&claim_key(bet_nr), &value) }).await?;
         let text = format!(
             "betnr {bet_nr} stands in {} {id} and in {}: which of them belongs to the party cannot be told. Empty \
              it in all but one, then set that one's syncStatus to dirty.",

@@ -101,7 +101,9 @@ impl Settling {
             || key_differs
             || !self.to_crm.is_empty()
             || crm.status != Some(Status::Clean)
-            || crm.deleted_at.is_some();
+            || crm.deleted_at.is_some()
+            || crm.error.is_some()
+            || crm.retry_count != 0;
         let status = if differs { Status::Dirty } else { Status::Clean };
         needed.then(|| CrmPatch {
             content: (!self.to_crm.is_empty()).then(|| (self.target.clone(), self.to_crm.clone())),

@@ -70,6 +70,13 @@ pub struct OpenConflict {
     pub winner: Option<Winner>,
 }
 
+impl OpenConflict {
+    /// Whether these fields, with these values, are all part of it.
+    pub fn covers(&self, fields: &[ConflictField]) -> bool {
+        fields.iter().all(|field| self.fields.contains(field))
+    }
+}
+
 /// One field of a conflict.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConflictField {

@@ -125,21 +125,25 @@ impl Work {
         remote: &Party,
         refused: &dyn Fn(&str) -> bool,
     ) -> (Option<Salutation>, Option<Salutation>, bool) {
-        let (crm, remote) = (&crm.salutation, &remote.salutation);
-        let (value, conflict) = resolve(Merge::of(&base.salutation, crm, remote), self.winner);
-        if value != *remote && matches!(value, Some(Salutation::CrmOnly(_))) {
-            return (crm.clone(), remote.clone(), true);
-        }
-        let unwritable = match &value {
+        let (base, crm, remote) = (&base.salutation, &crm.salutation, &remote.salutation);
+        let (value, conflict) = resolve(Merge::of(base, crm, remote), self.winner);
+        let crm_stays = matches!(crm, Some(Salutation::CrmOnly(_)));
+        let remote_stays = match remote {
             Some(Salutation::RemoteOnly(_)) => true,
             Some(Salutation::Known(word)) => refused(word),
             _ => false,
         };
-        if value != *crm && unwritable {
-            return (remote.clone(), crm.clone(), true);
+        if conflict && crm_stays && remote_stays {
+            return (crm.clone(), base.clone(), true);
         }
         if conflict {
             self.conflicts.push(Field::Salutation);
+        }
+        if value != *remote && crm_stays {
+            return (crm.clone(), remote.clone(), true);
+        }
+        if value != *crm && remote_stays {
+            return (remote.clone(), crm.clone(), true);
         }
         if value != *crm {
             self.to_crm.push(Field::Salutation);

@@ -10,8 +10,9 @@ use shared::fault::Fault;
 
 use super::action::{Action, Plan, Verdict};
 use super::link::PartyLink;
+use super::map::is_candidate;
 use super::notice::Notice;
-use super::party::{Field, Kind, Party};
+use super::party::{Field, Party};
 use super::plan::{CreateIntent, Input, Remote, Rules, bet_nr, plan};
 use super::sides::{CrmPatch, CrmSide, RemoteSide};
 
@@ -57,14 +58,8 @@ impl World {
         let Some(crm) = &self.crm else { return Remote::None };
         let mut key = bet_nr(crm, self.link.as_ref(), self.intent.as_ref());
         if let (None, Some(intent)) = (key, &mut self.intent) {
-            let same = |r: &&RemoteSide| {
-                let p = &intent.party;
-                r.name == p.identity.name
-                    && r.first_name == p.identity.first_name
-                    && (p.identity.kind == Kind::Company || r.birth_date == p.birth_date)
-                    && (p.identity.kind == Kind::Person || r.register_number == p.register_number)
-            };
-            key = self.parties.values().find(same).map(|r| r.bet_nr);
+            let fits = |found: &&RemoteSide| is_candidate(found, &intent.party);
+            key = self.parties.values().find(fits).map(|found| found.bet_nr);
             intent.bet_nr = key;
         }
         match key {

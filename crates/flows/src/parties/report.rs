@@ -1,6 +1,6 @@
 //! What the record's user sees of a failed run.
 
-use connector_espocrm::Patch;
+use connector_espocrm::{Patch, Record};
 use shared::fault::{Fault, FaultKind, cut};
 use shared::flow::{Failure, Run};
 use shared::link;
@@ -31,12 +31,17 @@ impl Parties {
         let patch = patch.set("syncErrorMessage", error.as_str()).set("syncRetryCount", failure.attempts);
         run.guard.fence()?;
         let id = crm_id(&run.key)?;
-        let Some(record) = self.crm.update(&self.entity_type, &id, &patch, None).await? else {
-            return Ok(());
-        };
         if !dead {
-            return Ok(());
+            return self.crm.update(&self.entity_type, &id, &patch, None).await.map(|_| ());
         }
+        // A dead letter that was sent again and failed as before: nothing changes but that the user is told anew.
+        let present = self.crm.get(&self.entity_type, &id).await?;
+        let record = match present {
+            Some(record) if holds(&record, &patch) => Some(record),
+            Some(_) => self.crm.update(&self.entity_type, &id, &patch, None).await?,
+            None => None,
+        };
+        let Some(record) = record else { return Ok(()) };
         let assigned = map::assigned_user(&record);
         let Some(user) = notice::recipient(assigned.as_ref(), self.rules.fallback_user_id.as_deref()) else {
             return Ok(());
@@ -52,4 +57,9 @@ impl Parties {
             .and_then(|stored| stored.link.conflict)
             .is_some_and(|open| open.asked && open.winner.is_none()))
     }
+}
+
+/// Whether a record already is as a patch would make it.
+fn holds(record: &Record, patch: &Patch) -> bool {
+    patch.attributes().iter().all(|(name, value)| record.attributes().get(name) == Some(value))
 }

@@ -118,16 +118,18 @@ pub struct RemoteSide {
 
 impl RemoteSide {
     /// The party. A first name means person, else it is a company. Only a person without a first name cannot be
-    /// told from a company there: what EspoCRM calls by the same names (`crm`) is what it is there, and one that we
-    /// know as such a person (`base`) stays one.
+    /// told from a company there: what our memory (`base`) or EspoCRM (`crm`) knows by the same names is what it
+    /// is there; else it is a person where one of them has a person without a first name.
     pub fn party(&self, base: Option<&Party>, crm: Option<&Party>) -> Party {
-        let named = |party: &&Party| {
+        let same_names = |party: &&Party| {
             (&party.identity.name, &party.identity.first_name) == (&self.name, &self.first_name)
         };
-        let known = base.is_some_and(|p| p.identity.kind == Kind::Person && p.identity.first_name.is_none());
-        let kind = match crm.filter(named) {
-            Some(party) => party.identity.kind,
-            None if self.first_name.is_some() || known => Kind::Person,
+        let nameless =
+            |party: &Party| party.identity.kind == Kind::Person && party.identity.first_name.is_none();
+        let kind = match base.filter(same_names).or(crm.filter(same_names)) {
+            _ if self.first_name.is_some() => Kind::Person,
+            Some(known) => known.identity.kind,
+            None if base.is_some_and(nameless) || crm.is_some_and(nameless) => Kind::Person,
             None => Kind::Company,
         };
         Party {
