@@ -78,7 +78,7 @@ async fn a_broker_with_an_alarm_takes_nothing_but_still_delivers() {
     queue.publish(&[message(0, "before")]).await.unwrap();
     broker.control(&["set_vm_memory_high_watermark", "0.0000001"]).await.unwrap();
     wait::until("alarm", SOON, async || match queue.publish(&[message(1, "during")]).await {
-        Err(PortError::Full(text)) => Ok(assert!(text.contains("alarm"), "{text}")),
+        Err(PortError::Full(text)) if text.contains("alarm") => Ok(()),
         other => Err(other),
     })
     .await;
