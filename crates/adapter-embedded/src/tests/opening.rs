@@ -133,3 +133,17 @@ async fn what_has_ended_is_removed_by_the_server() {
     };
     tokio::time::timeout(SOON, all_gone).await.expect("rows to go");
 }
+
+#[tokio::test]
+async fn a_commit_reaches_the_disk_before_it_is_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let embedded = prepared(options(dir.path(), Role::Serving)).await;
+    let modes = |connection: &Connection| {
+        let journal: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
+        let synchronous: i64 = connection.query_row("PRAGMA synchronous", [], |row| row.get(0))?;
+        Ok((journal, synchronous))
+    };
+    // 2 is FULL: the log is synced at every commit (https://sqlite.org/pragma.html#pragma_synchronous).
+    let found = embedded.queue.store.writer.submit(modes, |_| {}).await.unwrap();
+    assert_eq!(found, ("wal".to_owned(), 2));
+}
