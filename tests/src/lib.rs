@@ -1,10 +1,14 @@
-//! The harness of the system tests: private RabbitMQ and Redis processes, programs under test, waiting.
+//! The harness of the system tests: private RabbitMQ and Redis processes, programs under test, whole
+//! installations of them, waiting.
 //!
 //! Every process it starts listens on 127.0.0.1 only, keeps its files in a folder of its own and ends
 //! with the test binary, however that ends (return, panic, `kill -9`): see [`supervise`].
 //! A missing server package fails the test and says what to install; nothing is skipped.
 
 mod error;
+pub mod fleet;
+pub mod http;
+pub mod judge;
 mod ports;
 pub mod process;
 pub mod rabbitmq;
@@ -13,6 +17,7 @@ pub mod supervise;
 pub mod wait;
 
 pub use error::{HarnessError, Result};
+pub use fleet::{Backing, Fleet, Kind, Member, Plan};
 pub use process::{Program, RunningProgram};
 pub use rabbitmq::{Rabbitmq, shared_rabbitmq};
 pub use redis::{Redis, shared_redis};

@@ -1,0 +1,152 @@
+//! One program of the installation, over several lives.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::ports::free_port;
+use crate::{HarnessError, Program, Result, RunningProgram};
+
+/// A drain takes `drain_seconds` at most; a busy machine may take longer to notice.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Which program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `producer`.
+    Producer,
+    /// `worker`.
+    Worker,
+}
+
+impl Kind {
+    fn program(self) -> &'static str {
+        match self {
+            Self::Producer => "producer",
+            Self::Worker => "worker",
+        }
+    }
+}
+
+/// A program with its own name and addresses.
+pub struct Member {
+    kind: Kind,
+    name: String,
+    program: Program,
+    private_port: u16,
+    webhook_port: Option<u16>,
+    running: Option<RunningProgram>,
+    /// What its earlier lives printed.
+    log: String,
+}
+
+impl Member {
+    pub(super) fn new(kind: Kind, number: usize) -> Result<Self> {
+        let name = format!("{}-{number}", kind.program());
+        let program = Program::new(kind.program())?;
+        let webhook_port = if kind == Kind::Producer { Some(free_port()?) } else { None };
+        let private_port = free_port()?;
+        Ok(Self { kind, name, program, private_port, webhook_port, running: None, log: String::new() })
+    }
+
+    pub(super) fn configure(
+        &mut self,
+        folder: &Path,
+        secrets: &[(String, String)],
+        settings: &[(&str, String)],
+    ) {
+        let mut own = vec![
+            (format!("{}__NAME", self.kind.program().to_uppercase()), self.name.clone()),
+            ("OPERATIONS__LISTEN".to_owned(), format!("127.0.0.1:{}", self.private_port)),
+        ];
+        let webhooks = self.webhook_port.map_or_else(String::new, |port| format!("127.0.0.1:{port}"));
+        own.push(("PRODUCER__WEBHOOK_LISTEN".to_owned(), webhooks));
+        own.extend(settings.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
+        for (key, value) in own {
+            self.set(&key, &value);
+        }
+        for (variable, secret) in secrets {
+            self.change(|program| program.env(variable, secret));
+        }
+        self.change(|program| program.current_dir(folder));
+    }
+
+    /// Changes a setting, such as `WORKER__NAME`; counts from its next life on.
+    pub fn set(&mut self, key: &str, value: &str) {
+        self.change(|program| program.env(format!("SYNCFLEET__{key}"), value));
+    }
+
+    /// Changes its environment; counts from its next life on.
+    pub fn change(&mut self, change: impl FnOnce(Program) -> Program) {
+        let program = std::mem::replace(&mut self.program, Program::at(""));
+        self.program = change(program);
+    }
+
+    /// Which program it is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where metrics and health are shown, without a slash at the end.
+    pub fn private_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.private_port)
+    }
+
+    /// Where it takes webhooks, if it does, without a slash at the end.
+    pub fn webhook_url(&self) -> Option<String> {
+        self.webhook_port.map(|port| format!("http://127.0.0.1:{port}"))
+    }
+
+    /// Starts it; kills its present life, if there is one.
+    ///
+    /// # Errors
+    /// When the process cannot be created.
+    pub fn start(&mut self) -> Result<()> {
+        self.kill_9();
+        self.running = Some(self.program.start()?);
+        Ok(())
+    }
+
+    /// The present life.
+    ///
+    /// # Errors
+    /// When it was not started.
+    pub fn process(&mut self) -> Result<&mut RunningProgram> {
+        let Self { name, running, .. } = self;
+        running.as_mut().ok_or_else(|| HarnessError::new(format!("{name} does not run")))
+    }
+
+    /// SIGKILL. Safe to repeat.
+    pub fn kill_9(&mut self) {
+        if let Some(mut running) = self.running.take() {
+            running.kill_9();
+            self.log.push_str(&running.log());
+        }
+    }
+
+    /// SIGTERM, and waits for its end.
+    ///
+    /// # Errors
+    /// When it does not end in time, or not with success.
+    pub async fn drain(&mut self) -> Result<()> {
+        let Some(mut running) = self.running.take() else { return Ok(()) };
+        running.terminate();
+        let status = running.wait_exit(DRAIN_TIMEOUT).await?;
+        let log = running.log();
+        self.log.push_str(&log);
+        if status.success() {
+            return Ok(());
+        }
+        Err(HarnessError::new(format!("{} ended with {status} after SIGTERM:\n{log}", self.name)))
+    }
+
+    /// What all its lives printed, as far as it is kept.
+    pub fn log(&self) -> String {
+        let now = self.running.as_ref().map(RunningProgram::log).unwrap_or_default();
+        format!("{}{now}", self.log)
+    }
+}

@@ -1,0 +1,122 @@
+//! The file of settings of an installation under test, and the secrets it refers to.
+
+use std::path::Path;
+
+use simulators::AdvowareOptions;
+
+use super::Webhook;
+use crate::{HarnessError, Result};
+
+/// Queue and state of an installation.
+#[derive(Debug, Clone)]
+pub enum Backing {
+    /// One directory.
+    Embedded,
+    /// RabbitMQ and Redis.
+    Servers {
+        /// RabbitMQ's address, with password.
+        rabbitmq: String,
+        /// Redis' address.
+        redis: String,
+    },
+}
+
+/// What the settings are made of.
+pub(super) struct Parts<'a> {
+    pub backing: &'a Backing,
+    pub namespace: &'a str,
+    pub folder: &'a Path,
+    pub crm_url: String,
+    pub advoware_url: String,
+    pub advoware: &'a AdvowareOptions,
+    pub webhooks: &'a [Webhook],
+}
+
+/// The password of every RabbitMQ node of the harness.
+const RABBITMQ_PASSWORD: &str = "guest";
+
+impl Parts<'_> {
+    /// Variables and what they hold. A server's password is no secret here: it is a word of everyday logs.
+    pub fn secrets(&self) -> Vec<(String, String)> {
+        let mut secrets = vec![
+            ("TEST_ESPOCRM_API_KEY".to_owned(), simulators::espocrm::API_KEY.to_owned()),
+            ("TEST_ADVOWARE_API_KEY".to_owned(), self.advoware.api_key.clone()),
+            ("TEST_ADVOWARE_PASSWORD".to_owned(), self.advoware.password.clone()),
+        ];
+        let webhooks = self.webhooks.iter().map(|hook| (variable(hook), hook.secret.clone()));
+        secrets.extend(webhooks);
+        secrets
+    }
+
+    pub fn toml(&self) -> String {
+        let Self { crm_url, advoware_url, advoware, namespace, .. } = self;
+        let AdvowareOptions { kanzlei, database, user, app_id, .. } = advoware;
+        let backing = match self.backing {
+            Backing::Embedded => format!("[embedded]\ndir = {:?}\n", self.folder.join("data")),
+            Backing::Servers { rabbitmq, redis } => {
+                let without_password = rabbitmq.replace(&format!(":{RABBITMQ_PASSWORD}@"), "@");
+                let password = self.folder.join("rabbitmq-password");
+                format!(
+                    "[queue]\nkind = \"rabbitmq\"\n[queue.rabbitmq]\nurl = {without_password:?}\n\
+                     password = \"file:{}\"\nnamespace = {namespace:?}\nheartbeat_seconds = 2\n\
+                     [state]\nkind = \"redis\"\n[state.redis]\nurl = {redis:?}\nnamespace = {namespace:?}\n",
+                    password.display()
+                )
+            }
+        };
+        let hooks: String = self
+            .webhooks
+            .iter()
+            .map(|hook| format!("{:?} = \"env:{}\"\n", hook.id, variable(hook)))
+            .collect();
+        format!(
+            r#"{backing}
+[worker]
+lease_seconds = 3
+member_seconds = 3
+drain_seconds = 10
+[producer]
+lease_seconds = 3
+drain_seconds = 10
+[connector.espocrm]
+url = {crm_url:?}
+api_key = "env:TEST_ESPOCRM_API_KEY"
+{LIMITS}
+[connector.advoware]
+configurator_url = {advoware_url:?}
+kanzlei = {kanzlei:?}
+database = {database:?}
+user = {user:?}
+app_id = {app_id:?}
+api_key = "env:TEST_ADVOWARE_API_KEY"
+password = "env:TEST_ADVOWARE_PASSWORD"
+{LIMITS}
+[flow.parties]
+enabled = true
+sweep_cron = "*/2 * * * * *"
+retry_delay_initial_seconds = 0.2
+retry_delay_factor = 2.0
+retry_delay_max_seconds = 2.0
+mass_change_count_min = 1000000
+look_again_hours_min = 0.001
+look_again_hours_max = 0.003
+calls_per_hour_max = 1000000
+[flow.parties.webhook_secrets]
+{hooks}"#
+        )
+    }
+}
+
+const LIMITS: &str = "timeout_seconds = 5\nrequests_per_second_max = 1000\nconcurrency_max = 32\n\
+                      breaker_pause_seconds = 1";
+
+fn variable(webhook: &Webhook) -> String {
+    format!("TEST_WEBHOOK_{}", webhook.id)
+}
+
+/// Writes the settings, and the password they refer to beside them.
+pub(super) fn write(file: &Path, toml: &str) -> Result<()> {
+    std::fs::write(file, toml)
+        .and_then(|()| std::fs::write(file.with_file_name("rabbitmq-password"), RABBITMQ_PASSWORD))
+        .map_err(|error| HarnessError::new(format!("the settings are not written: {error}")))
+}
