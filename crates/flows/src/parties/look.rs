@@ -50,7 +50,10 @@ impl Parties {
         let stored = link::load::<PartyLink>(&*self.state, key).await?;
         let intent = intent::pending::<CreateIntent>(&*self.state, key).await?;
         let record = self.crm.get(&self.entity_type, &id).await?;
-        let crm = record.as_ref().map(|record| map::crm_side(record, &self.table)).transpose()?;
+        let mut crm = record.as_ref().map(|record| map::crm_side(record, &self.table)).transpose()?;
+        if let Some(crm) = &mut crm {
+            self.recall_time(crm).await?;
+        }
         let (link, link_version) = match stored {
             Some(stored) => (Some(stored.link), Some(stored.version)),
             None => (None, None),

@@ -63,6 +63,10 @@ impl<'a> Marker<'a> {
     async fn mark(&self) {
         let mut marked = self.hold().await;
         let patch = Patch::new().set("syncStatus", Status::Syncing.word());
+        if let Err(fault) = self.parties.keep_time(&self.id).await {
+            tracing::debug!(error.type = fault.code, "the status syncing was not written: {fault}");
+            return;
+        }
         match self.parties.crm.update(&self.parties.entity_type, &self.id, &patch, None).await {
             Ok(Some(record)) => *marked = Marked { status: true, version: record.version() },
             Ok(None) => {}

@@ -41,6 +41,7 @@ mod map;
 mod marker;
 mod merge;
 mod notice;
+mod older;
 mod party;
 mod plan;
 mod preview;

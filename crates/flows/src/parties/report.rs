@@ -31,6 +31,9 @@ impl Parties {
         let patch = patch.set("syncErrorMessage", error.as_str()).set("syncRetryCount", failure.attempts);
         run.guard.fence()?;
         let id = crm_id(&run.key)?;
+        if link::load::<PartyLink>(&*self.state, &run.key).await?.is_none() {
+            self.keep_time(&id).await?;
+        }
         if !dead {
             return self.crm.update(&self.entity_type, &id, &patch, None).await.map(|_| ());
         }
