@@ -8,7 +8,7 @@ use super::conclude::Settling;
 use super::link::{ConflictField, OpenConflict, Overwritten, PartyLink};
 use super::merge::{Merged, Winner, merge};
 use super::notice::{self, Notice};
-use super::party::{Field, Party};
+use super::party::{Field, Party, Salutation};
 use super::plan::{Input, Rules, SALUTATION_LEFT, fresh, no_name};
 use super::sides::{CrmPatch, CrmSide, RemoteSide, Status};
 
@@ -51,8 +51,8 @@ impl Basis {
     fn compare(&self, crm: &Party, remote: &Party, winner: Winner, rules: &Rules) -> Merged {
         let refused = |word: &str| rules.refused_salutations.contains(word);
         let whole = |winner| match winner {
-            Winner::Crm => merge(remote, crm, remote, winner, &refused),
-            Winner::Remote => merge(crm, crm, remote, winner, &refused),
+            Winner::Crm => merge(&beaten(remote, crm), crm, remote, winner, &refused),
+            Winner::Remote => merge(&beaten(crm, remote), crm, remote, winner, &refused),
         };
         match self {
             Self::Agreed(base) => merge(base, crm, remote, winner, &refused),
@@ -64,6 +64,14 @@ impl Basis {
             }
         }
     }
+}
+
+/// The record that loses as the base, so that only the winner's differs from it. An empty salutation says nothing
+/// about one that the winner's system has no word for: that is left as it is.
+fn beaten(loser: &Party, winner: &Party) -> Party {
+    let foreign = matches!(loser.salutation, Some(Salutation::CrmOnly(_) | Salutation::RemoteOnly(_)));
+    let salutation = loser.salutation.clone().filter(|_| !(foreign && winner.salutation.is_none()));
+    Party { salutation, ..loser.clone() }
 }
 
 pub(super) fn agree(input: &Input<'_>, crm: &CrmSide, remote: &RemoteSide) -> Result<Plan, Fault> {
@@ -152,8 +160,8 @@ impl Pair<'_> {
     /// the same changes, whatever our own writes have done to the times.
     fn loser(&self, winner: Winner) -> Party {
         match winner {
-            Winner::Crm => self.theirs.clone(),
-            Winner::Remote => self.crm.party.clone(),
+            Winner::Crm => beaten(&self.theirs, &self.crm.party),
+            Winner::Remote => beaten(&self.crm.party, &self.theirs),
         }
     }
 
