@@ -26,7 +26,7 @@ pub async fn lead(engine: Arc<Engine>, flows: Vec<Arc<dyn Flow>>, stop: Cancella
             holder: &engine.settings.name,
             ttl: engine.settings.lease_ttl,
         };
-        let Some(guard) = stop.run_until_cancelled(leases.acquire(LEASE)).await else { return };
+        let Some(guard) = leases.acquire(LEASE, &stop).await else { return };
         let guard = Arc::new(guard);
         info!(producer.name = %engine.settings.name, "This producer fires the sweeps now.");
         engine.health.set("leader", Ok("leading".to_owned()));

@@ -26,3 +26,14 @@ pub async fn set(state: &dyn State, record: &RecordKey, delay: Duration) -> Resu
 pub async fn is_set(state: &dyn State, record: &RecordKey) -> Result<bool, PortError> {
     Ok(state.get(&key(record)).await?.is_some())
 }
+
+/// Takes the mark away: the record needs no further attempt. Safe to repeat.
+///
+/// # Errors
+/// As the store's.
+pub async fn clear(state: &dyn State, record: &RecordKey) -> Result<(), PortError> {
+    if is_set(state, record).await? {
+        state.write(Write::delete(&key(record))).await?;
+    }
+    Ok(())
+}

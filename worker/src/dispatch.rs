@@ -1,9 +1,11 @@
 //! One run of one key, and the settlement of the messages it covers. The only caller of ack, retry and
 //! dead-letter for messages that could be read.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use shared::clock::{elapsed, later};
 use shared::dead_letter::{DeadLetter, Reason};
@@ -15,7 +17,6 @@ use shared::ports::queue::Receipt;
 use shared::record_key::RecordKey;
 use shared::settlement::{Circumstances, Settlement, decide};
 use shared::{dead_mark, names, retry_mark};
-use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, error, info, warn};
 
 use crate::incoming;
@@ -34,15 +35,26 @@ pub struct Held {
     pub receipt: Box<dyn Receipt>,
 }
 
-/// Runs the key once for all its messages and settles them. Answers when the run began to read, if it
-/// succeeded.
+/// How a run ended for its messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It succeeded, and had begun to read then.
+    Succeeded(Timestamp),
+    /// It failed; its messages are settled.
+    Failed,
+    /// Its messages could not be settled and come again, perhaps at once.
+    Unsettled,
+}
+
+/// Runs the key once for all its messages and settles them. Dropped, it ends the run before anything else can
+/// happen: the handler is no task of its own.
 pub async fn run(
     engine: &Engine,
     flow: &Arc<dyn Flow>,
     guard: Arc<dyn Guard>,
     key: &RecordKey,
     mut held: Vec<Held>,
-) -> Option<Timestamp> {
+) -> Ended {
     let envelopes: Vec<&Envelope> = held.iter().map(|h| &h.envelope).collect();
     let spokesman = held.swap_remove(incoming::spokesman(&envelopes));
     let span = tracing::info_span!(
@@ -62,7 +74,7 @@ struct Dispatch<'a> {
 }
 
 impl Dispatch<'_> {
-    async fn run(&self, spokesman: Held, others: Vec<Held>) -> Option<Timestamp> {
+    async fn run(&self, spokesman: Held, others: Vec<Held>) -> Ended {
         let labels = [self.key.flow().as_str()];
         let meter = &self.engine.meter;
         let started = self.engine.clock.now();
@@ -88,11 +100,11 @@ impl Dispatch<'_> {
         match settled {
             Ok(succeeded) => {
                 self.acknowledge(others).await;
-                succeeded.then_some(read_at)
+                if succeeded { Ended::Succeeded(read_at) } else { Ended::Failed }
             }
             Err(problem) => {
                 warn!("A delivery could not be settled and comes again: {problem}");
-                None
+                Ended::Unsettled
             }
         }
     }
@@ -129,16 +141,12 @@ impl Dispatch<'_> {
         }
     }
 
-    /// The handler in a task of its own, so that a panic is a fault, and within the flow's time limit.
+    /// The handler within the flow's time limit; a panic is a fault.
     async fn handle(&self, run: &Run) -> Result<Outcome, Fault> {
         let limit = self.flow.spec().run_time_max;
-        let (flow, run) = (self.flow.clone(), run.clone());
-        let handler = async move { flow.handle(&run).await }.in_current_span();
-        let task = AbortOnDropHandle::new(tokio::spawn(handler));
-        match tokio::time::timeout(limit, task).await {
+        match tokio::time::timeout(limit, contained(self.flow.handle(run))).await {
             Ok(Ok(result)) => result,
-            Ok(Err(problem)) if problem.is_panic() => Err(Fault::bug("panic", panic_text(problem))),
-            Ok(Err(_)) => Err(Fault::retryable("run_cancelled", "the run was cancelled")),
+            Ok(Err(text)) => Err(Fault::bug("panic", format!("the handler panicked: {text}"))),
             Err(_) => {
                 let text = format!("the run took longer than {} s and was cancelled", limit.as_secs());
                 Err(Fault::retryable("run_timeout", text))
@@ -165,6 +173,9 @@ impl Dispatch<'_> {
                 let seconds = elapsed(envelope.first_seen, now).as_secs_f64();
                 self.engine.meter.observe(&names::CONVERGENCE, &[flow], seconds);
             }
+        }
+        if let Err(problem) = retry_mark::clear(self.engine.state.as_ref(), self.key).await {
+            warn!("The mark of a waiting retry could not be removed; it ends by itself: {problem}");
         }
         info!(
             actions = outcome.actions.join(","),
@@ -286,9 +297,10 @@ impl Dispatch<'_> {
 
     async fn report(&self, run: &Run, fault: &Fault, attempts: u32, dead_letter: Option<Reason>) {
         let failure = Failure { fault, attempts, dead_letter };
-        match tokio::time::timeout(REPORT_TIME_MAX, self.flow.report(run, &failure)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(problem)) => warn!("The record's user could not be told: {problem}"),
+        match tokio::time::timeout(REPORT_TIME_MAX, contained(self.flow.report(run, &failure))).await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Err(text)) => error!("The record's user could not be told: the report panicked: {text}"),
+            Ok(Ok(Err(problem))) => warn!("The record's user could not be told: {problem}"),
             Err(_) => warn!("The record's user could not be told within {} s.", REPORT_TIME_MAX.as_secs()),
         }
     }
@@ -313,14 +325,12 @@ impl Dispatch<'_> {
     }
 }
 
-fn panic_text(problem: tokio::task::JoinError) -> String {
-    let payload = problem.into_panic();
-    let text = payload
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| payload.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "no text".to_owned());
-    format!("the handler panicked: {text}")
+/// Runs a flow's code; `Err` is the text of its panic.
+async fn contained<T>(code: impl Future<Output = T>) -> Result<T, String> {
+    AssertUnwindSafe(code).catch_unwind().await.map_err(|payload| {
+        let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no text".to_owned())
+    })
 }
 
 /// Runs `end` when dropped, also when the run is aborted.

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use shared::flow::Flow;
 use shared::membership;
@@ -11,11 +12,15 @@ use shared::ports::PortError;
 use shared::routing::{Shard, server_of, shards_of};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::run::Engine;
-use crate::shard;
+use crate::shard::{self, Stop};
+
+/// How long a shard may take to hand back what was cut off.
+const CUT_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// A flow with the permits for its runs.
 #[derive(Clone)]
@@ -26,7 +31,7 @@ struct Served {
 
 /// A shard's task, and how to stop it.
 struct Task {
-    stop: CancellationToken,
+    stop: Stop,
     handle: JoinHandle<()>,
 }
 
@@ -66,15 +71,15 @@ async fn assignment(engine: &Engine, flow: &dyn Flow) -> Result<Vec<Shard>, Port
 fn assign(engine: &Arc<Engine>, served: &Served, mine: &[Shard], tasks: &mut HashMap<Shard, Task>) {
     let name = &served.flow.spec().name;
     for (shard, task) in tasks.iter().filter(|(shard, _)| shard.flow == *name && !mine.contains(shard)) {
-        if !task.stop.is_cancelled() {
+        if !task.stop.drain.is_cancelled() {
             info!(flow.name = %name, shard = %shard, "The shard moves to another worker; draining it.");
-            task.stop.cancel();
+            task.stop.drain.cancel();
         }
     }
     for shard in mine {
         // A task that still drains ends first; the next tick starts a new one.
         tasks.entry(shard.clone()).or_insert_with(|| {
-            let stop = CancellationToken::new();
+            let stop = Stop::default();
             let serving = shard::serve(
                 engine.clone(),
                 served.flow.clone(),
@@ -90,7 +95,7 @@ fn assign(engine: &Arc<Engine>, served: &Served, mine: &[Shard], tasks: &mut Has
 async fn report(engine: &Engine, flow: &dyn Flow, tasks: &HashMap<Shard, Task>) {
     let name = &flow.spec().name;
     let assigned =
-        tasks.iter().filter(|(shard, task)| shard.flow == *name && !task.stop.is_cancelled()).count();
+        tasks.iter().filter(|(shard, task)| shard.flow == *name && !task.stop.drain.is_cancelled()).count();
     let consuming = engine.consuming.count(name);
     #[expect(clippy::cast_precision_loss, reason = "at most 256 shards")]
     engine.meter.set(&names::SHARDS_SERVED, &[name.as_str()], consuming as f64);
@@ -99,21 +104,37 @@ async fn report(engine: &Engine, flow: &dyn Flow, tasks: &HashMap<Shard, Task>) 
     engine.health.set(&format!("consumers_{name}"), fact);
 }
 
-async fn drain(engine: &Engine, flows: &[Served], tasks: HashMap<Shard, Task>) {
-    for task in tasks.values() {
-        task.stop.cancel();
-    }
-    let deadline = tokio::time::Instant::now() + engine.settings.drain;
-    for (shard, mut task) in tasks {
-        if tokio::time::timeout_at(deadline, &mut task.handle).await.is_err() {
-            warn!(shard = %shard, "The drain time is over; unfinished messages are handed back.");
-            task.handle.abort();
+/// Ends all shards. Whoever lives gets them at once, each as soon as its lease is given up.
+async fn drain(engine: &Engine, flows: &[Served], mut tasks: HashMap<Shard, Task>) {
+    tasks.values().for_each(|task| task.stop.drain.cancel());
+    let deadline = Instant::now() + engine.settings.drain;
+    let leaving = async {
+        if timeout_at(deadline, leave(engine, flows)).await.is_err() {
+            warn!("Leaving could not be announced in time; the membership ends by itself.");
         }
-    }
+    };
+    tokio::join!(leaving, end(&mut tasks, deadline));
+}
+
+async fn leave(engine: &Engine, flows: &[Served]) {
     for served in flows {
         let name = &served.flow.spec().name;
         if let Err(problem) = membership::leave(engine.state.as_ref(), name, &engine.settings.name).await {
             warn!(flow.name = %name, "Leaving could not be announced; the membership ends by itself: {problem}");
+        }
+    }
+}
+
+async fn end(tasks: &mut HashMap<Shard, Task>, deadline: Instant) {
+    for (shard, task) in tasks.iter_mut() {
+        if timeout_at(deadline, &mut task.handle).await.is_err() {
+            warn!(shard = %shard, "The drain time is over; unfinished messages are handed back.");
+            task.stop.cut.cancel();
+        }
+    }
+    for task in tasks.values_mut().filter(|task| !task.handle.is_finished()) {
+        if timeout_at(deadline + CUT_TIME_MAX, &mut task.handle).await.is_err() {
+            task.handle.abort();
         }
     }
 }

@@ -7,6 +7,7 @@
 pub mod dispatch;
 pub mod fleet;
 pub mod incoming;
+pub mod poison;
 pub mod program;
 pub mod run;
 pub mod shard;

@@ -1,9 +1,11 @@
 //! A worker's life: prepare the queue, serve, drain.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use leasing::LeaseKeeper;
+use operations::connections::watch;
 use operations::dead_letters::DeadLetterDesk;
 use operations::health::Health;
 use operations::preparation::prepare;
@@ -16,8 +18,8 @@ use shared::ports::state::State;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::fleet;
 use crate::shard::Consuming;
+use crate::{fleet, poison};
 
 /// How often the depth of queues and the open dead letters are measured.
 const MEASURE_EVERY: Duration = Duration::from_secs(5);
@@ -93,26 +95,29 @@ pub fn topology(flow: &dyn Flow) -> FlowTopology {
 }
 
 async fn measure(engine: Arc<Engine>, topologies: Vec<FlowTopology>) {
+    let (queue, state) = (engine.queue.as_ref(), engine.state.as_ref());
+    // Beside each other: what readiness is judged by must not wait for what is only counted.
+    tokio::join!(
+        watch(queue, state, engine.meter.as_ref(), &engine.health),
+        measure_depths(&engine, &topologies),
+    );
+}
+
+async fn measure_depths(engine: &Engine, topologies: &[FlowTopology]) {
+    let mut marked = HashSet::new();
     let mut ticks = tokio::time::interval(MEASURE_EVERY);
     loop {
         ticks.tick().await;
-        measure_connections(&engine).await;
-        for topology in &topologies {
-            measure_depth(&engine, topology).await;
+        for topology in topologies {
+            measure_depth(engine, topology).await;
         }
         if let Err(problem) = engine.desk.measure(engine.meter.as_ref()).await {
             warn!("Open dead letters cannot be counted now: {problem}");
         }
+        if let Err(problem) = poison::mark(engine, &mut marked).await {
+            warn!("Messages that killed their workers cannot be marked now: {problem}");
+        }
     }
-}
-
-async fn measure_connections(engine: &Engine) {
-    let queue = engine.queue.ping().await;
-    engine.meter.set(&names::QUEUE_CONNECTED, &[], f64::from(u8::from(queue.is_ok())));
-    engine.health.set("queue", queue.map(|()| "connected".to_owned()).map_err(|e| e.to_string()));
-    let state = engine.state.ping().await;
-    engine.meter.set(&names::STATE_CONNECTED, &[], f64::from(u8::from(state.is_ok())));
-    engine.health.set("state", state.map(|()| "connected".to_owned()).map_err(|e| e.to_string()));
 }
 
 async fn measure_depth(engine: &Engine, topology: &FlowTopology) {

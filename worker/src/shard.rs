@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use jiff::Timestamp;
 use shared::dead_letter::DeadLetter;
 use shared::flow::Flow;
@@ -15,16 +16,20 @@ use shared::record_key::{FlowName, RecordKey};
 use shared::routing::Shard;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
-use crate::dispatch::{self, Held};
+use crate::dispatch::{self, Ended, Held};
 use crate::incoming::{self, Incoming, NEWER_DELAY};
 use crate::run::Engine;
 use crate::waiting::Waiting;
 
 /// First and longest wait before a lost shard is tried again.
 const RETRY_WAIT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+/// How long nothing is taken from a shard after a settlement that failed: what could not be settled comes again
+/// at once.
+pub(crate) const SETTLE_PAUSE: Duration = Duration::from_secs(1);
 /// Keys whose last successful run is remembered per shard.
 const READS_REMEMBERED_MAX: usize = 2_000;
 
@@ -53,6 +58,15 @@ impl Consuming {
     }
 }
 
+/// How a shard is told to end.
+#[derive(Debug, Clone, Default)]
+pub struct Stop {
+    /// Take nothing more, finish what runs.
+    pub drain: CancellationToken,
+    /// Cut off what still runs, and hand it back.
+    pub cut: CancellationToken,
+}
+
 /// Why a shard's consuming ended.
 enum End {
     Stopped,
@@ -60,28 +74,26 @@ enum End {
     LeaseLost,
 }
 
-/// Serves a shard until `stop` is cancelled and its runs are finished.
+/// Serves a shard until it is told to stop and its runs have ended.
 pub async fn serve(
     engine: Arc<Engine>,
     flow: Arc<dyn Flow>,
     shard: Shard,
     permits: Arc<Semaphore>,
-    stop: CancellationToken,
+    stop: Stop,
 ) {
     let mut wait = RETRY_WAIT.0;
-    while !stop.is_cancelled() {
-        let Some(guard) = stop.run_until_cancelled(engine.leases().acquire(&lease_name(&shard))).await else {
-            return;
-        };
+    while !stop.drain.is_cancelled() {
+        let acquiring = lease_name(&shard);
+        let Some(guard) = engine.leases().acquire(&acquiring, &stop.drain).await else { return };
         let guard = Arc::new(guard);
-        let end = hold(&engine, &flow, &shard, &permits, &guard, &stop).await;
-        engine.consuming.set(&shard, false);
-        match end {
-            End::Stopped => wait = RETRY_WAIT.0,
+        let began = Instant::now();
+        match hold(&engine, &flow, &shard, &permits, &guard, &stop).await {
+            End::Stopped => return,
             End::ConsumerLost(problem) => {
                 warn!(shard = %shard, "The shard is not consumed now, trying again: {problem}");
-                let _ = stop.run_until_cancelled(tokio::time::sleep(wait)).await;
-                wait = (wait * 2).min(RETRY_WAIT.1);
+                wait = wait_after(wait, began.elapsed());
+                let _ = stop.drain.run_until_cancelled(tokio::time::sleep(wait)).await;
             }
             End::LeaseLost => {
                 engine.meter.add(&names::LEASES_LOST, &[shard.flow.as_str()], 1);
@@ -89,6 +101,12 @@ pub async fn serve(
             }
         }
     }
+}
+
+/// How long to wait before a shard is tried again that was consumed for a while: one that was consumed for long
+/// begins anew with the shortest wait.
+fn wait_after(last: Duration, consumed_for: Duration) -> Duration {
+    if consumed_for > RETRY_WAIT.1 { RETRY_WAIT.0 } else { (last * 2).min(RETRY_WAIT.1) }
 }
 
 fn lease_name(shard: &Shard) -> String {
@@ -102,13 +120,15 @@ async fn hold(
     shard: &Shard,
     permits: &Arc<Semaphore>,
     guard: &Arc<LeaseGuard>,
-    stop: &CancellationToken,
+    stop: &Stop,
 ) -> End {
+    let mut pump = Pump::new(engine, flow, shard, permits, guard);
+    let mut consumer = None;
     let consuming = async {
         match engine.queue.consume(shard, engine.settings.prefetch).await {
-            Ok(consumer) => {
+            Ok(begun) => {
                 engine.consuming.set(shard, true);
-                Pump::new(engine, flow, shard, permits, guard).run(consumer, stop).await
+                pump.run(consumer.insert(begun).as_mut(), &stop.drain).await
             }
             Err(problem) => End::ConsumerLost(problem),
         }
@@ -116,13 +136,17 @@ async fn hold(
     let leases = engine.leases();
     let end = tokio::select! {
         end = consuming => end,
-        () = leases.keep(guard) => return End::LeaseLost,
+        () = leases.keep(guard) => End::LeaseLost,
+        () = stop.cut.cancelled() => End::Stopped,
     };
+    // What still runs has ended before anybody holds the lease next, and the consumer ends after its messages.
+    pump.cut().await;
+    drop(consumer);
     leases.release(guard).await;
     end
 }
 
-type Finished = (RecordKey, Option<Timestamp>);
+type Finished = (RecordKey, Ended);
 
 /// Takes deliveries, starts runs, collects their ends.
 struct Pump<'a> {
@@ -134,6 +158,8 @@ struct Pump<'a> {
     waiting: Waiting<RecordKey, Held>,
     runs: JoinSet<Finished>,
     read_at: HashMap<RecordKey, Timestamp>,
+    /// Nothing is taken before.
+    pause: Option<Instant>,
 }
 
 impl<'a> Pump<'a> {
@@ -145,30 +171,48 @@ impl<'a> Pump<'a> {
         guard: &'a Arc<LeaseGuard>,
     ) -> Self {
         let (waiting, runs, read_at) = (Waiting::default(), JoinSet::new(), HashMap::new());
-        Self { engine, flow, shard, permits, guard, waiting, runs, read_at }
+        Self { engine, flow, shard, permits, guard, waiting, runs, read_at, pause: None }
     }
 
-    async fn run(mut self, mut consumer: Box<dyn Consumer>, stop: &CancellationToken) -> End {
-        loop {
+    /// Works until it is told to stop or the consumer is lost. Then takes nothing more, hands back what waits and
+    /// finishes what runs: a run that is cut off may be between two writes.
+    async fn run(&mut self, consumer: &mut dyn Consumer, stop: &CancellationToken) -> End {
+        let end = loop {
             tokio::select! {
-                () = stop.cancelled() => break,
-                delivery = consumer.next() => match delivery {
+                () = stop.cancelled() => break End::Stopped,
+                () = sleep_until(self.pause.unwrap_or_else(Instant::now)), if self.pause.is_some() => self.pause = None,
+                delivery = consumer.next(), if self.pause.is_none() => match delivery {
                     Ok(delivery) => self.take(delivery).await,
-                    Err(problem) => return End::ConsumerLost(problem),
+                    Err(problem) => break End::ConsumerLost(problem),
                 },
                 Ok(permit) = self.permits.clone().acquire_owned(), if self.waiting.may_start() => self.start(permit),
                 Some(ended) = self.runs.join_next() => if let Err(problem) = self.ended(ended) {
-                    return End::ConsumerLost(problem);
+                    break End::ConsumerLost(problem);
                 },
             }
-        }
-        for held in self.waiting.take_all() {
-            if let Err(problem) = held.receipt.give_back().await {
-                debug!(shard = %self.shard, "A message comes back by itself: {problem}");
-            }
-        }
+        };
+        self.hand_back().await;
         while self.runs.join_next().await.is_some() {}
-        End::Stopped
+        end
+    }
+
+    /// Ends what still runs, and hands back what waits.
+    async fn cut(&mut self) {
+        self.runs.shutdown().await;
+        self.hand_back().await;
+    }
+
+    async fn hand_back(&mut self) {
+        self.engine.consuming.set(self.shard, false);
+        let handing_back = self.waiting.take_all().into_iter().map(|held| held.receipt.give_back());
+        for problem in join_all(handing_back).await.into_iter().filter_map(Result::err) {
+            debug!(shard = %self.shard, "A message comes back by itself: {problem}");
+        }
+    }
+
+    /// What could not be settled comes again, perhaps at once: without a pause that would be a hot loop.
+    fn pause(&mut self) {
+        self.pause = Some(Instant::now() + SETTLE_PAUSE);
     }
 
     async fn take(&mut self, delivery: Delivery) {
@@ -209,11 +253,12 @@ impl<'a> Pump<'a> {
         }
     }
 
-    fn settled(&self, settlement: &str, outcome: Result<(), PortError>) {
+    fn settled(&mut self, settlement: &str, outcome: Result<(), PortError>) {
         match outcome {
             Ok(()) => self.engine.meter.add(&names::DELIVERIES, &[self.shard.flow.as_str(), settlement], 1),
             Err(problem) => {
-                warn!(shard = %self.shard, "A delivery could not be settled and comes again: {problem}")
+                warn!(shard = %self.shard, "A delivery could not be settled and comes again: {problem}");
+                self.pause();
             }
         }
     }
@@ -222,20 +267,22 @@ impl<'a> Pump<'a> {
         let Some((key, held)) = self.waiting.start_next() else { return };
         let (engine, flow, guard) = (self.engine.clone(), self.flow.clone(), self.guard.clone());
         self.runs.spawn(async move {
-            let read_at = dispatch::run(&engine, &flow, guard, &key, held).await;
+            let ended = dispatch::run(&engine, &flow, guard, &key, held).await;
             drop(permit);
-            (key, read_at)
+            (key, ended)
         });
     }
 
-    /// Handlers run in tasks of their own, so that only a defect of the dispatcher itself ends abnormally; the
-    /// shard then starts over, and its messages come again.
+    /// The flow's panics are contained, so that only a defect of the dispatcher itself ends abnormally; the shard
+    /// then starts over, and its messages come again.
     fn ended(&mut self, ended: Result<Finished, tokio::task::JoinError>) -> Result<(), PortError> {
-        let (key, read_at) =
+        let (key, ended) =
             ended.map_err(|e| PortError::Unavailable(format!("a run ended abnormally: {e}")))?;
         self.waiting.finished(&key);
-        if let Some(at) = read_at {
-            self.remember(key, at);
+        match ended {
+            Ended::Succeeded(read_at) => self.remember(key, read_at),
+            Ended::Failed => {}
+            Ended::Unsettled => self.pause(),
         }
         Ok(())
     }
@@ -245,5 +292,18 @@ impl<'a> Pump<'a> {
             self.read_at.clear();
         }
         self.read_at.insert(key, at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_and_begin_anew_after_a_good_time() {
+        let (shortest, longest) = RETRY_WAIT;
+        assert_eq!(wait_after(shortest, Duration::ZERO), shortest * 2);
+        assert_eq!(wait_after(longest, Duration::ZERO), longest);
+        assert_eq!(wait_after(longest, Duration::from_secs(3_600)), shortest);
     }
 }

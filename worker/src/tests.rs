@@ -1,5 +1,8 @@
 //! The engine against a flow that does as it is told, on the embedded queue.
 
+mod doubles;
+mod faults;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -40,6 +43,8 @@ enum Behaviour {
     FailOnce(FaultKind),
     Panic,
     Hang,
+    /// Holds its thread beyond its time.
+    Block,
 }
 
 #[derive(Debug)]
@@ -50,24 +55,61 @@ struct Scripted {
     at_once: Mutex<HashMap<String, u32>>,
     overlaps: AtomicU32,
     reports: Mutex<Vec<(String, u32, Option<Reason>)>>,
+    report_panics: bool,
+    /// Runs that were ended from outside.
+    cut: AtomicU32,
     gate: Semaphore,
+}
+
+/// One run going on.
+struct GoingOn<'a> {
+    flow: &'a Scripted,
+    id: &'a str,
+    is_through: bool,
+}
+
+impl<'a> GoingOn<'a> {
+    fn begin(flow: &'a Scripted, id: &'a str) -> Self {
+        let mut at_once = flow.at_once.lock().unwrap();
+        let now = at_once.entry(id.to_owned()).or_default();
+        *now += 1;
+        if *now > 1 {
+            flow.overlaps.fetch_add(1, Ordering::SeqCst);
+        }
+        Self { flow, id, is_through: false }
+    }
+}
+
+impl Drop for GoingOn<'_> {
+    fn drop(&mut self) {
+        *self.flow.at_once.lock().unwrap().get_mut(self.id).unwrap() -= 1;
+        if !self.is_through {
+            self.flow.cut.fetch_add(1, Ordering::SeqCst);
+        }
+    }
 }
 
 impl Scripted {
     fn new(behaviour: &[(&str, Behaviour)], open_gate: bool) -> Arc<Self> {
+        Arc::new(Self::script(behaviour, open_gate))
+    }
+
+    fn script(behaviour: &[(&str, Behaviour)], open_gate: bool) -> Self {
         let retry = RetryPolicy { delay_initial: Duration::from_millis(1), ..RetryPolicy::default() };
         let retry = RetryPolicy { delay_max: Duration::from_millis(5), ..retry };
         let run_time_max = Duration::from_millis(400);
         let name = FlowName::new("parties").unwrap();
-        Arc::new(Self {
+        Self {
             spec: FlowSpec { name, title: "a test", shards: 4, retry, run_time_max },
             behaviour: behaviour.iter().map(|(id, b)| ((*id).to_owned(), *b)).collect(),
             runs: Mutex::default(),
             at_once: Mutex::default(),
             overlaps: AtomicU32::new(0),
             reports: Mutex::default(),
+            report_panics: false,
+            cut: AtomicU32::new(0),
             gate: Semaphore::new(if open_gate { 10_000 } else { 0 }),
-        })
+        }
     }
 
     fn runs_of(&self, id: &str) -> u32 {
@@ -89,30 +131,30 @@ impl Flow for Scripted {
             *count += 1;
             *count
         };
-        {
-            let mut at_once = self.at_once.lock().unwrap();
-            let now = at_once.entry(id.clone()).or_default();
-            *now += 1;
-            if *now > 1 {
-                self.overlaps.fetch_add(1, Ordering::SeqCst);
-            }
-        }
+        let mut going_on = GoingOn::begin(self, &id);
         let permit = self.gate.acquire().await.unwrap();
         permit.forget();
-        *self.at_once.lock().unwrap().get_mut(&id).unwrap() -= 1;
         run.guard.fence()?;
         let done = Ok(Outcome { actions: vec!["test"], converged: true, look_again_at: None });
-        match self.behaviour.get(&id).copied().unwrap_or(Behaviour::Succeed) {
+        let behaviour = self.behaviour.get(&id).copied().unwrap_or(Behaviour::Succeed);
+        going_on.is_through = !matches!(behaviour, Behaviour::Hang | Behaviour::Block);
+        match behaviour {
             Behaviour::Succeed => done,
             Behaviour::Fail(kind) => Err(Fault::new(kind, "scripted", "as told")),
             Behaviour::FailOnce(kind) if count == 1 => Err(Fault::new(kind, "scripted", "as told")),
             Behaviour::FailOnce(_) => done,
             Behaviour::Panic => panic!("as told"),
             Behaviour::Hang => std::future::pending().await,
+            Behaviour::Block => {
+                tokio::time::sleep(self.spec.run_time_max * 3 / 4).await;
+                std::thread::sleep(self.spec.run_time_max);
+                std::future::pending().await
+            }
         }
     }
 
     async fn report(&self, run: &Run, failure: &Failure<'_>) -> Result<(), Fault> {
+        assert!(!self.report_panics, "as told");
         self.reports.lock().unwrap().push((run.key.id().to_owned(), failure.attempts, failure.dead_letter));
         Ok(())
     }
@@ -148,6 +190,10 @@ struct Bench {
 
 impl Bench {
     fn new(flow: Arc<Scripted>) -> Self {
+        Self::changed(flow, |_| {})
+    }
+
+    fn changed(flow: Arc<Scripted>, change: impl FnOnce(&mut Engine)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let store = Embedded::open(EmbeddedOptions::new(dir.path(), Role::Serving, clock.clone())).unwrap();
@@ -160,7 +206,7 @@ impl Bench {
             member_ttl: Duration::from_millis(300),
             clock_skew_max: Duration::from_secs(2),
         };
-        let engine = Arc::new(Engine {
+        let mut engine = Engine {
             settings,
             desk: Arc::new(DeadLetterDesk::new(
                 store.queue.clone(),
@@ -173,7 +219,9 @@ impl Bench {
             clock,
             health: Health::default(),
             consuming: Consuming::default(),
-        });
+        };
+        change(&mut engine);
+        let engine = Arc::new(engine);
         Self { flow, engine, stop: CancellationToken::new(), task: None, _dir: dir }
     }
 

@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use shared::clock::Clock;
 use shared::lease::{HeldLease, LeaseGuard};
-use shared::ports::state::{Fence, State};
-use tokio::time::{Instant, timeout, timeout_at};
+use shared::ports::PortError;
+use shared::ports::state::{Fence, Grant, State};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 /// How often a lease that somebody else holds is asked for, at the most.
@@ -32,18 +34,18 @@ pub struct LeaseKeeper<'a> {
 }
 
 impl LeaseKeeper<'_> {
-    /// Waits until the lease is free, and takes it. Says once when it has to wait for a failing store.
-    pub async fn acquire(&self, name: &str) -> LeaseGuard {
+    /// Waits until the lease is free, and takes it; `None` when `stop` was cancelled before. A request under way is
+    /// waited for all the same: a lease that it is granted must not be left behind. Says once when it has to wait
+    /// for a failing store.
+    pub async fn acquire(&self, name: &str, stop: &CancellationToken) -> Option<LeaseGuard> {
         let mut said = false;
-        loop {
+        while !stop.is_cancelled() {
             let request_start = self.clock.now();
-            match self.state.acquire_lease(name, self.holder, self.ttl).await {
+            match self.ask(name).await {
                 Ok(Some(grant)) => {
                     let fence = Fence { lease: name.to_owned(), term: grant.term };
-                    return LeaseGuard::new(
-                        HeldLease::new(fence, request_start, self.ttl),
-                        self.clock.clone(),
-                    );
+                    let held = HeldLease::new(fence, request_start, self.ttl);
+                    return Some(LeaseGuard::new(held, self.clock.clone()));
                 }
                 Ok(None) => debug!(lease = name, "Somebody else holds the lease."),
                 Err(problem) if said => debug!(lease = name, "The lease cannot be asked for: {problem}"),
@@ -52,8 +54,16 @@ impl LeaseKeeper<'_> {
                     warn!(lease = name, "The lease cannot be asked for now, trying on: {problem}");
                 }
             }
-            tokio::time::sleep(self.poll()).await;
+            stop.run_until_cancelled(sleep(self.poll())).await?;
         }
+        None
+    }
+
+    async fn ask(&self, name: &str) -> Result<Option<Grant>, PortError> {
+        let asking = self.state.acquire_lease(name, self.holder, self.ttl);
+        timeout(self.ttl, asking).await.unwrap_or_else(|_| {
+            Err(PortError::Unavailable(format!("no answer within {} s", self.ttl.as_secs_f32())))
+        })
     }
 
     /// Renews the lease; returns when it is lost. What was done under it must stop then.
@@ -64,7 +74,7 @@ impl LeaseKeeper<'_> {
         let mut trusted_until = Instant::now() + HeldLease::trust(self.ttl);
         let mut wait = HeldLease::renew_every(self.ttl);
         while let Some(lease) = guard.lease() {
-            tokio::time::sleep(wait).await;
+            sleep(wait).await;
             let (request_start, asked_at) = (self.clock.now(), Instant::now());
             let renewing = self.state.renew_lease(&lease.fence, self.holder, self.ttl);
             match timeout_at(trusted_until, renewing).await {

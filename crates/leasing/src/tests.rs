@@ -6,9 +6,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use shared::clock::ManualClock;
 use shared::flow::Guard as _;
-use shared::ports::PortError;
-use shared::ports::state::{Grant, Versioned, Write, Written};
-use tokio::time::{Instant, timeout};
+use shared::ports::state::{Versioned, Write, Written};
 
 use super::*;
 
@@ -16,6 +14,7 @@ const TTL: Duration = Duration::from_secs(30);
 const ANSWERS: u8 = 0;
 const IS_AWAY: u8 = 1;
 const HANGS: u8 = 2;
+const IS_SLOW: u8 = 3;
 
 /// A store with one lease, which nobody else wants.
 #[derive(Debug, Default)]
@@ -26,6 +25,7 @@ impl Store {
         match self.0.load(Ordering::SeqCst) {
             ANSWERS => Ok(()),
             IS_AWAY => Err(PortError::Unavailable("away".into())),
+            IS_SLOW => Ok(sleep(TTL / 10).await),
             _ => std::future::pending().await,
         }
     }
@@ -81,9 +81,13 @@ impl Holder {
         LeaseKeeper { state: &self.store, clock: &self.clock, holder: "worker-1", ttl: TTL }
     }
 
+    async fn acquired(&self) -> LeaseGuard {
+        self.keeper().acquire("shard/parties.000", &CancellationToken::new()).await.unwrap()
+    }
+
     /// How long a lease is kept after the store's behaviour has changed.
     async fn kept_for(&self, behaviour: u8) -> Duration {
-        let guard = self.keeper().acquire("shard/parties.000").await;
+        let guard = self.acquired().await;
         self.store.0.store(behaviour, Ordering::SeqCst);
         let began = Instant::now();
         assert!(timeout(TTL * 20, self.keeper().keep(&guard)).await.is_ok(), "the lease is kept for ever");
@@ -107,7 +111,7 @@ async fn a_lease_is_lost_before_the_store_lets_go_when_its_renewal_hangs() {
 #[tokio::test(start_paused = true)]
 async fn a_lease_is_kept_while_the_store_answers() {
     let holder = Holder::new();
-    let guard = holder.keeper().acquire("shard/parties.000").await;
+    let guard = holder.acquired().await;
     assert!(timeout(TTL * 20, holder.keeper().keep(&guard)).await.is_err(), "the lease was let go");
     assert!(guard.fence().is_ok());
 }
@@ -115,8 +119,38 @@ async fn a_lease_is_kept_while_the_store_answers() {
 #[tokio::test(start_paused = true)]
 async fn giving_a_lease_up_ends_though_the_store_hangs() {
     let holder = Holder::new();
-    let guard = holder.keeper().acquire("shard/parties.000").await;
+    let guard = holder.acquired().await;
     holder.store.0.store(HANGS, Ordering::SeqCst);
     assert!(timeout(TTL * 20, holder.keeper().release(&guard)).await.is_ok(), "it hangs with the store");
     assert!(guard.fence().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_is_granted_after_the_stop_is_not_left_behind() {
+    let holder = Holder::new();
+    holder.store.0.store(IS_SLOW, Ordering::SeqCst);
+    let (keeper, stop) = (holder.keeper(), CancellationToken::new());
+    let stopping = async {
+        sleep(TTL / 20).await;
+        stop.cancel();
+    };
+    let (guard, ()) = tokio::join!(keeper.acquire("shard/parties.000", &stop), stopping);
+    assert!(guard.is_some(), "the store has granted it, and nobody would give it up");
+    assert!(keeper.acquire("shard/parties.000", &stop).await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_ends_the_waiting_for_a_store_that_is_away() {
+    for behaviour in [IS_AWAY, HANGS] {
+        let holder = Holder::new();
+        holder.store.0.store(behaviour, Ordering::SeqCst);
+        let (keeper, stop) = (holder.keeper(), CancellationToken::new());
+        let stopping = async {
+            sleep(TTL * 3).await;
+            stop.cancel();
+        };
+        let waiting = async { tokio::join!(keeper.acquire("shard/parties.000", &stop), stopping) };
+        let (guard, ()) = timeout(TTL * 20, waiting).await.expect("it waits for ever");
+        assert!(guard.is_none());
+    }
 }

@@ -1,0 +1,137 @@
+//! A queue that fails as it is told, around one that works.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use jiff::Timestamp;
+use shared::dead_letter::{DeadLetter, DeadLetterEvent};
+use shared::ports::PortError;
+use shared::ports::queue::{
+    Consumer, DeadLetterPage, Delivery, Depth, FlowTopology, Outbound, Queue, Receipt,
+};
+use shared::routing::Shard;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// What fails now.
+#[derive(Debug, Default)]
+pub struct Faults {
+    /// Settling fails at once, and the message goes back at once.
+    pub settling_fails: AtomicBool,
+    /// Asking whether the queue answers never ends.
+    pub ping_hangs: AtomicBool,
+    settled_at: Mutex<Vec<Instant>>,
+    lost: Mutex<CancellationToken>,
+}
+
+impl Faults {
+    /// Ends all present consumers.
+    pub fn lose_consumers(&self) {
+        std::mem::take(&mut *self.lost.lock().unwrap()).cancel();
+    }
+
+    /// When settling was tried and failed.
+    pub fn failed_at(&self) -> Vec<Instant> {
+        self.settled_at.lock().unwrap().clone()
+    }
+
+    fn settle(&self) -> Result<(), PortError> {
+        if !self.settling_fails.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        self.settled_at.lock().unwrap().push(Instant::now());
+        Err(away())
+    }
+}
+
+fn away() -> PortError {
+    PortError::Unavailable("away, as told".to_owned())
+}
+
+/// The queue.
+#[derive(Debug)]
+pub struct FaultyQueue {
+    pub inner: Arc<dyn Queue>,
+    pub faults: Arc<Faults>,
+}
+
+#[async_trait]
+impl Queue for FaultyQueue {
+    async fn prepare(&self, flows: &[FlowTopology]) -> Result<(), PortError> {
+        self.inner.prepare(flows).await
+    }
+
+    async fn publish(&self, batch: &[Outbound]) -> Result<(), PortError> {
+        self.inner.publish(batch).await
+    }
+
+    async fn consume(&self, shard: &Shard, prefetch: u16) -> Result<Box<dyn Consumer>, PortError> {
+        let inner = self.inner.consume(shard, prefetch).await?;
+        let lost = self.faults.lost.lock().unwrap().clone();
+        Ok(Box::new(FaultyConsumer { inner, faults: self.faults.clone(), lost }))
+    }
+
+    async fn depth(&self, topology: &FlowTopology) -> Result<Depth, PortError> {
+        self.inner.depth(topology).await
+    }
+
+    async fn append_dead_letter_event(&self, event: &DeadLetterEvent) -> Result<(), PortError> {
+        self.inner.append_dead_letter_event(event).await
+    }
+
+    async fn scan_dead_letters(&self, from: u64, limit: u32) -> Result<DeadLetterPage, PortError> {
+        self.inner.scan_dead_letters(from, limit).await
+    }
+
+    async fn ping(&self) -> Result<(), PortError> {
+        if self.faults.ping_hangs.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        self.inner.ping().await
+    }
+}
+
+struct FaultyConsumer {
+    inner: Box<dyn Consumer>,
+    faults: Arc<Faults>,
+    lost: CancellationToken,
+}
+
+#[async_trait]
+impl Consumer for FaultyConsumer {
+    async fn next(&mut self) -> Result<Delivery, PortError> {
+        let delivery = self.lost.run_until_cancelled(self.inner.next()).await.ok_or_else(away)??;
+        let receipt = FaultyReceipt { inner: delivery.receipt, faults: self.faults.clone() };
+        Ok(Delivery { receipt: Box::new(receipt), ..delivery })
+    }
+}
+
+struct FaultyReceipt {
+    inner: Box<dyn Receipt>,
+    faults: Arc<Faults>,
+}
+
+#[async_trait]
+impl Receipt for FaultyReceipt {
+    async fn ack(self: Box<Self>) -> Result<(), PortError> {
+        self.faults.settle()?;
+        self.inner.ack().await
+    }
+
+    async fn retry(self: Box<Self>, body: Bytes, not_before: Timestamp) -> Result<(), PortError> {
+        self.faults.settle()?;
+        self.inner.retry(body, not_before).await
+    }
+
+    async fn dead_letter(self: Box<Self>, letter: DeadLetter) -> Result<(), PortError> {
+        self.faults.settle()?;
+        self.inner.dead_letter(letter).await
+    }
+
+    async fn give_back(self: Box<Self>) -> Result<(), PortError> {
+        self.faults.settle()?;
+        self.inner.give_back().await
+    }
+}
