@@ -91,6 +91,7 @@ retry_delay_max_seconds = 2.0
 look_again_hours_min = 0.001
 look_again_hours_max = 0.001
 calls_per_hour_max = 1_000_000
+notify_user_id = {notify}
 # Nearly everything is out of step at first, and nobody is asked.
 mass_change_share_max = 1.0
 
@@ -106,6 +107,7 @@ mass_change_share_max = 1.0
             kanzlei = quoted(&advoware.kanzlei),
             database = quoted(&advoware.database),
             user = quoted(&advoware.user),
+            notify = quoted(simulators::espocrm::PERSON_ID),
             app_id = quoted(&advoware.app_id),
             advoware_api_key = secret("advoware_api_key"),
             advoware_password = secret("advoware_password"),
