@@ -107,6 +107,15 @@ async fn a_consumer_that_is_lost_cuts_no_run_off_and_its_shard_is_consumed_again
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_run_whose_time_is_over_has_ended_before_its_key_runs_again() {
     let flow = Scripted::new(&[("a", Behaviour::Block)], true);
+    // Timers fire on time only while a thread is awake to look at them.
+    let mut awake = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        awake.spawn(async {
+            loop {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+    }
     let mut bench = Bench::new(flow.clone());
     bench.publish(&["a"]).await;
     bench.begin();
