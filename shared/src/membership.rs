@@ -18,7 +18,12 @@ fn prefix(flow: &FlowName) -> String {
 ///
 /// # Errors
 /// As the store's.
-pub async fn announce(state: &dyn State, flow: &FlowName, member: &str, ttl: Duration) -> Result<(), PortError> {
+pub async fn announce(
+    state: &dyn State,
+    flow: &FlowName,
+    member: &str,
+    ttl: Duration,
+) -> Result<(), PortError> {
     let key = format!("{}{member}", prefix(flow));
     state.write(Write { time_to_live: Some(ttl), ..Write::put(&key, b"{}") }).await.map(|_| ())
 }

@@ -19,6 +19,9 @@ const RESTRICTED: [(&str, &[&str]); 6] = [
     ("backoff", &["shared"]),
 ];
 
+/// A test may serve HTTP for itself.
+const SERVER: &str = "axum";
+
 /// `shared` has no runtime either, except in its tests.
 const RUNTIME: &str = "tokio";
 
@@ -53,6 +56,9 @@ fn forbidden(package: &str, dependency: &str, table: &str, ours: &BTreeSet<&str>
     }
     if package == "shared" && dependency == RUNTIME && table == "dependencies" {
         return Some("`shared` has no runtime: leave waiting and spawning to its users".to_owned());
+    }
+    if dependency == SERVER && table == "dev-dependencies" {
+        return None;
     }
     let (_, users) = RESTRICTED.iter().find(|(name, _)| *name == dependency)?;
     (!users.contains(&package))
@@ -142,6 +148,17 @@ mod tests {
             ("worker", &["shared", "assembly", "operations"]),
         ]);
         assert_finds(check, &files, &[]);
+    }
+
+    #[test]
+    fn a_test_may_serve_http_but_not_reach_a_broker() {
+        let manifest =
+            "[package]\nname = \"connector-espocrm\"\n[dev-dependencies]\naxum = \"1\"\nlapin = \"1\"\n";
+        let files = [
+            file("connector-espocrm/Cargo.toml", manifest),
+            file("connector-espocrm/src/lib.rs", "use axum::X;\nuse lapin::X;\n"),
+        ];
+        assert_finds(check, &files, &[("connector-espocrm/Cargo.toml:5", "`lapin` is for")]);
     }
 
     #[test]
