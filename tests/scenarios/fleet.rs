@@ -22,7 +22,7 @@ fn seed() -> u64 {
 
 fn on(rabbitmq: &Rabbitmq, redis: &Redis) -> Plan {
     let backing = Backing::Servers { rabbitmq: rabbitmq.url(), redis: redis.url() };
-    Plan { backing, producers: 2, workers: 3, settings: vec![("WORKER__CONCURRENCY_MAX", "8".to_owned())] }
+    Plan { settings: vec![("WORKER__CONCURRENCY_MAX", "8".to_owned())], ..Plan::new(backing, 2, 3) }
 }
 
 /// An installation with its parties laid out, on systems that are slow and fail now and then.

@@ -1,4 +1,48 @@
 //! The real programs against simulated systems, on real servers.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests; seeds are printed"
+)]
 
 mod fleet;
+mod messages;
+mod parties;
+mod starting;
+mod upstreams;
+mod webhooks;
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use simulators::Record;
+use system_tests::{Fleet, wait};
+
+/// Long enough for anything that works, on a busy machine.
+const SOON: Duration = Duration::from_secs(150);
+
+fn object(value: Value) -> Record {
+    value.as_object().cloned().expect("an object")
+}
+
+/// A person that only the CRM knows.
+fn person(last_name: &str, status: &str) -> Record {
+    object(json!({ "lastName": last_name, "firstName": "Anna", "syncStatus": status,
+        "advowareLastSync": null, "syncRetryCount": 0 }))
+}
+
+/// Waits until a record of the CRM is on both sides.
+async fn created(fleet: &Fleet, id: &str) {
+    wait::until(&format!("{id} on both sides"), SOON, async || {
+        let record = fleet.crm.records().into_iter().find(|record| record["id"] == *id);
+        match record {
+            Some(record) if record["syncStatus"] == "clean" && record["betnr"].is_u64() => Ok(()),
+            other => {
+                Err(other.map(|record| [record["syncStatus"].clone(), record["syncErrorMessage"].clone()]))
+            }
+        }
+    })
+    .await;
+}

@@ -42,6 +42,24 @@ pub struct Plan {
     pub workers: usize,
     /// Settings that differ from those of [`Fleet`], such as `("WORKER__CONCURRENCY_MAX", "4")`.
     pub settings: Vec<(&'static str, String)>,
+    /// Whether requests have wide limits; else they have the product's.
+    pub has_wide_limits: bool,
+    /// Whether the simulated CRM sends its webhooks.
+    pub sends_webhooks: bool,
+}
+
+impl Plan {
+    /// An installation with so many producers and workers.
+    pub fn new(backing: Backing, producers: usize, workers: usize) -> Self {
+        Self {
+            backing,
+            producers,
+            workers,
+            settings: Vec::new(),
+            has_wide_limits: true,
+            sends_webhooks: true,
+        }
+    }
 }
 
 /// A webhook as EspoCRM showed it when it was made.
@@ -55,7 +73,7 @@ pub struct Webhook {
     pub url: String,
 }
 
-/// The installation. Retries, leases and sweeps are quick; the limits on requests are wide.
+/// The installation. Retries, leases and sweeps are quick.
 pub struct Fleet {
     /// The CRM.
     pub crm: EspocrmSimulator,
@@ -81,7 +99,7 @@ impl Fleet {
     pub async fn new(plan: Plan) -> Result<Self> {
         let http = Http::new()?;
         let espocrm = EspocrmOptions {
-            webhook_interval: Some(WEBHOOK_INTERVAL),
+            webhook_interval: plan.sends_webhooks.then_some(WEBHOOK_INTERVAL),
             webhook_portion: 500,
             webhook_retry_delay: WEBHOOK_RETRY_DELAY,
             ..EspocrmOptions::default()
@@ -114,6 +132,7 @@ impl Fleet {
             advoware_url: advoware.base_url(),
             advoware: &upstreams,
             webhooks: &webhooks,
+            has_wide_limits: plan.has_wide_limits,
         };
         let secrets = parts.secrets();
         settings::write(&folder.join("syncfleet.toml"), &parts.toml())?;

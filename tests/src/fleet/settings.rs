@@ -30,6 +30,7 @@ pub(super) struct Parts<'a> {
     pub advoware_url: String,
     pub advoware: &'a AdvowareOptions,
     pub webhooks: &'a [Webhook],
+    pub has_wide_limits: bool,
 }
 
 /// The password of every RabbitMQ node of the harness.
@@ -69,6 +70,7 @@ impl Parts<'_> {
             .iter()
             .map(|hook| format!("{:?} = \"env:{}\"\n", hook.id, variable(hook)))
             .collect();
+        let limits = if self.has_wide_limits { WIDE_LIMITS } else { "" };
         format!(
             r#"{backing}
 [worker]
@@ -81,7 +83,7 @@ drain_seconds = 10
 [connector.espocrm]
 url = {crm_url:?}
 api_key = "env:TEST_ESPOCRM_API_KEY"
-{LIMITS}
+{limits}
 [connector.advoware]
 configurator_url = {advoware_url:?}
 kanzlei = {kanzlei:?}
@@ -90,7 +92,7 @@ user = {user:?}
 app_id = {app_id:?}
 api_key = "env:TEST_ADVOWARE_API_KEY"
 password = "env:TEST_ADVOWARE_PASSWORD"
-{LIMITS}
+{limits}
 [flow.parties]
 enabled = true
 sweep_cron = "*/2 * * * * *"
@@ -107,7 +109,7 @@ calls_per_hour_max = 1000000
     }
 }
 
-const LIMITS: &str = "timeout_seconds = 5\nrequests_per_second_max = 1000\nconcurrency_max = 32\n\
+const WIDE_LIMITS: &str = "timeout_seconds = 5\nrequests_per_second_max = 1000\nconcurrency_max = 32\n\
                       breaker_pause_seconds = 1";
 
 fn variable(webhook: &Webhook) -> String {

@@ -1,0 +1,96 @@
+//! One record at a time: how long a sync takes, and how many requests.
+
+use std::time::Duration;
+
+use serde_json::json;
+use shared::clock::{Clock as _, SystemClock, elapsed};
+use system_tests::fleet::Webhook;
+use system_tests::{Fleet, wait};
+
+use crate::installation::{LATENCY_MS, calls, installation, last_write, object, slow_down, until_settled};
+use crate::table::{Table, milliseconds};
+
+const RUNS: usize = 15;
+const TARGET: &str = "< 500 ms";
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What came out of one sync.
+struct Sync {
+    /// From the webhook to the last write; none where nothing was written.
+    converged: Option<Duration>,
+    /// From the start of the run to its settlement.
+    run: Duration,
+    calls: [u64; 3],
+}
+
+/// Measures create, update and no change.
+pub async fn measure(table: &mut Table) {
+    let mut fleet = installation("0 0 1 1 *", false).await;
+    fleet.start_ready().await.unwrap();
+    slow_down(&fleet);
+    let hook = fleet.webhooks.iter().find(|hook| hook.url.ends_with("/update")).unwrap().clone();
+    let mut found: [Vec<Sync>; 4] = Default::default();
+    // The first one fetches a token, and is left out.
+    for number in 0..=RUNS {
+        let name = format!("Sync{number}");
+        let record = json!({ "lastName": name, "firstName": "Anna", "dateOfBirth": "1980-01-01",
+            "syncStatus": "pending_sync", "syncRetryCount": 0 });
+        let id = fleet.crm.seed(object(record)).unwrap();
+        let create = sync(&fleet, &hook, &id).await;
+        fleet.crm.edit_as_person(&id, &object(json!({ "lastName": format!("{name}-Neu") }))).unwrap();
+        let to_advoware = sync(&fleet, &hook, &id).await;
+        let key = fleet.crm.records().iter().find(|record| record["id"] == *id).unwrap()["betnr"].to_string();
+        fleet.advoware.edit_as_person(&key, &object(json!({ "vorname": "Paula" }))).unwrap();
+        let to_crm = sync(&fleet, &hook, &id).await;
+        let unchanged = sync(&fleet, &hook, &id).await;
+        if number > 0 {
+            let all = [create, to_advoware, to_crm, unchanged];
+            found.iter_mut().zip(all).for_each(|(list, sync)| list.push(sync));
+        }
+    }
+    fleet.drain().await.unwrap();
+    let allowed = ["2 + 1", "3 + 1", "3 + 1", "1 + 0"];
+    let names = ["create", "update of Advoware", "update of EspoCRM", "no change"];
+    for ((name, allowed), syncs) in names.into_iter().zip(allowed).zip(found) {
+        let converged: Vec<Duration> = syncs.iter().filter_map(|sync| sync.converged).collect();
+        let runs: Vec<Duration> = syncs.iter().map(|sync| sync.run).collect();
+        if converged.len() == syncs.len() {
+            let what = format!("{name}: webhook to last write, {LATENCY_MS} ms a request");
+            table.add(what, milliseconds(&converged), TARGET);
+        }
+        table.add(format!("{name}: run"), milliseconds(&runs), TARGET);
+        let most = syncs.iter().map(|sync| sync.calls).max().unwrap();
+        let [advoware, reads, writes] = most;
+        table.add(
+            format!("{name}: requests to Advoware + writes to EspoCRM"),
+            format!("{advoware} + {writes}, besides {reads} reads of EspoCRM"),
+            &format!("≤ {allowed}"),
+        );
+    }
+}
+
+/// Delivers a webhook for the record and waits until it was handled.
+async fn sync(fleet: &Fleet, hook: &Webhook, id: &str) -> Sync {
+    let worker = &fleet.members[1];
+    let metric = async |name: &str| fleet.metric(worker, name).await.unwrap();
+    let (count, sum) =
+        ("syncfleet_delivery_duration_seconds_count", "syncfleet_delivery_duration_seconds_sum");
+    let (count_before, sum_before) = (metric(count).await, metric(sum).await);
+    fleet.crm.clear_counters();
+    fleet.advoware.clear_counters();
+    let writes_before = fleet.crm.journal().len() + fleet.advoware.journal().len();
+    let begun = SystemClock.now();
+    let body = format!("[{{\"id\":\"{id}\",\"lastName\":\"x\"}}]");
+    assert_eq!(fleet.http.deliver(hook, body).await.unwrap().status, 200);
+    wait::until("end of the run", PATIENCE, async || {
+        if metric(count).await > count_before { Ok(()) } else { Err("running") }
+    })
+    .await;
+    until_settled(fleet).await;
+    let has_written = fleet.crm.journal().len() + fleet.advoware.journal().len() > writes_before;
+    Sync {
+        converged: has_written.then(|| elapsed(begun, last_write(fleet))),
+        run: Duration::from_secs_f64(metric(sum).await - sum_before),
+        calls: calls(fleet),
+    }
+}
