@@ -5,7 +5,7 @@ use shared::fault::Fault;
 
 use super::action::{Action, MassChange, Plan, Verdict};
 use super::conclude::Settling;
-use super::link::{ConflictField, OpenConflict, Overwritten, PartyLink};
+use super::link::{Attempt, ConflictField, OpenConflict, Overwritten, PartyLink};
 use super::merge::{Merged, Winner, merge};
 use super::notice::{self, Notice};
 use super::party::{Field, Party, Salutation};
@@ -24,8 +24,11 @@ enum Basis {
 
 impl Basis {
     fn of(input: &Input<'_>, crm: &CrmSide, remote: &RemoteSide) -> Self {
-        if let Some(base) = input.link.filter(|l| l.bet_nr == remote.bet_nr).and_then(|l| l.base.clone()) {
-            return Self::Agreed(base);
+        let link = input.link.filter(|link| link.bet_nr == remote.bet_nr);
+        if let Some((link, base)) = link.and_then(|link| Some((link, link.base.clone()?))) {
+            let Some(attempt) = &link.attempt else { return Self::Agreed(base) };
+            let theirs = remote.party(Some(&attempt.target), None);
+            return Self::Agreed(attempt.bring_forward(&base, &crm.party, &theirs));
         }
         if let Some(intent) = input.intent.filter(|i| i.bet_nr == Some(remote.bet_nr)) {
             return Self::Agreed(intent.party.clone());
@@ -175,7 +178,7 @@ impl Pair<'_> {
         theirs != base.clone().masked()
     }
 
-    fn finish(self, merged: Merged, draft: Draft, before: &PartyLink) -> Plan {
+    fn finish(self, merged: Merged, mut draft: Draft, before: &PartyLink) -> Plan {
         let mut plan = Plan::of(Verdict::Converges, Vec::new());
         plan.conflicts = draft.conflicts;
         plan.mass_change =
@@ -183,7 +186,13 @@ impl Pair<'_> {
         if merged.salutation_left {
             plan.warnings.push(SALUTATION_LEFT);
         }
-        // What is about to be overwritten, and who has to be told, is kept before it can be lost.
+        // What is about to be written and overwritten, and who has to be told, is kept before it can be lost.
+        if !merged.to_crm.is_empty() || !merged.to_remote.is_empty() {
+            let (target, to_crm, to_remote) =
+                (merged.target.clone(), merged.to_crm.clone(), merged.to_remote.clone());
+            draft.link.attempt = Some(Attempt { target, to_crm, to_remote });
+            draft.link.base = self.basis.agreed().cloned().or(draft.link.base);
+        }
         let keep = draft.link != *before;
         if keep {
             plan.actions.push(Action::SaveLink(Box::new(draft.link.clone())));
@@ -289,18 +298,8 @@ fn losers(fields: &[ConflictField], winner: Winner, now: Timestamp) -> Vec<Overw
 /// What Advoware holds after the write, if nobody else writes.
 fn expected(theirs: &Party, merged: &Merged) -> Party {
     let mut party = theirs.clone();
-    let target = &merged.target;
-    for field in &merged.to_remote {
-        match field {
-            Field::Name => party.identity.name.clone_from(&target.identity.name),
-            Field::FirstName => party.identity.first_name.clone_from(&target.identity.first_name),
-            Field::LegalForm => party.legal_form.clone_from(&target.legal_form),
-            Field::Salutation => party.salutation.clone_from(&target.salutation),
-            Field::BirthDate => party.birth_date = target.birth_date,
-            Field::RegisterNumber => party.register_number.clone_from(&target.register_number),
-        }
-    }
-    party.identity.kind = target.identity.kind;
+    merged.to_remote.iter().for_each(|field| party.take(*field, &merged.target));
+    party.identity.kind = merged.target.identity.kind;
     party.masked()
 }
 

@@ -72,6 +72,7 @@ impl Settling {
         link.row_id = if differs { None } else { held.row_id.clone() };
         link.base = Some(self.base.clone());
         link.conflict = None;
+        link.attempt = None;
         link.gone = None;
         link.tombstone = None;
         link.schedule(rules.look_again, self.remote_changed || differs, now);
@@ -99,6 +100,7 @@ impl Settling {
         let needed = wrote
             || stale
             || key_differs
+            || (!differs && crm.row_id != held.row_id)
             || !self.to_crm.is_empty()
             || crm.status != Some(Status::Clean)
             || crm.deleted_at.is_some()

@@ -30,6 +30,9 @@ pub struct PartyLink {
     /// A conflict that is being resolved, or that waits for a person.
     #[serde(default)]
     pub conflict: Option<OpenConflict>,
+    /// Writes that were begun: whether they took effect shows where they went.
+    #[serde(default)]
+    pub attempt: Option<Attempt>,
     /// Set while the party is gone from Advoware: what the CRM record said when that was noticed.
     #[serde(default)]
     pub gone: Option<Party>,
@@ -41,6 +44,47 @@ pub struct PartyLink {
     /// When to look again; none while the interval is the longest, which the sweep covers by itself.
     #[serde(default)]
     pub due_at: Option<Timestamp>,
+}
+
+/// Writes that were begun, noted before the first of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Where the values come from.
+    pub target: Party,
+    /// The fields for EspoCRM.
+    pub to_crm: Vec<Field>,
+    /// The fields for Advoware.
+    pub to_remote: Vec<Field>,
+}
+
+impl Attempt {
+    /// The base, brought forward by what has arrived: a value of ours that stands where it was to go is agreed on,
+    /// so what the other side says beside it was edited since.
+    pub fn bring_forward(&self, base: &Party, crm: &Party, remote: &Party) -> Party {
+        let mut base = base.clone();
+        for (fields, holder) in [(&self.to_crm, crm), (&self.to_remote, remote)] {
+            for field in fields {
+                self.bring_field_forward(&mut base, *field, holder);
+            }
+        }
+        base
+    }
+
+    fn bring_field_forward(&self, base: &mut Party, field: Field, holder: &Party) {
+        let is_name = matches!(field, Field::Name | Field::FirstName);
+        let kind = self.target.identity.kind;
+        if is_name && (base.identity.kind != kind || holder.identity.kind != kind) {
+            if holder.identity == self.target.identity {
+                base.identity = self.target.identity.clone();
+            }
+            return;
+        }
+        let mut arrived = holder.clone();
+        arrived.take(field, &self.target);
+        if arrived == *holder {
+            base.take(field, &self.target);
+        }
+    }
 }
 
 /// A value that was overwritten.
@@ -120,6 +164,7 @@ impl PartyLink {
             base: None,
             history: Vec::new(),
             conflict: None,
+            attempt: None,
             gone: None,
             tombstone: None,
             interval_seconds: look_again.max.as_secs(),

@@ -214,21 +214,13 @@ pub fn remote_of(key: i64, row: u64, party: &Party, now: Timestamp) -> RemoteSid
     }
 }
 
+/// As EspoCRM's fields are filled: a name of another kind takes the place of all names.
 pub fn write(to: &mut Party, from: &Party, fields: &[Field]) {
     for field in fields {
-        match field {
-            Field::Name => {
-                to.identity.name.clone_from(&from.identity.name);
-                if to.identity.kind != from.identity.kind {
-                    to.identity = from.identity.clone();
-                }
-            }
-            Field::FirstName => to.identity.first_name.clone_from(&from.identity.first_name),
-            Field::LegalForm => to.legal_form.clone_from(&from.legal_form),
-            Field::Salutation => to.salutation.clone_from(&from.salutation),
-            Field::BirthDate => to.birth_date = from.birth_date,
-            Field::RegisterNumber => to.register_number.clone_from(&from.register_number),
+        if *field == Field::Name && to.identity.kind != from.identity.kind {
+            to.identity = from.identity.clone();
         }
+        to.take(*field, from);
     }
 }
 

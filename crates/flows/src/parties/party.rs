@@ -81,6 +81,18 @@ impl Party {
         self
     }
 
+    /// Takes one field over. A name alone does not change the kind.
+    pub fn take(&mut self, field: Field, from: &Self) {
+        match field {
+            Field::Name => self.identity.name.clone_from(&from.identity.name),
+            Field::FirstName => self.identity.first_name.clone_from(&from.identity.first_name),
+            Field::LegalForm => self.legal_form.clone_from(&from.legal_form),
+            Field::Salutation => self.salutation.clone_from(&from.salutation),
+            Field::BirthDate => self.birth_date = from.birth_date,
+            Field::RegisterNumber => self.register_number.clone_from(&from.register_number),
+        }
+    }
+
     /// One field as text, for notices, the history and previews.
     pub fn text(&self, field: Field) -> Option<String> {
         match field {

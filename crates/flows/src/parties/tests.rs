@@ -327,6 +327,36 @@ proptest! {
         prop_assert!(world.notices.is_empty());
     }
 
+    /// *keeps*, over stops: what a side goes on editing after a run was stopped is a change, not a conflict with the
+    /// half of our own writes that has arrived.
+    #[test]
+    fn edits_after_a_stop_survive(
+        base in known_party(), mine in known_party(), theirs in known_party(), later_mine in known_party(),
+        later_theirs in known_party(), step in 0usize..9, after_effect: bool, policy in policy(),
+    ) {
+        let base = Party { identity: Identity { kind: Kind::Company, first_name: None, ..base.identity.clone() }, ..base };
+        let mut world = agreed(base, policy);
+        for (mine, theirs, stop) in [(mine, theirs, Some(Stop { step, after_effect })), (later_mine, later_theirs, None)] {
+            // EspoCRM's people edit name and legal form, Advoware's salutation and register number.
+            let crm = &mut world.crm.as_mut().unwrap().party;
+            crm.identity.name.clone_from(&mine.identity.name);
+            crm.legal_form.clone_from(&mine.legal_form);
+            let remote = world.parties.get_mut(&1).unwrap();
+            remote.salutation.clone_from(&theirs.salutation);
+            remote.register_number.clone_from(&theirs.register_number);
+            let wanted = (mine.identity.name, mine.legal_form, theirs.salutation, theirs.register_number);
+            if stop.is_some() {
+                world.run(stop);
+                continue;
+            }
+            world.settle().unwrap();
+            prop_assert_eq!(difference(&world), None);
+            let got = world.crm.as_ref().unwrap().party.clone();
+            prop_assert_eq!((got.identity.name, got.legal_form, got.salutation, got.register_number), wanted);
+            prop_assert!(world.notices.is_empty());
+        }
+    }
+
     /// A field that both sides changed to different values goes as the policy says, is kept in the history, and is
     /// told about once.
     #[test]

@@ -1,0 +1,12 @@
+//! The flow `parties` in this process, against the simulated systems over HTTP and the embedded store.
+
+mod bench;
+mod checks;
+mod conflicts;
+mod creates;
+mod deletions;
+mod failures;
+mod guards;
+mod sweeps;
+mod updates;
+mod webhooks;

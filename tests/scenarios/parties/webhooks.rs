@@ -1,0 +1,64 @@
+//! Deliveries of EspoCRM.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use flows::parties::PartiesSettings;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+use shared::envelope::Operation;
+use shared::flow::{Flow as _, WebhookItem, WebhookRefusal, WebhookRequest};
+
+use super::bench::Bench;
+
+const ID: &str = "6b0056946bcab3715";
+const SECRET: &str = "f49b8551882000c60fbf2c7f93e75bf9";
+
+fn signature(body: &[u8], secret: &str) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+    mac.update(body);
+    let hex: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    STANDARD.encode(format!("{ID}:{hex}"))
+}
+
+async fn bench() -> Bench {
+    let webhook_secrets = [(ID.to_owned(), SECRET.to_owned().into())].into();
+    Bench::new(PartiesSettings { webhook_secrets, ..PartiesSettings::default() }).await
+}
+
+fn read(bench: &Bench, path: &str, body: &str, secret: &str) -> Result<Vec<WebhookItem>, WebhookRefusal> {
+    let body = Bytes::copy_from_slice(body.as_bytes());
+    let headers = [("signature".to_owned(), signature(&body, secret))];
+    bench.flow.read_webhook(&WebhookRequest { path, headers: &headers, body: &body })
+}
+
+#[tokio::test]
+async fn items_become_records_and_our_own_writes_do_not() {
+    let bench = bench().await;
+    let body = r#"[{"id":"6b00526cc80a09e94","lastName":"Neu"},{"nothing":1},
+        {"id":"6b00526cc80a09e95","syncStatus":"clean","advowareLastSync":"2026-11-20 09:15:00"},
+        {"id":"6b00526cc80a09e96","syncStatus":"dirty","syncRetryCount":0}]"#;
+    let items = read(&bench, "update", body, SECRET).unwrap();
+    let key = |id: &str| bench.run(id).key;
+    assert_eq!(items[0], WebhookItem::Record(key("6b00526cc80a09e94"), Operation::Update));
+    assert!(matches!(items[1], WebhookItem::Malformed(_)));
+    assert_eq!(items[2], WebhookItem::Echo);
+    assert_eq!(items[3], WebhookItem::Record(key("6b00526cc80a09e96"), Operation::Update));
+    let items = read(&bench, "delete", r#"[{"id":"6b00526cc80a09e94"}]"#, SECRET).unwrap();
+    assert_eq!(items, [WebhookItem::Record(key("6b00526cc80a09e94"), Operation::Delete)]);
+}
+
+#[tokio::test]
+async fn what_is_not_signed_by_a_known_webhook_is_refused() {
+    let bench = bench().await;
+    let refused = read(&bench, "update", "[]", "another secret").unwrap_err();
+    assert!(matches!(refused, WebhookRefusal::Unverified(_)), "{refused}");
+    let refused = read(&bench, "update", "{}", SECRET).unwrap_err();
+    assert!(matches!(refused, WebhookRefusal::Malformed(_)), "{refused}");
+    let refused = read(&bench, "fieldUpdate", "[]", SECRET).unwrap_err();
+    assert!(matches!(refused, WebhookRefusal::Unknown(_)), "{refused}");
+    let body = Bytes::from_static(b"[]");
+    let refused =
+        bench.flow.read_webhook(&WebhookRequest { path: "update", headers: &[], body: &body }).unwrap_err();
+    assert!(matches!(refused, WebhookRefusal::Unverified(_)), "{refused}");
+}
