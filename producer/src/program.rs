@@ -77,7 +77,7 @@ pub async fn main(file: Option<&Path>) -> ExitCode {
             return ExitCode::from(program::EXIT_UNAVAILABLE);
         }
     };
-    let (stop, health) = (program::stop_on_signals(), Health::expecting(&["queue", "leader"]));
+    let (stop, health) = (program::stop_on_signals(), Health::expecting(&["queue", "state", "leader"]));
     let engine = Arc::new(engine(&config, &parts, health.clone()));
     let serving = run::run(engine, parts.flows.clone(), listener, stop);
     program::observed(&config, meter, health, serving).await

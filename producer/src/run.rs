@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use operations::connections;
 use operations::health::Health;
 use operations::http::Bounds;
 use operations::preparation::prepare;
@@ -102,9 +103,10 @@ pub async fn run(
     let serving =
         listener.map(|listener| tokio::spawn(serve(engine.clone(), flows.clone(), listener, stop.clone())));
     if stop.run_until_cancelled(prepare(engine.queue.as_ref(), &topologies, &engine.health)).await.is_some() {
-        let checking = tokio::spawn(check(flows.clone()));
+        let (checking, watching) = (tokio::spawn(check(flows.clone())), tokio::spawn(watch(engine.clone())));
         leader::lead(engine.clone(), flows, stop).await;
         checking.abort();
+        watching.abort();
     }
     if let Some(serving) = serving
         && tokio::time::timeout(drain, serving).await.is_err()
@@ -130,6 +132,11 @@ async fn serve(
     };
     let routes = webhook::routes(engine, flows);
     operations::http::serve(listener, routes, bounds, stop.cancelled_owned()).await;
+}
+
+async fn watch(engine: Arc<Engine>) {
+    let Engine { queue, state, meter, health, .. } = &*engine;
+    connections::watch(queue.as_ref(), state.as_ref(), meter.as_ref(), health).await;
 }
 
 /// Looks at what the flows need and says what is wrong; work begins all the same, since what is wrong now may

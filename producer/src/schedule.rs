@@ -24,9 +24,12 @@ impl Schedule {
     }
 
     /// The tick to fire now, if one is due: the latest one since `last`. Ticks that were missed in between
-    /// fire once, as that one. Without a last tick, the first one is due at once.
+    /// fire once, as that one. Without a last tick, the first one is due at once; so it is where the last one lies
+    /// beyond the next two, which only a wrong clock can have fired.
     pub fn due(&self, last: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
-        let Some(last) = last else { return Some(now) };
+        let horizon = self.next_after(now).and_then(|next| self.next_after(next));
+        let credible = |last: &Timestamp| horizon.is_none_or(|horizon| *last <= horizon);
+        let Some(last) = last.filter(credible) else { return Some(now) };
         let zoned = now.to_zoned(self.zone.clone());
         let latest = self.cron.find_previous_occurrence(&zoned, true).ok()?.timestamp();
         (latest > last && latest <= now).then_some(latest)
@@ -58,6 +61,15 @@ mod tests {
         assert_eq!(schedule.due(Some(at("2026-11-20T12:00:00Z")), now), None);
         assert_eq!(schedule.due(None, now), Some(now));
         assert_eq!(schedule.next_after(now), Some(at("2026-11-20T12:15:00Z")));
+    }
+
+    #[test]
+    fn a_tick_that_a_wrong_clock_fired_in_the_far_future_stops_nothing() {
+        let schedule = quarter_hourly();
+        let now = at("2026-11-20T12:07:00Z");
+        assert_eq!(schedule.due(Some(at("2036-01-01T00:00:00Z")), now), Some(now));
+        // Another leader's clock is a little ahead: its tick is not fired again.
+        assert_eq!(schedule.due(Some(at("2026-11-20T12:15:00Z")), now), None);
     }
 
     #[test]

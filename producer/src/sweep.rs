@@ -4,11 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use operations::sweep_state::{SweepState, cursor_name};
 use shared::clock::elapsed;
+use shared::contain::contained;
 use shared::envelope::{Cause, Operation};
-use shared::fault::Fault;
-use shared::flow::{Flow, Guard, SweepHit};
+use shared::fault::{Fault, FaultKind};
+use shared::flow::{Flow, Guard, SweepHit, SweepPage};
 use shared::lease::LeaseGuard;
 use shared::ports::PortError;
 use shared::ports::queue::Outbound;
@@ -59,6 +61,9 @@ impl Sweeper<'_> {
         let state = self.engine.state.as_ref();
         let name = cursor_name(&self.flow.spec().name);
         let known: Option<SweepState> = cursor::load(state, &name).await?;
+        if let Some(at) = known.as_ref().and_then(|sweep| sweep.last_success) {
+            self.show_last_success(at);
+        }
         let now = self.engine.clock.now();
         let unfinished = known.as_ref().filter(|sweep| sweep.unfinished).cloned();
         if let Some(sweep) = unfinished {
@@ -81,7 +86,14 @@ impl Sweeper<'_> {
         let started = self.engine.clock.now();
         let (mut published, mut skipped) = (0usize, 0usize);
         while sweep.unfinished {
-            let page = self.flow.sweep(sweep.from.as_ref(), &sweep.sweep_id, self.engine.clock.now()).await?;
+            let page = match self.page(&sweep).await {
+                Err(fault) if is_hopeless(&fault) && sweep.from.is_some() => {
+                    // The next tick begins anew; what stays is that the last success grows old.
+                    self.save(&SweepState { unfinished: false, from: None, ..sweep }).await?;
+                    return Err(fault);
+                }
+                page => page?,
+            };
             let found = page.records.len();
             let batch = self.messages(page.records, &sweep.sweep_id).await?;
             skipped += found - batch.len();
@@ -99,11 +111,21 @@ impl Sweeper<'_> {
         let now = self.engine.clock.now();
         let meter = &self.engine.meter;
         meter.observe(&names::SWEEP_DURATION, &labels, elapsed(started, now).as_secs_f64());
-        meter.set(&names::SWEEP_LAST_SUCCESS, &labels, now.as_duration().as_secs_f64());
+        self.show_last_success(now);
         meter.add(&names::SWEEP_KEYS, &[labels[0], "published"], published as u64);
         meter.add(&names::SWEEP_KEYS, &[labels[0], "skipped"], skipped as u64);
         info!(flow.name = labels[0], published, skipped, "The sweep is through.");
         Ok(())
+    }
+
+    async fn page(&self, sweep: &SweepState) -> Result<SweepPage, Fault> {
+        let now = self.engine.clock.now();
+        contained(self.flow.sweep(sweep.from.as_ref(), &sweep.sweep_id, now)).await.flatten()
+    }
+
+    fn show_last_success(&self, at: Timestamp) {
+        let labels = [self.flow.spec().name.as_str()];
+        self.engine.meter.set(&names::SWEEP_LAST_SUCCESS, &labels, at.as_duration().as_secs_f64());
     }
 
     async fn messages(&self, hits: Vec<SweepHit>, sweep_id: &str) -> Result<Vec<Outbound>, PortError> {
@@ -127,6 +149,11 @@ impl Sweeper<'_> {
             problem.into()
         })
     }
+}
+
+/// Whether going on from the same place can only fail again.
+fn is_hopeless(fault: &Fault) -> bool {
+    matches!(fault.kind, FaultKind::Permanent | FaultKind::Bug)
 }
 
 /// Whether a record is skipped: its next attempt is on its way, or it has an open dead letter and has not

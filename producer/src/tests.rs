@@ -1,5 +1,7 @@
 //! Webhooks and sweeps of a flow that does as it is told, on the embedded queue.
 
+mod faults;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -50,6 +52,9 @@ struct Scripted {
     pages: u64,
     swept: Mutex<Vec<(u64, String)>>,
     failures: AtomicU32,
+    panics: AtomicU32,
+    /// A page that is refused for ever.
+    refused_page: Option<u64>,
     changed_at: Option<Timestamp>,
 }
 
@@ -62,7 +67,8 @@ impl Scripted {
             retry: RetryPolicy::default(),
             run_time_max: Duration::from_secs(1),
         };
-        Self { spec, pages, swept: Mutex::default(), failures: AtomicU32::new(0), changed_at: None }
+        let (failures, panics) = (AtomicU32::new(0), AtomicU32::new(0));
+        Self { spec, pages, swept: Mutex::default(), failures, panics, refused_page: None, changed_at: None }
     }
 
     fn pages_swept(&self) -> Vec<u64> {
@@ -88,6 +94,11 @@ impl Flow for Scripted {
         let page = from.and_then(Value::as_u64).unwrap_or(0);
         if self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok() {
             return Err(Fault::retryable("scripted", "as told"));
+        }
+        let panics = self.panics.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+        assert!(panics.is_err(), "as told");
+        if self.refused_page == Some(page) {
+            return Err(Fault::permanent("scripted", "as told"));
         }
         self.swept.lock().unwrap().push((page, sweep_id.to_owned()));
         let hit = |n: u64| SweepHit { key: key(&format!("r{}", page * 2 + n)), changed_at: self.changed_at };

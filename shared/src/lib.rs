@@ -8,6 +8,7 @@
 
 pub mod change;
 pub mod clock;
+pub mod contain;
 pub mod cursor;
 pub mod dead_letter;
 pub mod dead_mark;

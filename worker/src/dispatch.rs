@@ -1,13 +1,12 @@
 //! One run of one key, and the settlement of the messages it covers. The only caller of ack, retry and
 //! dead-letter for messages that could be read.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use shared::clock::{elapsed, later};
+use shared::contain::contained;
 use shared::dead_letter::{DeadLetter, Reason};
 use shared::envelope::{Attempt, Envelope};
 use shared::fault::Fault;
@@ -145,8 +144,7 @@ impl Dispatch<'_> {
     async fn handle(&self, run: &Run) -> Result<Outcome, Fault> {
         let limit = self.flow.spec().run_time_max;
         match tokio::time::timeout(limit, contained(self.flow.handle(run))).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(text)) => Err(Fault::bug("panic", format!("the handler panicked: {text}"))),
+            Ok(result) => result.flatten(),
             Err(_) => {
                 let text = format!("the run took longer than {} s and was cancelled", limit.as_secs());
                 Err(Fault::retryable("run_timeout", text))
@@ -162,9 +160,6 @@ impl Dispatch<'_> {
     ) -> Result<bool, PortError> {
         let now = self.engine.clock.now();
         let flow = self.key.flow().as_str();
-        for action in &outcome.actions {
-            self.engine.meter.add(&names::PLAN_ACTIONS, &[flow, action], 1);
-        }
         if outcome.converged {
             if let Err(problem) = self.close_dead_letters().await {
                 return self.postpone(envelope, receipt, &problem).await;
@@ -299,7 +294,7 @@ impl Dispatch<'_> {
         let failure = Failure { fault, attempts, dead_letter };
         match tokio::time::timeout(REPORT_TIME_MAX, contained(self.flow.report(run, &failure))).await {
             Ok(Ok(Ok(()))) => {}
-            Ok(Err(text)) => error!("The record's user could not be told: the report panicked: {text}"),
+            Ok(Err(panic)) => error!("The record's user could not be told: {panic}"),
             Ok(Ok(Err(problem))) => warn!("The record's user could not be told: {problem}"),
             Err(_) => warn!("The record's user could not be told within {} s.", REPORT_TIME_MAX.as_secs()),
         }
@@ -323,14 +318,6 @@ impl Dispatch<'_> {
     fn count(&self, settlement: &Settlement) {
         self.engine.meter.add(&names::DELIVERIES, &[self.key.flow().as_str(), settlement.name()], 1);
     }
-}
-
-/// Runs a flow's code; `Err` is the text of its panic.
-async fn contained<T>(code: impl Future<Output = T>) -> Result<T, String> {
-    AssertUnwindSafe(code).catch_unwind().await.map_err(|payload| {
-        let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no text".to_owned())
-    })
 }
 
 /// Runs `end` when dropped, also when the run is aborted.

@@ -22,6 +22,9 @@ use crate::shard::{self, Stop};
 /// How long a shard may take to hand back what was cut off.
 const CUT_TIME_MAX: Duration = Duration::from_secs(2);
 
+/// How often readiness is told which shards are consumed.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
 /// A flow with the permits for its runs.
 #[derive(Clone)]
 struct Served {
@@ -43,9 +46,16 @@ pub async fn serve(engine: Arc<Engine>, flows: Vec<Arc<dyn Flow>>, stop: Cancell
     let mut tasks: HashMap<Shard, Task> = HashMap::new();
     let mut ticks = tokio::time::interval(engine.settings.member_ttl / 3);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+    let mut looks = tokio::time::interval(LOOK_EVERY);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let assigning = tokio::select! {
+            () = stop.cancelled() => break,
+            _ = ticks.tick() => true,
+            _ = looks.tick() => false,
+        };
         tasks.retain(|_, task| !task.handle.is_finished());
-        for served in &flows {
+        for served in flows.iter().filter(|_| assigning) {
             let assigned = stop.run_until_cancelled(assignment(&engine, served.flow.as_ref())).await;
             match assigned {
                 Some(Ok(mine)) => assign(&engine, served, &mine, &mut tasks),
@@ -54,8 +64,8 @@ pub async fn serve(engine: Arc<Engine>, flows: Vec<Arc<dyn Flow>>, stop: Cancell
                 }
                 None => break,
             }
-            report(&engine, served.flow.as_ref(), &tasks).await;
         }
+        flows.iter().for_each(|served| report(&engine, served.flow.as_ref(), &tasks));
     }
     drain(&engine, &flows, tasks).await;
 }
@@ -92,7 +102,7 @@ fn assign(engine: &Arc<Engine>, served: &Served, mine: &[Shard], tasks: &mut Has
     }
 }
 
-async fn report(engine: &Engine, flow: &dyn Flow, tasks: &HashMap<Shard, Task>) {
+fn report(engine: &Engine, flow: &dyn Flow, tasks: &HashMap<Shard, Task>) {
     let name = &flow.spec().name;
     let assigned =
         tasks.iter().filter(|(shard, task)| shard.flow == *name && !task.stop.drain.is_cancelled()).count();

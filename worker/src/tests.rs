@@ -147,7 +147,10 @@ impl Flow for Scripted {
             Behaviour::Hang => std::future::pending().await,
             Behaviour::Block => {
                 tokio::time::sleep(self.spec.run_time_max * 3 / 4).await;
-                std::thread::sleep(self.spec.run_time_max);
+                let until = std::time::Instant::now() + self.spec.run_time_max;
+                while std::time::Instant::now() < until {
+                    std::hint::spin_loop();
+                }
                 std::future::pending().await
             }
         }

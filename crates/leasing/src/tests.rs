@@ -25,7 +25,10 @@ impl Store {
         match self.0.load(Ordering::SeqCst) {
             ANSWERS => Ok(()),
             IS_AWAY => Err(PortError::Unavailable("away".into())),
-            IS_SLOW => Ok(sleep(TTL / 10).await),
+            IS_SLOW => {
+                sleep(TTL / 10).await;
+                Ok(())
+            }
             _ => std::future::pending().await,
         }
     }

@@ -1,0 +1,148 @@
+//! The producer when queue or flow fail.
+
+use std::sync::atomic::AtomicBool;
+
+use async_trait::async_trait;
+use shared::dead_letter::DeadLetterEvent;
+use shared::meter::{Meter, Metric};
+use shared::names;
+use shared::ports::queue::{Consumer, DeadLetterPage, Depth, Queue};
+use shared::ports::state::{State as _, Write};
+use shared::routing::Shard;
+
+use super::*;
+
+/// A queue that can go away, around one that works.
+#[derive(Debug)]
+struct Leaving {
+    inner: Arc<dyn Queue>,
+    is_away: AtomicBool,
+}
+
+#[async_trait]
+impl Queue for Leaving {
+    async fn prepare(&self, flows: &[FlowTopology]) -> Result<(), PortError> {
+        self.inner.prepare(flows).await
+    }
+
+    async fn publish(&self, batch: &[Outbound]) -> Result<(), PortError> {
+        self.inner.publish(batch).await
+    }
+
+    async fn consume(&self, shard: &Shard, prefetch: u16) -> Result<Box<dyn Consumer>, PortError> {
+        self.inner.consume(shard, prefetch).await
+    }
+
+    async fn depth(&self, topology: &FlowTopology) -> Result<Depth, PortError> {
+        self.inner.depth(topology).await
+    }
+
+    async fn append_dead_letter_event(&self, event: &DeadLetterEvent) -> Result<(), PortError> {
+        self.inner.append_dead_letter_event(event).await
+    }
+
+    async fn scan_dead_letters(&self, from: u64, limit: u32) -> Result<DeadLetterPage, PortError> {
+        self.inner.scan_dead_letters(from, limit).await
+    }
+
+    async fn ping(&self) -> Result<(), PortError> {
+        if self.is_away.load(Ordering::SeqCst) {
+            return Err(PortError::Unavailable("away, as told".into()));
+        }
+        self.inner.ping().await
+    }
+}
+
+/// Remembers the gauges.
+#[derive(Debug, Default)]
+struct Gauges(Mutex<HashMap<&'static str, f64>>);
+
+impl Meter for Gauges {
+    fn add(&self, _: &'static Metric, _: &[&str], _: u64) {}
+    fn set(&self, metric: &'static Metric, _: &[&str], value: f64) {
+        self.0.lock().unwrap().insert(metric.name, value);
+    }
+    fn shift(&self, _: &'static Metric, _: &[&str], _: f64) {}
+    fn observe(&self, _: &'static Metric, _: &[&str], _: f64) {}
+}
+
+fn engine_with(bench: &Bench, change: impl FnOnce(&mut Engine)) -> Arc<Engine> {
+    let mut engine = Arc::into_inner(bench.engine("producer-1", YEARLY)).unwrap();
+    change(&mut engine);
+    Arc::new(engine)
+}
+
+async fn until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(tokio::time::Instant::now() < deadline, "waited in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn save(bench: &Bench, sweep: &SweepState) {
+    let name = format!("cursor/{}", cursor_name(&parties()));
+    let value = serde_json::to_vec(sweep).unwrap();
+    bench.store.state.write(Write::put(&name, &value)).await.unwrap();
+}
+
+fn swept_until(page: u64, clock: &dyn Clock) -> SweepState {
+    let tick = clock.now();
+    let last_success = Some(Timestamp::from_second(1_000).unwrap());
+    SweepState { tick, sweep_id: "old".into(), unfinished: page > 0, from: Some(json!(page)), last_success }
+}
+
+#[tokio::test]
+async fn a_producer_whose_queue_goes_away_is_not_ready() {
+    let bench = Bench::new();
+    let queue = Arc::new(Leaving { inner: bench.store.queue.clone(), is_away: AtomicBool::new(false) });
+    let engine = engine_with(&bench, |engine| engine.queue = queue.clone());
+    let health = engine.health.clone();
+    let running = start(engine, Arc::new(Scripted::new(1))).await;
+    until("readiness", || health.readiness().ready && health.readiness().parts.contains_key("state")).await;
+    queue.is_away.store(true, Ordering::SeqCst);
+    until("the loss to be noticed", || !health.readiness().ready).await;
+    assert!(!health.readiness().parts["queue"].ready);
+    running.end().await;
+}
+
+#[tokio::test]
+async fn a_sweep_that_panics_is_tried_again() {
+    let bench = Bench::new();
+    let flow = Arc::new(Scripted::new(2));
+    flow.panics.store(1, Ordering::SeqCst);
+    let running = start(bench.engine("producer-1", YEARLY), flow.clone()).await;
+    bench.until_swept().await;
+    running.end().await;
+    assert_eq!(flow.pages_swept(), [0, 1]);
+}
+
+#[tokio::test]
+async fn a_sweep_that_can_never_go_on_is_given_up_so_that_the_next_tick_begins_anew() {
+    let bench = Bench::new();
+    save(&bench, &swept_until(1, bench.clock.as_ref())).await;
+    let flow = Arc::new(Scripted { refused_page: Some(1), ..Scripted::new(3) });
+    let running = start(bench.engine("producer-1", YEARLY), flow.clone()).await;
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while bench.sweep_state().await.is_none_or(|sweep| sweep.unfinished) {
+        assert!(tokio::time::Instant::now() < deadline, "no sweep is ever fired again");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    running.end().await;
+    let sweep = bench.sweep_state().await.unwrap();
+    assert_eq!(sweep.from, None);
+    let before = Some(Timestamp::from_second(1_000).unwrap());
+    assert_eq!(sweep.last_success, before, "what was given up is no success");
+}
+
+#[tokio::test]
+async fn a_producer_that_was_restarted_knows_when_the_last_sweep_ended() {
+    let bench = Bench::new();
+    save(&bench, &swept_until(0, bench.clock.as_ref())).await;
+    let gauges = Arc::new(Gauges::default());
+    let engine = engine_with(&bench, |engine| engine.meter = gauges.clone());
+    let running = start(engine, Arc::new(Scripted::new(1))).await;
+    let shown = || gauges.0.lock().unwrap().get(names::SWEEP_LAST_SUCCESS.name).copied();
+    until("the gauge", || shown() == Some(1_000.0)).await;
+    running.end().await;
+}
