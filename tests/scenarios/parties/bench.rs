@@ -35,7 +35,6 @@ pub struct Bench {
     pub crm: EspocrmSimulator,
     pub advoware: AdvowareSimulator,
     pub flow: Arc<Parties>,
-    pub state: Arc<dyn State>,
     pub clock: Arc<ManualClock>,
     pub settings: PartiesSettings,
     _dir: TempDir,
@@ -66,8 +65,8 @@ impl Bench {
         let clock = Arc::new(ManualClock::new(SystemClock.now()));
         let options = EmbeddedOptions::new(dir.path(), Role::Serving, Arc::new(SystemClock));
         let state: Arc<dyn State> = Embedded::open(options).unwrap().state;
-        let flow = flow(&crm, &advoware, Arc::clone(&state), settings.clone());
-        Self { crm, advoware, flow, state, clock, settings, _dir: dir }
+        let flow = flow(&crm, &advoware, state, settings.clone());
+        Self { crm, advoware, flow, clock, settings, _dir: dir }
     }
 
     /// A new installation with the same systems: our store is empty.
@@ -75,8 +74,8 @@ impl Bench {
         let dir = TempDir::new().unwrap();
         let options = EmbeddedOptions::new(dir.path(), Role::Serving, Arc::new(SystemClock));
         let state: Arc<dyn State> = Embedded::open(options).unwrap().state;
-        let flow = flow(&self.crm, &self.advoware, Arc::clone(&state), self.settings.clone());
-        Self { flow, state, _dir: dir, ..self }
+        let flow = flow(&self.crm, &self.advoware, state, self.settings.clone());
+        Self { flow, _dir: dir, ..self }
     }
 
     /// A person of the CRM makes a record.

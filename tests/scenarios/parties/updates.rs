@@ -144,8 +144,8 @@ async fn an_edit_between_write_and_reading_back_arrives() {
     bench.edit_record(&id, json!({ "firmenname": "Neu" }));
     let editor = Arc::clone(&bench);
     let mut run = bench.run(&id);
-    // Step 0 is the PUT, step 1 reads back.
-    run.guard = At::step(1, move || {
+    // Step 0 notes the attempt, step 1 is the PUT, step 2 reads back.
+    run.guard = At::step(2, move || {
         editor.edit_party(bet_nr, json!({ "rechtsform": "AG" }));
         true
     });

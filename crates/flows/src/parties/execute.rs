@@ -29,6 +29,8 @@ impl Parties {
 
     async fn converge(&self, run: &Run, marker: &Marker<'_>) -> Result<Outcome, Fault> {
         let mut look = self.look(&run.key).await?;
+        let found = look.crm.as_ref().and_then(|crm| crm.status);
+        marker.hold().await.found = found == Some(Status::Syncing);
         self.find_lost_create(run, &mut look).await?;
         self.check_claim(run, &look).await?;
 

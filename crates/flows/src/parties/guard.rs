@@ -140,6 +140,21 @@ impl Parties {
         .map(|_| ())
     }
 
+    /// What waits for a release, in one sentence.
+    pub(super) async fn held_text(&self) -> Result<Option<String>, Fault> {
+        let (guard, _) = self.read::<GuardState>(&guard_key()).await?.unwrap_or_default();
+        let Some(first) = guard.held.first() else { return Ok(None) };
+        let others = match guard.held.len() {
+            1 => String::new(),
+            n => format!(" (and {} later sweeps)", n - 1),
+        };
+        Ok(Some(format!(
+            "the sweep of {} would change more than {} of {} records{others}: look at some with `syncfleet plan \
+             {NAME} ID`, then `syncfleet release {NAME}`",
+            first.since, first.changes, first.records
+        )))
+    }
+
     /// Releases all sweeps that wait, and those begun until now.
     pub(super) async fn release_guard(&self, by: &str, now: Timestamp) -> Result<u32, Fault> {
         let before = self

@@ -7,7 +7,8 @@ use std::convert::Infallible;
 use std::future::pending;
 use std::time::Duration;
 
-use connector_espocrm::{EspoId, Patch};
+use connector_espocrm::{EspoId, Patch, Record};
+use shared::fault::Fault;
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::Parties;
@@ -18,6 +19,8 @@ use super::sides::Status;
 pub(super) struct Marked {
     /// Whether the record says `syncing` now.
     pub(super) status: bool,
+    /// Whether the record was found saying so, left by a run that was killed.
+    pub(super) found: bool,
     /// The record's version after that.
     pub(super) version: Option<u64>,
 }
@@ -62,17 +65,23 @@ impl<'a> Marker<'a> {
 
     async fn mark(&self) {
         let mut marked = self.hold().await;
-        let patch = Patch::new().set("syncStatus", Status::Syncing.word());
-        if let Err(fault) = self.parties.keep_time(&self.id).await {
-            tracing::debug!(error.type = fault.code, "the status syncing was not written: {fault}");
+        if marked.found {
             return;
         }
-        match self.parties.crm.update(&self.parties.entity_type, &self.id, &patch, None).await {
-            Ok(Some(record)) => *marked = Marked { status: true, version: record.version() },
+        match self.write().await {
+            Ok(Some(record)) => *marked = Marked { status: true, found: false, version: record.version() },
             Ok(None) => {}
             Err(fault) => {
                 tracing::debug!(error.type = fault.code, "the status syncing was not written: {fault}")
             }
         }
+    }
+
+    async fn write(&self) -> Result<Option<Record>, Fault> {
+        let Parties { crm, entity_type, .. } = self.parties;
+        let Some(record) = crm.get(entity_type, &self.id).await? else { return Ok(None) };
+        self.parties.keep_time(&record).await?;
+        let patch = Patch::new().set("syncStatus", Status::Syncing.word());
+        crm.update(entity_type, &self.id, &patch, None).await
     }
 }

@@ -204,6 +204,10 @@ impl Flow for Parties {
         self.preview_run(key, now).await
     }
 
+    async fn held_back(&self) -> Result<Option<String>, Fault> {
+        self.held_text().await
+    }
+
     async fn release(&self, by: &str, now: Timestamp) -> Result<u32, Fault> {
         self.release_guard(by, now).await
     }

@@ -1,9 +1,10 @@
-//! Data of an older integration: until both sides have agreed, they are judged by their times, and a status that we
-//! write moves EspoCRM's. So the time is kept before the first such write, and put back when it is asked for.
+//! Where EspoCRM's time decides (data of an older integration until both sides have agreed, and the policy
+//! `newest_wins`), a status that we write moves it. So the time is kept before such a write, and put back when it
+//! is asked for.
 
 use std::time::Duration;
 
-use connector_espocrm::EspoId;
+use connector_espocrm::Record;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use shared::fault::Fault;
@@ -11,7 +12,7 @@ use shared::ports::state::Write;
 
 use super::party::Party;
 use super::sides::CrmSide;
-use super::{Parties, map};
+use super::{Parties, Policy, map};
 
 /// How long a time is kept; whatever fails for longer is looked at by a person.
 const KEPT_FOR: Duration = Duration::from_secs(90 * 24 * 3_600);
@@ -23,21 +24,21 @@ struct Untouched {
     modified_at: Option<Timestamp>,
 }
 
-/// Whether the times decide, as far as the record says.
-fn is_older(crm: &CrmSide) -> bool {
-    crm.bet_nr.is_some() && crm.row_id.is_none() && crm.last_sync.is_some()
-}
-
 fn name(id: &str) -> String {
     format!("untouched/{}/{id}", super::NAME)
 }
 
 impl Parties {
+    /// Whether the times decide: for data of an older integration, as far as the record says, and by policy.
+    fn times_decide(&self, crm: &CrmSide) -> bool {
+        let is_older = crm.bet_nr.is_some() && crm.row_id.is_none() && crm.last_sync.is_some();
+        is_older || self.rules.policy == Policy::NewestWins
+    }
+
     /// Keeps the time of a record that is about to get a status of ours.
-    pub(super) async fn keep_time(&self, id: &EspoId) -> Result<(), Fault> {
-        let Some(record) = self.crm.get(&self.entity_type, id).await? else { return Ok(()) };
-        let mut crm = map::crm_side(&record, &self.table)?;
-        if !is_older(&crm) {
+    pub(super) async fn keep_time(&self, record: &Record) -> Result<(), Fault> {
+        let mut crm = map::crm_side(record, &self.table)?;
+        if !self.times_decide(&crm) {
             return Ok(());
         }
         // What was kept before goes on to count.
@@ -52,7 +53,7 @@ impl Parties {
 
     /// Puts the kept time in place, unless a person has changed the record since.
     pub(super) async fn recall_time(&self, crm: &mut CrmSide) -> Result<(), Fault> {
-        if !is_older(crm) {
+        if !self.times_decide(crm) {
             return Ok(());
         }
         let Some(document) = self.state.get(&name(&crm.id)).await? else { return Ok(()) };

@@ -29,22 +29,21 @@ impl Parties {
             patch = patch.set("syncStatus", status.word());
         }
         let patch = patch.set("syncErrorMessage", error.as_str()).set("syncRetryCount", failure.attempts);
-        run.guard.fence()?;
         let id = crm_id(&run.key)?;
-        if link::load::<PartyLink>(&*self.state, &run.key).await?.is_none() {
-            self.keep_time(&id).await?;
-        }
-        if !dead {
-            return self.crm.update(&self.entity_type, &id, &patch, None).await.map(|_| ());
-        }
-        // A dead letter that was sent again and failed as before: nothing changes but that the user is told anew.
-        let present = self.crm.get(&self.entity_type, &id).await?;
-        let record = match present {
-            Some(record) if holds(&record, &patch) => Some(record),
-            Some(_) => self.crm.update(&self.entity_type, &id, &patch, None).await?,
-            None => None,
+        let Some(present) = self.crm.get(&self.entity_type, &id).await? else { return Ok(()) };
+        run.guard.fence()?;
+        let record = if holds(&present, &patch) {
+            present
+        } else {
+            self.keep_time(&present).await?;
+            match self.crm.update(&self.entity_type, &id, &patch, None).await? {
+                Some(record) => record,
+                None => return Ok(()),
+            }
         };
-        let Some(record) = record else { return Ok(()) };
+        if !dead {
+            return Ok(());
+        }
         let assigned = map::assigned_user(&record);
         let Some(user) = notice::recipient(assigned.as_ref(), self.rules.fallback_user_id.as_deref()) else {
             return Ok(());
