@@ -59,6 +59,18 @@ impl FaultKind {
             Self::Bug => "bug",
         }
     }
+
+    /// Whether trying the same again later may help without anybody acting.
+    pub fn may_pass(self) -> bool {
+        match self {
+            Self::Retryable { .. }
+            | Self::Throttled { .. }
+            | Self::Busy { .. }
+            | Self::Paused { .. }
+            | Self::Conflict => true,
+            Self::Unauthorized | Self::Permanent | Self::Bug => false,
+        }
+    }
 }
 
 /// The answer of an upstream that a fault came from.

@@ -23,6 +23,8 @@ use crate::run::Engine;
 
 /// Longest time the flow may take to tell the record's user about a failure.
 const REPORT_TIME_MAX: Duration = Duration::from_secs(20);
+/// First wait before telling of a dead letter is tried again; doubled each time.
+const REPORT_PAUSE: Duration = Duration::from_millis(500);
 /// How long a message waits when the store fails after its run.
 const STORE_PAUSE: Duration = Duration::from_secs(5);
 
@@ -292,11 +294,26 @@ impl Dispatch<'_> {
 
     async fn report(&self, run: &Run, fault: &Fault, attempts: u32, dead_letter: Option<Reason>) {
         let failure = Failure { fault, attempts, dead_letter };
-        match tokio::time::timeout(REPORT_TIME_MAX, contained(self.flow.report(run, &failure))).await {
+        match tokio::time::timeout(REPORT_TIME_MAX, self.tell(run, &failure)).await {
             Ok(Ok(Ok(()))) => {}
             Ok(Err(panic)) => error!("The record's user could not be told: {panic}"),
             Ok(Ok(Err(problem))) => warn!("The record's user could not be told: {problem}"),
             Err(_) => warn!("The record's user could not be told within {} s.", REPORT_TIME_MAX.as_secs()),
+        }
+    }
+
+    /// Of a dead letter nobody tells later, so telling is tried again; a failed attempt is followed by another.
+    async fn tell(&self, run: &Run, failure: &Failure<'_>) -> Result<Result<(), Fault>, Fault> {
+        let mut pause = REPORT_PAUSE;
+        loop {
+            match contained(self.flow.report(run, failure)).await {
+                Ok(Err(fault)) if failure.dead_letter.is_some() && fault.kind.may_pass() => {
+                    info!("The record's user is told again in {} ms: {fault}", pause.as_millis());
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
+                }
+                told => return told,
+            }
         }
     }
 
