@@ -18,7 +18,8 @@ use crate::output::fail;
 /// A producer and a worker at work.
 #[derive(Debug)]
 pub struct Fleet {
-    stop: CancellationToken,
+    producing: CancellationToken,
+    working: CancellationToken,
     running: JoinHandle<()>,
 }
 
@@ -29,16 +30,22 @@ impl Fleet {
         parts: &Parts,
         health: &Health,
         webhooks: Option<TcpListener>,
-        stop: CancellationToken,
+        stop: &CancellationToken,
     ) -> Self {
         let producer = Arc::new(producer::program::engine(config, parts, health.clone()));
         let worker = Arc::new(worker::program::engine(config, parts, health.clone()));
-        let producing = producer::run::run(producer, parts.flows.clone(), webhooks, stop.clone());
-        let working = worker::run::run(worker, parts.flows.clone(), stop.clone());
+        let (producing, working) = (stop.child_token(), stop.child_token());
+        let produce = producer::run::run(producer, parts.flows.clone(), webhooks, producing.clone());
+        let work = worker::run::run(worker, parts.flows.clone(), working.clone());
         let running = tokio::spawn(async move {
-            tokio::join!(producing, working);
+            tokio::join!(produce, work);
         });
-        Self { stop, running }
+        Self { producing, working, running }
+    }
+
+    /// Stops the producer: no new messages, while the worker goes on with those that are there.
+    pub fn stop_producing(&self) {
+        self.producing.cancel();
     }
 
     /// Waits until it was told to stop and has drained. `false` when it ended by a defect.
@@ -48,7 +55,8 @@ impl Fleet {
 
     /// Stops it and waits until it has drained. `false` when it ended by a defect.
     pub async fn stop(self) -> bool {
-        self.stop.cancel();
+        self.producing.cancel();
+        self.working.cancel();
         self.ended().await
     }
 }

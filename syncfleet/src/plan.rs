@@ -3,11 +3,15 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use shared::fault::cut;
 use shared::flow::Preview;
 
 use crate::cli::PlanArgs;
 use crate::operator;
 use crate::output::{self, Outcome};
+
+/// Longest value shown in a table, in characters; `--json` has all of it.
+const VALUE_CHARS_MAX: usize = 60;
 
 /// Runs the command.
 pub async fn run(file: Option<&Path>, args: &PlanArgs) -> Outcome {
@@ -30,7 +34,7 @@ pub fn text(preview: &Preview) -> String {
     }
     let shown = |value: &Option<String>| match value {
         None => "(empty)".to_owned(),
-        Some(text) => format!("{text:?}"),
+        Some(text) => format!("{:?}", cut(text, VALUE_CHARS_MAX)),
     };
     let rows = preview.differences.iter().map(|difference| {
         [

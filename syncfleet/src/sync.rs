@@ -105,7 +105,13 @@ async fn look(parts: &Parts, flow: &dyn Flow, key: &RecordKey, id: Uuid) -> Resu
     if mark.is_some_and(|mark| mark.letters.contains(&id)) {
         return Ok(Seen::DeadLetter);
     }
-    let preview = flow.preview(key, parts.clock.now()).await.map_err(operator::upstream_failed)?;
+    let preview = match flow.preview(key, parts.clock.now()).await {
+        Ok(preview) => preview,
+        Err(fault) if fault.kind.may_pass() => {
+            return Ok(Seen::Waiting { summary: fault.to_string(), retry_comes: false });
+        }
+        Err(fault) => return Err(operator::upstream_failed(fault)),
+    };
     if preview.differences.is_empty() {
         return Ok(Seen::Agree(plan::text(&preview)));
     }

@@ -27,7 +27,7 @@ pub async fn run(file: Option<&Path>) -> Outcome {
         &parts.flows.iter().map(|f| f.spec().name.to_string()).collect::<Vec<_>>(),
     ));
     let private = private.map(|listener| PrivateListener::serve(listener, meter, health.clone()));
-    let well = Fleet::start(&config, &parts, &health, webhooks, stop).ended().await;
+    let well = Fleet::start(&config, &parts, &health, webhooks, &stop).ended().await;
     if let Some(private) = private {
         private.stop().await;
     }

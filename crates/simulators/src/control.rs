@@ -8,7 +8,7 @@
 //! | `POST /_control/person/records` | a person makes a record; answers `{"ids":[...]}` |
 //! | `PATCH /_control/person/records/{id}` | a person changes the fields in the body |
 //! | `DELETE /_control/person/records/{id}` | a person deletes it (in Advoware: it is gone) |
-//! | `GET /_control/journal?after=<sequence>` | up to 10,000 entries after that sequence number |
+//! | `GET /_control/journal?after=<sequence>&limit=<n>` | up to n (10,000 at most) entries after that sequence number |
 //! | `GET /_control/counters`, `DELETE` | requests by endpoint; start at nothing |
 //! | `GET /_control/faults`, `POST` (one [`FaultRule`] or an array), `DELETE` | the fault rules |
 //! | `POST /_control/settings` | `clock_offset_seconds`, and the keys of the system's `configure` |
@@ -84,8 +84,10 @@ fn handle<U: Upstream>(shared: &Shared<U>, request: &Request) -> Result<Value, S
             upstream.remove(store, now, id).map(|()| done)
         }
         ("GET", ["journal"]) => {
-            let after = request.query_value("after").and_then(|after| after.parse().ok()).unwrap_or(0);
-            to_json(&shared.core().store.journal_after(after, JOURNAL_PAGE_MAX))
+            let number = |name| request.query_value(name).and_then(|number| number.parse::<u64>().ok());
+            let limit = number("limit").and_then(|limit| usize::try_from(limit).ok());
+            let limit = limit.unwrap_or(JOURNAL_PAGE_MAX).min(JOURNAL_PAGE_MAX);
+            to_json(&shared.core().store.journal_after(number("after").unwrap_or(0), limit))
         }
         ("GET", ["counters"]) => to_json(&shared.counters()),
         ("DELETE", ["counters"]) => {

@@ -185,8 +185,7 @@ impl<'a> Demo<'a> {
         let listener = TcpListener::bind(self.webhooks).await;
         let listener =
             listener.map_err(|error| format!("webhooks cannot be taken at {}: {error}", self.webhooks))?;
-        let stop = self.stop.child_token();
-        Ok(Fleet::start(&self.config, &self.parts, &self.health, Some(listener), stop))
+        Ok(Fleet::start(&self.config, &self.parts, &self.health, Some(listener), &self.stop))
     }
 }
 

@@ -64,27 +64,46 @@ pub struct Written {
     pub writes_without_change: usize,
 }
 
-impl Written {
-    /// Counts in the ledgers.
-    pub fn of(crm: &[JournalEntry], advoware: &[JournalEntry]) -> Self {
-        let is = |entry: &&JournalEntry, entity: &str, operation| {
-            entry.actor_kind == ActorKind::Api && entry.entity == entity && entry.operation == operation
-        };
-        let count = |journal: &[JournalEntry], entity, operation| {
-            journal.iter().filter(|entry| is(entry, entity, operation)).count()
-        };
-        let content = |entry: &&JournalEntry| {
-            is(entry, "CBeteiligte", Operation::Update)
-                && entry.changed_fields().iter().any(|name| is_content(name))
-        };
-        Self {
-            created: count(advoware, "Beteiligte", Operation::Create),
-            updated_in_advoware: count(advoware, "Beteiligte", Operation::Update),
-            updated_in_espocrm: crm.iter().filter(content).count(),
-            notices: count(crm, "Note", Operation::Create),
-            created_twice: duplicate_creates(advoware, identity).len(),
-            writes_without_change: writes_without_change(crm).len() + writes_without_change(advoware).len(),
+/// Reads the ledgers of both systems, page after page.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    written: Written,
+    /// Parties that came and went.
+    parties: Vec<JournalEntry>,
+}
+
+impl Ledger {
+    /// Takes a page into account.
+    pub fn read(&mut self, page: Vec<JournalEntry>) {
+        self.written.writes_without_change += writes_without_change(&page).len();
+        for entry in page {
+            if entry.actor_kind == ActorKind::Api {
+                self.count(&entry);
+            }
+            if entry.entity == "Beteiligte" && entry.operation != Operation::Update {
+                self.parties.push(entry);
+            }
         }
+    }
+
+    fn count(&mut self, entry: &JournalEntry) {
+        let written = &mut self.written;
+        match (entry.entity.as_str(), entry.operation) {
+            ("Beteiligte", Operation::Create) => written.created += 1,
+            ("Beteiligte", Operation::Update) => written.updated_in_advoware += 1,
+            ("CBeteiligte", Operation::Update)
+                if entry.changed_fields().iter().any(|name| is_content(name)) =>
+            {
+                written.updated_in_espocrm += 1;
+            }
+            ("Note", Operation::Create) => written.notices += 1,
+            _ => {}
+        }
+    }
+
+    /// What it comes to.
+    pub fn written(&self) -> Written {
+        Written { created_twice: duplicate_creates(&self.parties, identity).len(), ..self.written }
     }
 }
 

@@ -12,7 +12,7 @@ use super::course::{Course, Stage};
 use super::judge::Held;
 use super::oracle::{Expected, expected};
 use super::progress::{Around, Progress};
-use super::report::{self, Report, Row, Written};
+use super::report::{self, Ledger, Report};
 use super::{Demo, keep};
 use crate::fleet::Fleet;
 use crate::output::note;
@@ -20,7 +20,9 @@ use crate::output::note;
 /// Pause between two looks at both sides.
 const LOOK_PAUSE: Duration = Duration::from_millis(250);
 /// How long nothing may change before the demo gives up.
-const STANDSTILL_MAX: Duration = Duration::from_secs(60);
+const STANDSTILL_MAX: Duration = Duration::from_secs(40);
+/// How long the last messages may take.
+const DRY_TIME_MAX: Duration = Duration::from_secs(20);
 /// Pause between two edits of people.
 const EDIT_PAUSE: Duration = Duration::from_millis(20);
 
@@ -34,7 +36,7 @@ impl Demo<'_> {
         let fleet = self.fleet().await?;
         let goal = expected(&self.pairs, &[], &BTreeMap::new());
         let goes_on = self.reach(1, &goal).await;
-        drained(fleet).await?;
+        self.run_dry(fleet).await?;
         if !goes_on? {
             return Ok(None);
         }
@@ -77,23 +79,25 @@ impl Demo<'_> {
             self.reach(2, &goal).await
         }
         .await;
-        drained(fleet).await?;
+        self.run_dry(fleet).await?;
         Ok(goes_on?.then_some(goal))
     }
 
     /// Waits until both sides are as they must be, or nothing moves any more. `false` when stopped.
     async fn reach(&self, round: u8, goal: &[Expected]) -> Result<bool, String> {
         let mut progress = Progress::begin(round);
-        let mut last: (Vec<Row>, Instant) = (Vec::new(), Instant::now());
+        // Single records fall back now and then, when a look at them fails: only a new best counts as progress.
+        let mut best = (0, Instant::now());
         loop {
             let held = self.held().await?;
             let rows = report::rows(goal, &held);
             progress.show(&rows, self.around(&held).await);
             let reached = rows.iter().all(|row| row.parties == row.as_expected);
-            if rows != last.0 {
-                last = (rows, Instant::now());
+            let count: usize = rows.iter().map(|row| row.as_expected).sum();
+            if count > best.0 {
+                best = (count, Instant::now());
             }
-            if reached || last.1.elapsed() > STANDSTILL_MAX {
+            if reached || best.1.elapsed() > STANDSTILL_MAX {
                 progress.end();
                 return Ok(true);
             }
@@ -101,6 +105,23 @@ impl Demo<'_> {
                 progress.end();
                 return Ok(false);
             }
+        }
+    }
+
+    /// Lets the worker finish what is in the queue, then stops it: nothing is left half done.
+    pub(super) async fn run_dry(&self, fleet: Fleet) -> Result<(), String> {
+        fleet.stop_producing();
+        let deadline = Instant::now() + DRY_TIME_MAX;
+        while !self.stop.is_cancelled() && Instant::now() < deadline {
+            let around = self.around(&Held::default()).await;
+            if around.ready + around.delayed == 0 {
+                break;
+            }
+            tokio::time::sleep(LOOK_PAUSE).await;
+        }
+        match fleet.stop().await {
+            true => Ok(()),
+            false => Err("producer or worker ended by a defect; see syncfleet.log".to_owned()),
         }
     }
 
@@ -126,12 +147,15 @@ impl Demo<'_> {
 
     /// Judges both sides as they stand, with nobody at work.
     pub(super) async fn judge(&self, goal: &[Expected], began: Instant) -> Result<Report, String> {
+        // Before the ledgers are read, which is no part of producer and worker.
+        let memory_bytes = report::memory_of(&std::fs::read_to_string("/proc/self/status").unwrap_or_default());
         let held = self.held().await?;
-        let (crm, advoware) =
-            (self.systems.journal(Side::Crm).await?, self.systems.journal(Side::Advoware).await?);
-        let written = Written::of(&crm, &advoware);
+        let mut ledger = Ledger::default();
+        for side in [Side::Crm, Side::Advoware] {
+            self.systems.read_journal(side, |page| ledger.read(page)).await?;
+        }
+        let written = ledger.written();
         let differences = report::differences(goal, &held);
-        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         Ok(Report {
             equal: differences.is_empty() && written.created_twice == 0 && written.writes_without_change == 0,
             categories: report::rows(goal, &held),
@@ -140,7 +164,7 @@ impl Demo<'_> {
             dead_letters_open: held.dead_letters(),
             requests: [self.systems.requests(Side::Crm).await?, self.systems.requests(Side::Advoware).await?],
             seconds: began.elapsed().as_secs_f64(),
-            memory_bytes: report::memory_of(&status),
+            memory_bytes,
         })
     }
 }
@@ -149,12 +173,4 @@ impl Demo<'_> {
 /// nobody looks.
 fn touches_both_sides(category: Category) -> bool {
     matches!(category, Category::BothDifferentFields | Category::BothSameField | Category::BothSameValue)
-}
-
-async fn drained(fleet: Fleet) -> Result<(), String> {
-    if fleet.stop().await {
-        Ok(())
-    } else {
-        Err("producer or worker ended by a defect; see syncfleet.log".to_owned())
-    }
 }

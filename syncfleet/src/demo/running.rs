@@ -25,9 +25,8 @@ impl Demo<'_> {
         ));
         let fleet = self.fleet().await?;
         let outcome = self.edit_at_random().await;
-        let well = fleet.stop().await;
-        outcome?;
-        if well { Ok(()) } else { Err("producer or worker ended by a defect; see syncfleet.log".to_owned()) }
+        self.run_dry(fleet).await?;
+        outcome
     }
 
     async fn edit_at_random(&self) -> Result<(), String> {

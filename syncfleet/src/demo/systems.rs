@@ -14,6 +14,8 @@ use crate::http;
 use crate::simulators::Addresses;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
+/// Entries of the ledger read in one request.
+const JOURNAL_PAGE: usize = 200;
 /// Records laid out in one request.
 const SEED_BATCH: usize = 200;
 /// The webhooks that the demo makes in EspoCRM: event, and the path at our listener.
@@ -62,18 +64,20 @@ impl Systems {
         serde_json::from_value(records).map_err(|error| error.to_string())
     }
 
-    /// The ledger of one side.
-    pub async fn journal(&self, side: Side) -> Result<Vec<JournalEntry>, String> {
-        let mut journal: Vec<JournalEntry> = Vec::new();
+    /// Reads the ledger of one side, a page at a time: all of it is large.
+    pub async fn read_journal(
+        &self,
+        side: Side,
+        mut read: impl FnMut(Vec<JournalEntry>),
+    ) -> Result<(), String> {
+        let mut after = 0;
         loop {
-            let after = journal.last().map_or(0, |entry| entry.sequence);
-            let page =
-                self.control(side, Method::GET, &format!("/_control/journal?after={after}"), None).await?;
+            let path = format!("/_control/journal?after={after}&limit={JOURNAL_PAGE}");
+            let page = self.control(side, Method::GET, &path, None).await?;
             let page: Vec<JournalEntry> = serde_json::from_value(page).map_err(|error| error.to_string())?;
-            if page.is_empty() {
-                return Ok(journal);
-            }
-            journal.extend(page);
+            let Some(last) = page.last() else { return Ok(()) };
+            after = last.sequence;
+            read(page);
         }
     }
 
@@ -110,9 +114,11 @@ impl Systems {
     pub async fn outstanding(&self, edits: &[Edit]) -> Result<Vec<Edit>, String> {
         let mut done = BTreeSet::new();
         for (is_crm, side) in [(true, Side::Crm), (false, Side::Advoware)] {
-            let journal = self.journal(side).await?;
-            let by_people = journal.into_iter().filter(|entry| entry.actor_kind == ActorKind::Person);
-            done.extend(by_people.map(|entry| (is_crm, entry.record_id)));
+            let by_people = |entry: &JournalEntry| entry.actor_kind == ActorKind::Person;
+            let collect = |page: Vec<JournalEntry>| {
+                done.extend(page.into_iter().filter(by_people).map(|entry| (is_crm, entry.record_id)));
+            };
+            self.read_journal(side, collect).await?;
         }
         let is_done = |edit: &&Edit| match &edit.change {
             Change::Edit { id, .. } | Change::Delete { id } => {
