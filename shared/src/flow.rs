@@ -241,6 +241,14 @@ pub trait Flow: Send + Sync + Debug {
     /// Whatever hinders the reading.
     async fn preview(&self, key: &RecordKey, now: Timestamp) -> Result<Preview, Fault>;
 
+    /// What the mass-change guard holds back, in one sentence; `None` when nothing waits for a person.
+    ///
+    /// # Errors
+    /// As the store's.
+    async fn held_back(&self) -> Result<Option<String>, Fault> {
+        Ok(None)
+    }
+
     /// Releases changes that the mass-change guard holds back; answers how many sweeps were released.
     ///
     /// # Errors

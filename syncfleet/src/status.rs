@@ -1,5 +1,6 @@
 //! `status`: how the installation stands.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
@@ -16,8 +17,19 @@ pub async fn run(file: Option<&Path>, json: bool) -> Outcome {
     let (_, parts) = operator::visit(file)?;
     let flows = parts.topologies();
     let desk = DeadLetterDesk::new(parts.queue.clone(), parts.state.clone(), flows.clone());
-    let sources =
-        Sources { queue: parts.queue.as_ref(), state: parts.state.as_ref(), desk: &desk, flows: &flows };
+    let mut held_back = BTreeMap::new();
+    for flow in &parts.flows {
+        if let Ok(Some(text)) = flow.held_back().await {
+            held_back.insert(flow.spec().name.to_string(), text);
+        }
+    }
+    let sources = Sources {
+        held_back: &held_back,
+        queue: parts.queue.as_ref(),
+        state: parts.state.as_ref(),
+        desk: &desk,
+        flows: &flows,
+    };
     let status = snapshot(sources, parts.clock.now()).await;
     if json {
         output::json(&status);
@@ -37,7 +49,7 @@ fn text(status: &Status) -> String {
         text.push_str("No flow is enabled: see [flow.…] in `syncfleet config default`.\n");
     }
     for flow in &status.flows {
-        let rows = rows(flow, status.at).map(|(what, value)| [what.to_owned(), value]);
+        let rows = rows(flow, status.at).into_iter().map(|(what, value)| [what.to_owned(), value]);
         let _ = write!(text, "{}\n{}", flow.flow, indented(&output::table(["", ""], rows)));
     }
     if !status.dead_letters.is_empty() {
@@ -55,7 +67,7 @@ fn text(status: &Status) -> String {
     text
 }
 
-fn rows(flow: &FlowStatus, now: Timestamp) -> [(&'static str, String); 5] {
+fn rows(flow: &FlowStatus, now: Timestamp) -> Vec<(&'static str, String)> {
     let count = |count: Option<u64>| count.map_or_else(|| "unknown".to_owned(), |count| count.to_string());
     let workers = match flow.workers.len() {
         0 => "none: messages wait until one is started".to_owned(),
@@ -71,13 +83,15 @@ fn rows(flow: &FlowStatus, now: Timestamp) -> [(&'static str, String); 5] {
         (Some(tick), false) => format!("fired {}", ago(tick, now)),
     };
     let success = flow.sweep_last_success.map(|at| format!(", last ended well {}", ago(at, now)));
-    [
+    let mut rows = vec![
         ("messages", format!("{} ready, {} waiting for their time", count(flow.ready), count(flow.delayed))),
         ("oldest", flow.oldest.map_or_else(|| "none".to_owned(), |at| ago(at, now))),
         ("workers", workers),
         ("sweep", sweep + &success.unwrap_or_default()),
         ("dead letters", flow.dead_letters.to_string()),
-    ]
+    ];
+    rows.extend(flow.held_back.clone().map(|text| ("HELD BACK", text)));
+    rows
 }
 
 fn indented(text: &str) -> String {
@@ -117,6 +131,7 @@ mod tests {
             workers: [("host-1".to_owned(), 9), ("host-2".to_owned(), 7)].into(),
             shards: 16,
             sweep_tick: Some(at("2026-11-20T11:45:00Z")),
+            held_back: None,
             sweep_going_on: false,
             sweep_last_success: Some(at("2026-11-20T11:45:03Z")),
         };
@@ -129,6 +144,7 @@ mod tests {
             workers: [].into(),
             shards: 16,
             sweep_tick: None,
+            held_back: None,
             sweep_going_on: false,
             sweep_last_success: None,
         };

@@ -23,6 +23,8 @@ pub struct Sources<'a> {
     pub desk: &'a DeadLetterDesk,
     /// The flows that are enabled.
     pub flows: &'a [FlowTopology],
+    /// What each flow's mass-change guard holds back, as [`shared::flow::Flow::held_back`] says, by the flow's name.
+    pub held_back: &'a BTreeMap<String, String>,
 }
 
 /// The snapshot. What could not be read is left out, and `problems` says why.
@@ -59,6 +61,8 @@ pub struct FlowStatus {
     pub shards: u16,
     /// The last tick of its cron line that was fired.
     pub sweep_tick: Option<Timestamp>,
+    /// What the mass-change guard holds back until a person releases it.
+    pub held_back: Option<String>,
     /// Whether a sweep is going on.
     pub sweep_going_on: bool,
     /// When a sweep last ended well.
@@ -97,6 +101,7 @@ async fn flow_status(
         workers: shares(topology, &members.unwrap_or_default()),
         shards: topology.shards,
         sweep_tick: sweep.as_ref().map(|sweep| sweep.tick),
+        held_back: sources.held_back.get(flow.as_str()).cloned(),
         sweep_going_on: sweep.as_ref().is_some_and(|sweep| sweep.unfinished),
         sweep_last_success: sweep.and_then(|sweep| sweep.last_success),
     }
@@ -161,8 +166,16 @@ mod tests {
         let key = format!("cursor/{}", cursor_name(&flow));
         state.write(Write::put(&key, &document)).await.unwrap();
 
-        let sources = Sources { queue: queue.as_ref(), state: state.as_ref(), desk: &desk, flows: &flows };
+        let held_back = BTreeMap::from([("parties".to_owned(), "a sweep waits".to_owned())]);
+        let sources = Sources {
+            queue: queue.as_ref(),
+            state: state.as_ref(),
+            desk: &desk,
+            flows: &flows,
+            held_back: &held_back,
+        };
         let status = snapshot(sources, now).await;
+        assert_eq!(status.flows[0].held_back.as_deref(), Some("a sweep waits"));
         let parties = &status.flows[0];
         assert_eq!((parties.ready, parties.delayed, status.problems.len()), (Some(0), Some(1), 0));
         assert_eq!(parties.workers.len(), 2);
