@@ -9,7 +9,7 @@ use system_tests::{Backing, Fleet, Kind, Plan, Rabbitmq, Redis, judge, shared_ra
 
 const PAIRS: usize = 120;
 /// Long enough for anything that works, on a busy machine.
-const SOON: Duration = Duration::from_secs(150);
+const SOON: Duration = Duration::from_secs(90);
 /// Writes after which a round is in its middle.
 const SOME_WRITES: usize = 25;
 
@@ -63,11 +63,17 @@ fn unsettled(fleet: &Fleet) -> Vec<String> {
 }
 
 async fn until_settled(fleet: &Fleet) {
-    wait::until("agreement", SOON, async || {
+    let settled = wait::try_until("agreement", SOON, async || {
         let left = unsettled(fleet);
         if left.is_empty() { Ok(()) } else { Err((left.len(), left.into_iter().take(5).collect::<Vec<_>>())) }
     })
     .await;
+    if let Err(error) = settled {
+        let left = unsettled(fleet);
+        let ids = left.iter().filter_map(|text| text.split('"').nth(1)).take(3);
+        let logs: Vec<String> = ids.map(|id| fleet.log_about(id)).collect();
+        panic!("{error}\n{}", logs.join("\n"));
+    }
 }
 
 /// What people do in the second round.

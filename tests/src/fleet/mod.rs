@@ -273,6 +273,16 @@ impl Fleet {
         Ok(open.oldest_first().into_iter().cloned().collect())
     }
 
+    /// What the programs printed about a record, in all their lives.
+    pub fn log_about(&self, id: &str) -> String {
+        let lines = |member: &Member| -> String {
+            let log = member.log();
+            let about = log.lines().filter(|line| line.contains(id));
+            about.map(|line| format!("{}: {line}\n", member.name())).collect()
+        };
+        self.members.iter().map(lines).collect()
+    }
+
     /// Secrets that stand in a program's log.
     pub fn leaks(&self) -> Vec<String> {
         let mut found = Vec::new();
