@@ -107,6 +107,7 @@ async fn accept(
     let batch = messages(engine, flow, items);
     match tokio::time::timeout(PUBLISH_TIME_MAX, engine.publish(&batch, Cause::Webhook, flow.spec())).await {
         Ok(Ok(())) => {
+            engine.meter.add(&names::WEBHOOK_ITEMS, &[name, "published"], batch.len() as u64);
             engine.meter.add(&names::WEBHOOKS, &[name, "accepted"], 1);
             StatusCode::OK.into_response()
         }
@@ -124,7 +125,6 @@ fn messages(engine: &Engine, flow: &Arc<dyn Flow>, items: Vec<WebhookItem>) -> V
     for item in items {
         match item {
             WebhookItem::Record(key, operation) if seen.insert((key.clone(), operation.name())) => {
-                count("published");
                 let envelope = engine.envelope(key, operation, Cause::Webhook);
                 batch.push(Outbound::of(&envelope, flow.spec().shards));
             }

@@ -116,6 +116,10 @@ fn report(engine: &Engine, flow: &dyn Flow, tasks: &HashMap<Shard, Task>) {
 
 /// Ends all shards. Whoever lives gets them at once, each as soon as its lease is given up.
 async fn drain(engine: &Engine, flows: &[Served], mut tasks: HashMap<Shard, Task>) {
+    for served in flows {
+        let part = format!("consumers_{}", served.flow.spec().name);
+        engine.health.set(&part, Err("draining: nothing more is taken".to_owned()));
+    }
     tasks.values().for_each(|task| task.stop.drain.cancel());
     let deadline = Instant::now() + engine.settings.drain;
     let leaving = async {

@@ -231,13 +231,11 @@ impl<'a> Pump<'a> {
                 let flow = Some(self.shard.flow.clone());
                 let name = &self.engine.settings.name;
                 let letter = DeadLetter::of_bytes(&delivery.body, flow, reason, code, &text, name, now);
-                self.engine.meter.add(
-                    &names::DEAD_LETTERS_OPENED,
-                    &[self.shard.flow.as_str(), reason.name()],
-                    1,
-                );
                 let settled = delivery.receipt.dead_letter(letter).await;
-                self.settled("dead_letter", settled);
+                if self.settled("dead_letter", settled) {
+                    let labels = [self.shard.flow.as_str(), reason.name()];
+                    self.engine.meter.add(&names::DEAD_LETTERS_OPENED, &labels, 1);
+                }
             }
         }
     }
@@ -245,22 +243,24 @@ impl<'a> Pump<'a> {
     async fn take_message(&mut self, envelope: shared::envelope::Envelope, delivery: Delivery) {
         let read_at = self.read_at.get(&envelope.key).copied();
         if incoming::is_satisfied(&envelope, read_at, self.engine.settings.clock_skew_max) {
-            self.engine.meter.add(&names::MESSAGES_COALESCED, &[self.shard.flow.as_str()], 1);
             let settled = delivery.receipt.ack().await;
-            self.settled("ack", settled);
+            if self.settled("ack", settled) {
+                self.engine.meter.add(&names::MESSAGES_COALESCED, &[self.shard.flow.as_str()], 1);
+            }
         } else {
             self.waiting.push(envelope.key.clone(), Held { envelope, receipt: delivery.receipt });
         }
     }
 
-    fn settled(&mut self, settlement: &str, outcome: Result<(), PortError>) {
-        match outcome {
+    fn settled(&mut self, settlement: &str, outcome: Result<(), PortError>) -> bool {
+        match &outcome {
             Ok(()) => self.engine.meter.add(&names::DELIVERIES, &[self.shard.flow.as_str(), settlement], 1),
             Err(problem) => {
                 warn!(shard = %self.shard, "A delivery could not be settled and comes again: {problem}");
                 self.pause();
             }
         }
+        outcome.is_ok()
     }
 
     fn start(&mut self, permit: OwnedSemaphorePermit) {

@@ -26,6 +26,9 @@ impl Queue for Leaving {
     }
 
     async fn publish(&self, batch: &[Outbound]) -> Result<(), PortError> {
+        if self.is_away.load(Ordering::SeqCst) {
+            return Err(PortError::Unavailable("away, as told".into()));
+        }
         self.inner.publish(batch).await
     }
 
@@ -53,14 +56,25 @@ impl Queue for Leaving {
     }
 }
 
-/// Remembers the gauges.
+/// Remembers counters and gauges, by name and last label.
 #[derive(Debug, Default)]
-struct Gauges(Mutex<HashMap<&'static str, f64>>);
+struct Recorder(Mutex<HashMap<String, f64>>);
 
-impl Meter for Gauges {
-    fn add(&self, _: &'static Metric, _: &[&str], _: u64) {}
-    fn set(&self, metric: &'static Metric, _: &[&str], value: f64) {
-        self.0.lock().unwrap().insert(metric.name, value);
+impl Recorder {
+    fn of(&self, metric: &'static Metric, label: &str) -> Option<f64> {
+        self.0.lock().unwrap().get(&format!("{} {label}", metric.name)).copied()
+    }
+}
+
+impl Meter for Recorder {
+    #[expect(clippy::cast_precision_loss, reason = "small counts")]
+    fn add(&self, metric: &'static Metric, labels: &[&str], amount: u64) {
+        let name = format!("{} {}", metric.name, labels.last().unwrap_or(&""));
+        *self.0.lock().unwrap().entry(name).or_default() += amount as f64;
+    }
+    fn set(&self, metric: &'static Metric, labels: &[&str], value: f64) {
+        let name = format!("{} {}", metric.name, labels.last().unwrap_or(&""));
+        self.0.lock().unwrap().insert(name, value);
     }
     fn shift(&self, _: &'static Metric, _: &[&str], _: f64) {}
     fn observe(&self, _: &'static Metric, _: &[&str], _: f64) {}
@@ -139,10 +153,30 @@ async fn a_sweep_that_can_never_go_on_is_given_up_so_that_the_next_tick_begins_a
 async fn a_producer_that_was_restarted_knows_when_the_last_sweep_ended() {
     let bench = Bench::new();
     save(&bench, &swept_until(0, bench.clock.as_ref())).await;
-    let gauges = Arc::new(Gauges::default());
-    let engine = engine_with(&bench, |engine| engine.meter = gauges.clone());
+    let recorder = Arc::new(Recorder::default());
+    let engine = engine_with(&bench, |engine| engine.meter = recorder.clone());
     let running = start(engine, Arc::new(Scripted::new(1))).await;
-    let shown = || gauges.0.lock().unwrap().get(names::SWEEP_LAST_SUCCESS.name).copied();
+    let shown = || recorder.of(&names::SWEEP_LAST_SUCCESS, "parties");
     until("the gauge", || shown() == Some(1_000.0)).await;
+    running.end().await;
+}
+
+#[tokio::test]
+async fn what_was_not_made_durable_is_not_counted_as_published() {
+    let bench = Bench::new();
+    let queue = Arc::new(Leaving { inner: bench.store.queue.clone(), is_away: AtomicBool::new(false) });
+    let recorder = Arc::new(Recorder::default());
+    let engine = engine_with(&bench, |engine| {
+        engine.queue = queue.clone();
+        engine.meter = recorder.clone();
+    });
+    let running = start(engine, Arc::new(Scripted::new(1))).await;
+    bench.until_swept().await;
+    queue.is_away.store(true, Ordering::SeqCst);
+    let body = json!(["a", "b"]).to_string();
+    assert_eq!(running.post("/webhooks/parties", "Key: x\r\n", body.as_bytes()).await, 503);
+    queue.is_away.store(false, Ordering::SeqCst);
+    assert_eq!(running.post("/webhooks/parties", "Key: x\r\n", body.as_bytes()).await, 200);
+    assert_eq!(recorder.of(&names::WEBHOOK_ITEMS, "published"), Some(2.0));
     running.end().await;
 }

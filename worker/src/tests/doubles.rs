@@ -1,5 +1,6 @@
-//! A queue that fails as it is told, around one that works.
+//! A queue that fails as it is told, around one that works; a meter that remembers.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -7,6 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
 use shared::dead_letter::{DeadLetter, DeadLetterEvent};
+use shared::meter::{Meter, Metric};
 use shared::ports::PortError;
 use shared::ports::queue::{
     Consumer, DeadLetterPage, Delivery, Depth, FlowTopology, Outbound, Queue, Receipt,
@@ -134,4 +136,24 @@ impl Receipt for FaultyReceipt {
         self.faults.settle()?;
         self.inner.give_back().await
     }
+}
+
+/// Remembers the counters, over all labels.
+#[derive(Debug, Default)]
+pub struct Counters(Mutex<HashMap<&'static str, u64>>);
+
+impl Counters {
+    /// How far a counter has come.
+    pub fn of(&self, metric: &'static Metric) -> u64 {
+        self.0.lock().unwrap().get(metric.name).copied().unwrap_or(0)
+    }
+}
+
+impl Meter for Counters {
+    fn add(&self, metric: &'static Metric, _: &[&str], amount: u64) {
+        *self.0.lock().unwrap().entry(metric.name).or_default() += amount;
+    }
+    fn set(&self, _: &'static Metric, _: &[&str], _: f64) {}
+    fn shift(&self, _: &'static Metric, _: &[&str], _: f64) {}
+    fn observe(&self, _: &'static Metric, _: &[&str], _: f64) {}
 }

@@ -1,20 +1,25 @@
 //! The engine when queue, store or flow fail.
 
-use shared::dead_mark;
+use shared::ports::state::Fence;
 use shared::routing::{server_of, shard_of, shards_of};
-use shared::{membership, retry_mark};
+use shared::{dead_mark, membership, names, retry_mark};
 
-use super::doubles::{Faults, FaultyQueue};
+use super::doubles::{Counters, Faults, FaultyQueue};
 use super::*;
 use crate::shard::SETTLE_PAUSE;
 
 fn faulty(flow: &Arc<Scripted>) -> (Bench, Arc<Faults>) {
-    let faults = Arc::<Faults>::default();
-    let given = faults.clone();
-    let bench = Bench::changed(flow.clone(), move |engine| {
-        engine.queue = Arc::new(FaultyQueue { inner: engine.queue.clone(), faults: given });
-    });
+    let (bench, faults, _) = counted(flow);
     (bench, faults)
+}
+
+fn counted(flow: &Arc<Scripted>) -> (Bench, Arc<Faults>, Arc<Counters>) {
+    let (faults, counters) = (Arc::<Faults>::default(), Arc::<Counters>::default());
+    let bench = Bench::changed(flow.clone(), |engine| {
+        engine.queue = Arc::new(FaultyQueue { inner: engine.queue.clone(), faults: faults.clone() });
+        engine.meter = counters.clone();
+    });
+    (bench, faults, counters)
 }
 
 /// Ids of records that share a shard.
@@ -72,7 +77,7 @@ async fn a_settlement_that_fails_pauses_the_shard_instead_of_running_the_record_
 #[tokio::test]
 async fn an_unreadable_message_that_cannot_be_buried_is_not_offered_in_a_loop() {
     let flow = Scripted::new(&[], true);
-    let (mut bench, faults) = faulty(&flow);
+    let (mut bench, faults, counters) = counted(&flow);
     faults.settling_fails.store(true, Ordering::SeqCst);
     bench.publish_bytes("a", b"no json").await;
     bench.begin();
@@ -81,6 +86,9 @@ async fn an_unreadable_message_that_cannot_be_buried_is_not_offered_in_a_loop() 
     bench.until_empty().await;
     let tries = faults.failed_at();
     assert!(tries[1] - tries[0] >= SETTLE_PAUSE, "{:?}", tries[1] - tries[0]);
+    let opened = || counters.of(&names::DEAD_LETTERS_OPENED);
+    bench.until("the letter to be counted", || opened() > 0).await;
+    assert_eq!(opened(), 1, "letters were counted that were never written");
     bench.end().await;
 }
 
@@ -187,6 +195,7 @@ async fn a_worker_that_drains_is_no_member_any_more() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert_eq!(flow.cut.load(Ordering::SeqCst), 0);
+    assert!(!bench.engine.health.readiness().ready, "a worker that takes nothing calls itself ready");
     flow.gate.add_permits(10);
     bench.end().await;
 }
@@ -241,5 +250,33 @@ async fn a_queue_that_never_answers_makes_the_worker_not_ready() {
     bench.until("the queue to be found away", is_not_ready).await;
     let is_ready = || health.readiness().parts.get("state").is_some_and(|part| part.ready);
     bench.until("the state to be asked all the same", is_ready).await;
+    bench.end().await;
+}
+
+#[tokio::test]
+async fn a_lease_that_is_lost_ends_its_run_and_the_message_comes_again() {
+    let mut flow = Scripted::script(&[], false);
+    flow.spec.run_time_max = PATIENCE * 2;
+    let flow = Arc::new(flow);
+    let counters = Arc::<Counters>::default();
+    let mut bench = Bench::changed(flow.clone(), |engine| {
+        engine.settings.lease_ttl = Duration::from_millis(600);
+        engine.meter = counters.clone();
+    });
+    bench.publish(&["a"]).await;
+    bench.begin();
+    bench.until("the run", || flow.runs_of("a") == 1).await;
+    let lease = format!("shard/{}", shard_of(&envelope("a").key, 4));
+    let state = bench.engine.state.clone();
+    let ttl = Duration::from_millis(600);
+    // The holder's own name, so that it is told the present term.
+    let term = state.acquire_lease(&lease, "worker-test", ttl).await.unwrap().unwrap().term;
+    state.release_lease(&Fence { lease, term }, "worker-test").await.unwrap();
+    bench.until("the next run", || flow.runs_of("a") == 2).await;
+    flow.gate.add_permits(10);
+    bench.until_empty().await;
+    assert_eq!((flow.runs_of("a"), flow.cut.load(Ordering::SeqCst)), (2, 1));
+    assert_eq!((flow.overlaps.load(Ordering::SeqCst), counters.of(&names::LEASES_LOST)), (0, 1));
+    assert!(bench.letters().await.is_empty());
     bench.end().await;
 }
