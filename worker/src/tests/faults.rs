@@ -187,6 +187,8 @@ async fn a_worker_that_drains_is_no_member_any_more() {
     bench.publish(&["a"]).await;
     bench.begin();
     bench.until("the run", || flow.runs_of("a") == 1).await;
+    let health = bench.engine.health.clone();
+    bench.until("readiness, long before the next assignment", || health.readiness().ready).await;
     bench.stop.cancel();
     let name = FlowName::new("parties").unwrap();
     let deadline = tokio::time::Instant::now() + PATIENCE;
@@ -195,7 +197,7 @@ async fn a_worker_that_drains_is_no_member_any_more() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert_eq!(flow.cut.load(Ordering::SeqCst), 0);
-    assert!(!bench.engine.health.readiness().ready, "a worker that takes nothing calls itself ready");
+    assert!(!health.readiness().ready, "a worker that takes nothing calls itself ready");
     flow.gate.add_permits(10);
     bench.end().await;
 }
