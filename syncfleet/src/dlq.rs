@@ -119,7 +119,8 @@ impl Counter<'_> {
     async fn dry_run(&self, args: &DlqReplayArgs) -> Outcome {
         let filter = self.filter(&args.filter);
         let listing = self.desk.list(&filter, 0, usize::MAX).await.map_err(operator::port_failed)?;
-        for id in args.ids.iter().filter(|id| !listing.letters.iter().any(|letter| letter.id == **id)) {
+        let is_open = |id: &Uuid| listing.letters.iter().any(|letter| letter.id == *id);
+        if let Some(id) = args.ids.iter().find(|id| !is_open(id)) {
             return Err(refused(DeskError::Unknown(*id)));
         }
         let is_meant = |letter: &LetterSummary| args.ids.is_empty() || args.ids.contains(&letter.id);

@@ -99,16 +99,18 @@ fn files_below(dir: &Path) -> Vec<PathBuf> {
             let name = entry.file_name().to_string_lossy().into_owned();
             match entry.file_type() {
                 Ok(kind) if kind.is_file() && files.len() < FILES_MAX => files.push(entry.path()),
-                Ok(kind) if kind.is_dir() && depth < DEPTH_MAX => {
-                    if !name.starts_with('.') && !SKIPPED.contains(&name.as_str()) {
-                        folders.push((entry.path(), depth + 1));
-                    }
+                Ok(kind) if kind.is_dir() && depth < DEPTH_MAX && is_of_people(&name) => {
+                    folders.push((entry.path(), depth + 1));
                 }
                 _ => {}
             }
         }
     }
     files
+}
+
+fn is_of_people(folder: &str) -> bool {
+    !folder.starts_with('.') && !SKIPPED.contains(&folder)
 }
 
 fn read(path: &Path) -> std::io::Result<String> {

@@ -10,6 +10,7 @@
 mod fleet;
 mod messages;
 mod parties;
+mod programs;
 mod starting;
 mod upstreams;
 mod webhooks;

@@ -12,11 +12,12 @@ pub struct Held {
     crm: BTreeMap<String, Record>,
     advoware: BTreeMap<u64, Record>,
     dead: BTreeSet<String>,
+    letters: usize,
 }
 
 impl Held {
-    /// From the records of both sides and the CBeteiligte ids of open dead letters.
-    pub fn new(crm: Vec<Value>, advoware: Vec<Value>, dead: BTreeSet<String>) -> Self {
+    /// From the records of both sides and the CBeteiligte id of each open dead letter.
+    pub fn new(crm: Vec<Value>, advoware: Vec<Value>, dead: Vec<String>) -> Self {
         let objects = |records: Vec<Value>| {
             records.into_iter().filter_map(|record| match record {
                 Value::Object(record) => Some(record),
@@ -25,7 +26,8 @@ impl Held {
         };
         let crm = objects(crm).filter_map(|record| Some((record.get("id")?.as_str()?.to_owned(), record)));
         let advoware = objects(advoware).filter_map(|record| Some((record.get("betNr")?.as_u64()?, record)));
-        Self { crm: crm.collect(), advoware: advoware.collect(), dead }
+        let letters = dead.len();
+        Self { crm: crm.collect(), advoware: advoware.collect(), dead: dead.into_iter().collect(), letters }
     }
 
     /// The keys of Advoware that the CRM's records name.
@@ -36,9 +38,9 @@ impl Held {
             .collect()
     }
 
-    /// How many records have an open dead letter.
+    /// How many dead letters are open.
     pub fn dead_letters(&self) -> usize {
-        self.dead.len()
+        self.letters
     }
 
     /// How many CBeteiligte are there, deleted ones left out, and how many of them agree with a Beteiligter.
@@ -194,7 +196,7 @@ mod tests {
     fn what_nobody_asked_for_is_found() {
         let crm = vec![json!({ "id": "a", "betnr": 7 }), json!({ "id": "b" })];
         let advoware = vec![json!({ "betNr": 7 }), json!({ "betNr": 9 })];
-        let held = Held::new(crm, advoware, BTreeSet::new());
+        let held = Held::new(crm, advoware, Vec::new());
         let surplus = held.surplus(&[expectation()]);
         assert_eq!(surplus, ["CBeteiligte b came out of nowhere", "Beteiligter 9 belongs to no CBeteiligte"]);
     }
@@ -210,6 +212,6 @@ mod tests {
             json!({ "betNr": 7, "vorname": "Ann", "name": "Lee", "anrede": "Frau" }),
             json!({ "betNr": 8, "vorname": "Ann", "name": "Lee" }),
         ];
-        assert_eq!(Held::new(crm, advoware, BTreeSet::new()).agreeing(), (2, 1));
+        assert_eq!(Held::new(crm, advoware, Vec::new()).agreeing(), (2, 1));
     }
 }

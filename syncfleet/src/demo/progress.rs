@@ -20,7 +20,7 @@ pub struct Around {
     pub ready: u64,
     /// Messages that wait for their next attempt.
     pub delayed: u64,
-    /// Records with an open dead letter.
+    /// Dead letters that are open.
     pub dead_letters: usize,
 }
 

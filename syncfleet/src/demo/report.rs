@@ -231,8 +231,8 @@ pub fn memory_of(status: &str) -> [u64; 2] {
     ["VmRSS", "VmHWM"].map(|name| kibibytes(name).unwrap_or(0) * 1024)
 }
 
-/// The ids of the CBeteiligte among dead letters' keys.
-pub fn ids_of(letters: &[operations::dead_letters::LetterSummary]) -> std::collections::BTreeSet<String> {
+/// The CBeteiligte id of each dead letter.
+pub fn ids_of(letters: &[operations::dead_letters::LetterSummary]) -> Vec<String> {
     letters.iter().filter_map(|letter| Some(letter.key.as_ref()?.id().to_owned())).collect()
 }
 

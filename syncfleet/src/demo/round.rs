@@ -148,7 +148,8 @@ impl Demo<'_> {
     /// Judges both sides as they stand, with nobody at work.
     pub(super) async fn judge(&self, goal: &[Expected], began: Instant) -> Result<Report, String> {
         // Before the ledgers are read, which is no part of producer and worker.
-        let memory_bytes = report::memory_of(&std::fs::read_to_string("/proc/self/status").unwrap_or_default());
+        let memory_bytes =
+            report::memory_of(&std::fs::read_to_string("/proc/self/status").unwrap_or_default());
         let held = self.held().await?;
         let mut ledger = Ledger::default();
         for side in [Side::Crm, Side::Advoware] {
