@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
+use shared::clock::later;
 use shared::dead_letter::DeadLetter;
+use shared::envelope::Envelope;
 use shared::flow::Flow;
 use shared::lease::LeaseGuard;
 use shared::names;
 use shared::ports::PortError;
-use shared::ports::queue::{Consumer, Delivery};
+use shared::ports::queue::{Consumer, Delivery, Outbound};
 use shared::record_key::{FlowName, RecordKey};
 use shared::routing::Shard;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -30,6 +32,9 @@ const RETRY_WAIT: (Duration, Duration) = (Duration::from_millis(200), Duration::
 /// How long nothing is taken from a shard after a settlement that failed: what could not be settled comes again
 /// at once.
 pub(crate) const SETTLE_PAUSE: Duration = Duration::from_secs(1);
+/// How long a message waits that is sent on to another shard: workers that do not agree on the number of shards
+/// must not send it to and fro in a hot loop.
+const MOVE_DELAY: Duration = Duration::from_secs(1);
 /// Keys whose last successful run is remembered per shard.
 const READS_REMEMBERED_MAX: usize = 2_000;
 
@@ -222,8 +227,8 @@ impl<'a> Pump<'a> {
             Incoming::Message(envelope) => self.take_message(*envelope, delivery).await,
             Incoming::HandBack(text) => {
                 debug!(shard = %self.shard, "Handed back: {text}");
-                let later = shared::clock::later(now, NEWER_DELAY);
-                let settled = delivery.receipt.retry(delivery.body, later).await;
+                let not_before = later(now, NEWER_DELAY);
+                let settled = delivery.receipt.retry(delivery.body, not_before).await;
                 self.settled("postpone", settled);
             }
             Incoming::DeadLetter { reason, code, text } => {
@@ -240,7 +245,11 @@ impl<'a> Pump<'a> {
         }
     }
 
-    async fn take_message(&mut self, envelope: shared::envelope::Envelope, delivery: Delivery) {
+    async fn take_message(&mut self, envelope: Envelope, delivery: Delivery) {
+        let outbound = Outbound::of(&envelope, self.flow.spec().shards);
+        if outbound.shard != *self.shard {
+            return self.send_on(outbound, delivery).await;
+        }
         let read_at = self.read_at.get(&envelope.key).copied();
         if incoming::is_satisfied(&envelope, read_at, self.engine.settings.clock_skew_max) {
             let settled = delivery.receipt.ack().await;
@@ -250,6 +259,19 @@ impl<'a> Pump<'a> {
         } else {
             self.waiting.push(envelope.key.clone(), Held { envelope, receipt: delivery.receipt });
         }
+    }
+
+    /// A message that was published when the flow had another number of shards: here it could run beside others of
+    /// its key.
+    async fn send_on(&mut self, outbound: Outbound, delivery: Delivery) {
+        debug!(shard = %self.shard, "A message is sent on to shard {}, where its key belongs.", outbound.shard);
+        let not_before = Some(later(self.engine.clock.now(), MOVE_DELAY));
+        let sent = self.engine.queue.publish(&[Outbound { not_before, ..outbound }]).await;
+        let settled = match sent {
+            Ok(()) => delivery.receipt.ack().await,
+            Err(problem) => Err(problem),
+        };
+        self.settled("return", settled);
     }
 
     fn settled(&mut self, settlement: &str, outcome: Result<(), PortError>) -> bool {

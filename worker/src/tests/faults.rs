@@ -1,7 +1,7 @@
 //! The engine when queue, store or flow fail.
 
 use shared::ports::state::Fence;
-use shared::routing::{server_of, shard_of, shards_of};
+use shared::routing::{Shard, server_of, shard_of, shards_of};
 use shared::{dead_mark, membership, names, retry_mark};
 
 use super::doubles::{Counters, Faults, FaultyQueue};
@@ -280,5 +280,29 @@ async fn a_lease_that_is_lost_ends_its_run_and_the_message_comes_again() {
     assert_eq!((flow.runs_of("a"), flow.cut.load(Ordering::SeqCst)), (2, 1));
     assert_eq!((flow.overlaps.load(Ordering::SeqCst), counters.of(&names::LEASES_LOST)), (0, 1));
     assert!(bench.letters().await.is_empty());
+    bench.end().await;
+}
+
+#[tokio::test]
+async fn a_message_from_when_there_were_more_or_fewer_shards_waits_for_its_keys_run() {
+    let mut flow = Scripted::script(&[], false);
+    flow.spec.run_time_max = PATIENCE * 2;
+    let flow = Arc::new(flow);
+    let mut bench = Bench::new(flow.clone());
+    bench.publish(&["a", "b"]).await;
+    bench.begin();
+    bench.until("the run", || flow.runs_of("a") == 1).await;
+    let right = Outbound::of(&envelope("a"), 4);
+    let number = (right.shard.number + 1) % 4;
+    let wrong = Outbound { shard: Shard { number, ..right.shard.clone() }, ..right };
+    // Behind it comes a message that belongs there: when that one runs, the first has been looked at.
+    let behind =
+        (0..).map(|n| format!("n{n}")).find(|id| shard_of(&envelope(id).key, 4) == wrong.shard).unwrap();
+    bench.engine.queue.publish(&[wrong, Outbound::of(&envelope(&behind), 4)]).await.unwrap();
+    bench.until("the message behind it", || flow.runs_of(&behind) == 1).await;
+    assert_eq!((flow.runs_of("a"), flow.overlaps.load(Ordering::SeqCst)), (1, 0));
+    flow.gate.add_permits(10);
+    bench.until_empty().await;
+    assert_eq!((flow.runs_of("a"), flow.overlaps.load(Ordering::SeqCst)), (2, 0));
     bench.end().await;
 }
