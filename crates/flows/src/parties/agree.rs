@@ -31,7 +31,8 @@ impl Basis {
             return Self::Agreed(attempt.bring_forward(&base, &crm.party, &theirs));
         }
         if let Some(intent) = input.intent.filter(|i| i.bet_nr == Some(remote.bet_nr)) {
-            return Self::Agreed(intent.party.clone());
+            let ours = !intent.found || remote.party(None, Some(&intent.party)).masked() == intent.party;
+            return if ours { Self::Agreed(intent.party.clone()) } else { Self::Whole(Winner::Crm) };
         }
         if crm.row_id.is_some() {
             return Self::Whole(Winner::Crm);

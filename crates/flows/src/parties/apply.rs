@@ -111,7 +111,7 @@ impl<'a> Steps<'a> {
             let text = format!("Party {bet_nr}, created just now, was linked to another record.");
             return Err(Fault::new(FaultKind::Conflict, "bet_nr_taken", text));
         }
-        self.declare(CreateIntent { party: party.clone(), bet_nr: Some(bet_nr) }, fence).await
+        self.declare(CreateIntent { party: party.clone(), bet_nr: Some(bet_nr), found: false }, fence).await
     }
 
     async fn put(&mut self, bet_nr: i64, target: &Party, fields: &[Field]) -> Result<(), Fault> {
@@ -140,6 +140,9 @@ impl<'a> Steps<'a> {
     async fn patch(&mut self, patch: &CrmPatch) -> Result<(), Fault> {
         let parties = self.parties;
         let id = crm_id(&self.run.key)?;
+        if patch.content.is_some() && self.version.is_none() {
+            self.check_unedited(&id).await?;
+        }
         let written =
             parties.crm.update(&parties.entity_type, &id, &map::crm_patch(patch), self.version).await;
         match written.map_err(|fault| self.explain(fault, patch))? {
@@ -152,6 +155,19 @@ impl<'a> Steps<'a> {
                 Err(Fault::new(FaultKind::Conflict, "deleted_meanwhile", text))
             }
         }
+    }
+
+    /// Without versions EspoCRM cannot refuse to overwrite what a person wrote since the record was read: so it is
+    /// read once more, right before.
+    async fn check_unedited(&self, id: &EspoId) -> Result<(), Fault> {
+        let parties = self.parties;
+        let Some(record) = parties.crm.get(&parties.entity_type, id).await? else { return Ok(()) };
+        let present = map::crm_party(&record, &parties.table)?;
+        if self.look.crm.as_ref().is_some_and(|crm| crm.party != present) {
+            let text = format!("{} {id} was edited in EspoCRM meanwhile.", parties.entity_type);
+            return Err(Fault::new(FaultKind::Conflict, "edited_meanwhile", text));
+        }
+        Ok(())
     }
 
     /// EspoCRM refuses values that are no options of its enums, and names the field only.

@@ -80,7 +80,7 @@ impl Parties {
                     let text = format!("Party {bet_nr} was linked to another record just now.");
                     return Err(Fault::new(FaultKind::Conflict, "bet_nr_taken", text));
                 }
-                let found = CreateIntent { bet_nr: Some(bet_nr), ..intent.clone() };
+                let found = CreateIntent { bet_nr: Some(bet_nr), found: true, ..intent.clone() };
                 let declared = Intent { what: found.clone(), at: run.clock.now() };
                 intent::declare(&*self.state, &run.key, &declared, run.guard.fence()?.as_ref()).await?;
                 tracing::info!(

@@ -60,7 +60,7 @@ impl World {
         if let (None, Some(intent)) = (key, &mut self.intent) {
             let fits = |found: &&RemoteSide| is_candidate(found, &intent.party);
             key = self.parties.values().find(fits).map(|found| found.bet_nr);
-            intent.bet_nr = key;
+            (intent.bet_nr, intent.found) = (key, key.is_some());
         }
         match key {
             None => Remote::None,
@@ -165,7 +165,7 @@ impl Stepper {
                 self.key = Some(key);
             }
             Action::KeepKey(party) => {
-                world.intent = Some(CreateIntent { party: party.clone(), bet_nr: self.key });
+                world.intent = Some(CreateIntent { party: party.clone(), bet_nr: self.key, found: false });
             }
             Action::UpdateParty { bet_nr, target, fields } => {
                 world.puts += 1;

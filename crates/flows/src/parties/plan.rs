@@ -93,6 +93,9 @@ pub struct CreateIntent {
     pub party: Party,
     /// The key, once it is known.
     pub bet_nr: Option<i64>,
+    /// Whether the key was found by search: then the party may be somebody else's, made at the same time.
+    #[serde(default)]
+    pub found: bool,
 }
 
 /// What is known of Advoware's side.
@@ -205,7 +208,7 @@ fn create(input: &Input<'_>, crm: &CrmSide) -> Result<Plan, Fault> {
         party.salutation = None;
     }
     let actions = vec![
-        Action::DeclareIntent(CreateIntent { party: party.clone(), bet_nr: None }),
+        Action::DeclareIntent(CreateIntent { party: party.clone(), bet_nr: None, found: false }),
         Action::CreateParty(party.clone()),
         Action::KeepKey(party.clone()),
         Action::ReadBack,

@@ -131,6 +131,7 @@ prop_compose! {
         link in proptest::option::of(link(link_key).boxed()),
         intent in proptest::option::weighted(0.2, crm_party()),
         intent_key in Just(intent_key),
+        intent_found in any::<bool>(),
         remotes in proptest::collection::btree_map(1i64..3, (remote_party(), time()), 0..3),
         policy in Just(policy),
     ) -> World {
@@ -141,7 +142,7 @@ prop_compose! {
             crm, parties: parties.collect(), link,
             intent: intent.map(|party| {
                 let salutation = party.salutation.clone().filter(|s| matches!(s, Salutation::Known(_)));
-                CreateIntent { party: Party { salutation, ..party.masked() }, bet_nr: intent_key }
+                CreateIntent { party: Party { salutation, ..party.masked() }, bet_nr: intent_key, found: intent_key.is_some() && intent_found }
             }),
             notices: Vec::new(), creates: 0, puts: 0, patches: 0, rules: rules_of(policy), now: now(), row: 10,
             intruder: None,
