@@ -214,6 +214,8 @@ impl Flow for Parties {
 }
 
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod tests;
