@@ -1,9 +1,11 @@
 //! What the programs do alike: configuration, logs, signals, exit codes.
 
+use std::future::poll_fn;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use configuration::Config;
 use operations::health::Health;
@@ -11,7 +13,7 @@ use operations::http;
 use shared::clock::{Clock, SystemClock};
 use telemetry::PrometheusMeter;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::level_filters::LevelFilter;
 
@@ -81,24 +83,31 @@ pub fn start(config: &Config, role: Role) -> Result<(Parts, Arc<PrometheusMeter>
 pub fn stop_on_signals() -> CancellationToken {
     let stop = CancellationToken::new();
     let token = stop.clone();
+    let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
+    let mut signals: Vec<Signal> = kinds.into_iter().filter_map(|kind| signal(kind).ok()).collect();
     tokio::spawn(async move {
-        wait_for_signal().await;
+        any(&mut signals).await;
         tracing::info!("Stopping: what is held is finished or handed back. A second signal stops at once.");
         token.cancel();
-        wait_for_signal().await;
+        any(&mut signals).await;
         std::process::exit(130);
     });
     stop
 }
 
-async fn wait_for_signal() {
-    let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
-    let signals: Vec<_> = kinds.into_iter().filter_map(|kind| signal(kind).ok()).collect();
-    let mut waiting = tokio::task::JoinSet::new();
-    for mut signal in signals {
-        waiting.spawn(async move { signal.recv().await });
-    }
-    let _ = waiting.join_next().await;
+/// Waits for one of these signals, and ends by nothing else: not by the runtime's end either.
+async fn any(signals: &mut [Signal]) {
+    let arrived = |signal: &mut Signal, context: &mut Context<'_>| {
+        matches!(signal.poll_recv(context), Poll::Ready(Some(())))
+    };
+    poll_fn(|context| {
+        if signals.iter_mut().any(|signal| arrived(signal, context)) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
 }
 
 /// The name of a process in the fleet: as configured, or the host's name and a random part.
