@@ -70,6 +70,36 @@ async fn what_changed_in_advoware_before_a_failed_first_look_survives() {
     fleet.drain().await.unwrap();
 }
 
+/// EspoCRM has no versions unless an administrator switches them on.
+#[tokio::test]
+async fn what_a_person_writes_while_a_run_reads_is_not_overwritten() {
+    let mut fleet = one_of_each().await;
+    let id = fleet.crm.seed(person("Before", "pending_sync")).unwrap();
+    fleet.start_ready().await.unwrap();
+    created(&fleet, &id).await;
+    let party = fleet.advoware.records().pop().unwrap()["betNr"].to_string();
+    fleet.advoware.fault(FaultRule::new(FaultKind::Latency { latency_ms: 500 }).on("GET", "*/Beteiligte/*"));
+    fleet.advoware.edit_as_person(&party, &object(json!({ "name": "Advoware" }))).unwrap();
+    fleet.crm.clear_counters();
+    let hook = fleet.webhooks.iter().find(|hook| hook.url.ends_with("/update")).unwrap();
+    let body = format!("[{{\"id\":\"{id}\",\"lastName\":\"x\"}}]");
+    assert_eq!(fleet.http.deliver(hook, body).await.unwrap().status, 200);
+    wait::until("read of the record", SOON, async || {
+        let counters = fleet.crm.counters();
+        if counters.contains_key("GET /api/v1/CBeteiligte/{id}") { Ok(()) } else { Err(counters) }
+    })
+    .await;
+    fleet.crm.edit_as_person(&id, &object(json!({ "lastName": "Person" }))).unwrap();
+    wait::until("agreement", SOON, async || {
+        let left = judge::unsettled(&fleet.crm.records(), &fleet.advoware.records());
+        let name = fleet.advoware.records().pop().unwrap()["name"].clone();
+        if left.is_empty() && name != "Before" { Ok(()) } else { Err((left, name)) }
+    })
+    .await;
+    assert_eq!(fleet.advoware.records().pop().unwrap()["name"], "Person");
+    fleet.drain().await.unwrap();
+}
+
 #[tokio::test]
 async fn five_attempts_are_made_and_then_a_person_is_asked() {
     let mut fleet = one_of_each().await;

@@ -16,7 +16,8 @@ async fn changes_of_both_sides_are_merged_with_four_calls() {
     bench.edit_party(bet_nr, json!({ "handelsRegisterNummer": "HRB 9", "strasse": "Hauptstraße 1" }));
     bench.edit_record(&id, json!({ "firmenname": "Bäcker und Söhne", "description": "kept" }));
     bench.handle(&id).await.unwrap();
-    bench.expect_calls(&[(CRM_GET, 1), (CRM_PUT, 1), (GET, 2), (PUT, 1)]);
+    // The record is read once more before values are written into it.
+    bench.expect_calls(&[(CRM_GET, 2), (CRM_PUT, 1), (GET, 2), (PUT, 1)]);
     let (record, party) = (bench.crm_of(&id), bench.counterpart(&id));
     assert_eq!(
         (&party["name"], &party["handelsRegisterNummer"], &party["strasse"]),
@@ -37,7 +38,7 @@ async fn a_change_in_advoware_costs_one_read_and_one_write() {
     let (id, bet_nr) = bench.linked(erika()).await;
     bench.edit_party(bet_nr, json!({ "name": "Muster" }));
     let outcome = bench.handle(&id).await.unwrap();
-    bench.expect_calls(&[(CRM_GET, 1), (CRM_PUT, 1), (GET, 1)]);
+    bench.expect_calls(&[(CRM_GET, 2), (CRM_PUT, 1), (GET, 1)]);
     assert_eq!(bench.crm_of(&id)["lastName"], "Muster");
     assert!(outcome.look_again_at.is_some(), "a record that changes is looked at sooner");
 }
