@@ -38,7 +38,7 @@ async fn a_party_that_is_gone_is_marked_and_not_created_anew() {
         assert!(bench.advoware.records().is_empty());
         assert_eq!(swept(&bench).await, Vec::<String>::new(), "the sweep leaves it alone");
         bench.edit_record(&id, json!({ "lastName": "Changed" }));
-        assert_eq!(swept(&bench).await, [id.clone()]);
+        assert_eq!(swept(&bench).await, [id.as_str()]);
         bench.handle(&id).await.unwrap();
         assert_eq!(swept(&bench).await, Vec::<String>::new());
         // A person empties the key: now it is to be created.

@@ -74,7 +74,7 @@ fn pick(dice: &mut Dice, field: &Field) -> (&'static str, &'static str) {
 
 impl Pair {
     fn new(bench: &Bench, dice: &mut Dice, number: usize) -> Self {
-        let fields: &'static [Field] = if number % 2 == 0 { &PERSON } else { &COMPANY };
+        let fields: &'static [Field] = if number.is_multiple_of(2) { &PERSON } else { &COMPANY };
         let expected: BTreeMap<_, _> = fields.iter().map(|field| (field.crm, pick(dice, field))).collect();
         let mut record = json!({ "description": format!("kept {number}") });
         for field in fields.iter().filter(|field| !expected[field.crm].0.is_empty()) {

@@ -2,7 +2,7 @@
 //! (Beteiligte).
 //!
 //! # The rules
-//! - A message names a CBeteiligte; a run reads both sides afresh, plans ([`plan`], pure), and executes.
+//! - A message names a CBeteiligte; a run reads both sides afresh, plans (`plan.rs`, pure), and executes.
 //! - No key (`betnr`): it is created in Advoware. The intent is written down before the request; an intent without
 //!   outcome means: search first, adopt the one party that fits and is linked to nobody, create when there is
 //!   none, stop when there are several.
@@ -20,6 +20,8 @@
 //!   for persons only, register number for companies only; where a kind changes, what is not mapped any more is
 //!   left alone on both sides, and what is newly mapped is merged with an empty base.
 //! - A salutation without counterpart is left as it is on both sides, with a warning.
+//! - Before the first write of a run, the link notes what is begun (`link::Attempt`) and what will be overwritten.
+//!   After a crash or a lost answer, what has arrived counts as agreed: an edit made since is a change, no conflict.
 //! - Nothing is ever deleted in Advoware. A deleted CBeteiligte leaves a tombstone; a party gone from Advoware is
 //!   marked in EspoCRM and never created anew, unless a person empties `betnr` of such a record.
 //! - One `betnr` in two records: neither is synchronised; both become dead letters that name each other.
