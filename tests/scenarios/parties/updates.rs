@@ -207,3 +207,37 @@ async fn an_optimistic_version_keeps_an_edit_in_between() {
     assert_eq!(bench.crm_of(&id)["firstName"], "Eva");
     assert_eq!(bench.counterpart(&id)["vorname"], "Eva");
 }
+
+#[tokio::test]
+async fn an_edit_between_reading_and_writing_the_record_arrives() {
+    let bench = Arc::new(Bench::new(PartiesSettings::default()).await);
+    let (id, bet_nr) = bench.linked(erika()).await;
+    bench.edit_party(bet_nr, json!({ "name": "Neu" }));
+    let (editor, record_id) = (Arc::clone(&bench), id.clone());
+    let mut run = bench.run(&id);
+    run.guard = At::step(0, move || {
+        editor.edit_record(&record_id, json!({ "firstName": "Eva" }));
+        true
+    });
+    assert_eq!(bench.flow.handle(&run).await.unwrap_err().code, "edited_meanwhile");
+    bench.handle(&id).await.unwrap();
+    let (record, party) = (bench.crm_of(&id), bench.counterpart(&id));
+    assert_eq!((&record["lastName"], &party["vorname"]), (&json!("Neu"), &json!("Eva")));
+    bench.expect_clean_journals();
+}
+
+#[tokio::test]
+async fn a_person_without_a_first_name_stays_a_person() {
+    let bench = Bench::new(PartiesSettings::default()).await;
+    let (id, bet_nr) = bench.linked(json!({ "lastName": "Plato", "dateOfBirth": "1980-05-17" })).await;
+    assert!(bench.counterpart(&id)["geburtsdatum"].as_str().unwrap().starts_with("1980-05-17"));
+    assert_eq!(bench.handle(&id).await.unwrap().actions, Vec::<&str>::new());
+    bench.edit_party(bet_nr, json!({ "name": "Platon" }));
+    bench.handle(&id).await.unwrap();
+    let record = bench.crm_of(&id);
+    assert_eq!((&record["lastName"], &record["firmenname"]), (&json!("Platon"), &Value::Null));
+    bench.edit_record(&id, json!({ "lastName": null, "firmenname": "Platon" }));
+    bench.handle(&id).await.unwrap();
+    assert_eq!(bench.handle(&id).await.unwrap().actions, Vec::<&str>::new());
+    bench.expect_clean_journals();
+}

@@ -1,7 +1,7 @@
 //! The steps of a plan, applied one by one. Each asks first whether this run may still write.
 
 use connector_advoware::{Written as Put, may_have_taken_effect};
-use connector_espocrm::{EspoId, UserRef};
+use connector_espocrm::{EspoId, Record, UserRef};
 use shared::fault::{Fault, FaultKind};
 use shared::flow::Run;
 use shared::intent::{self, Intent};
@@ -28,17 +28,23 @@ pub(super) struct Steps<'a> {
     /// The key of what is created or written.
     bet_nr: Option<i64>,
     held: Option<RemoteSide>,
+    edited: bool,
     applied: Vec<&'static str>,
 }
 
 impl<'a> Steps<'a> {
     pub(super) fn new(parties: &'a Parties, run: &'a Run, look: Look, version: Option<u64>) -> Self {
-        Self { parties, run, look, version, bet_nr: None, held: None, applied: Vec::new() }
+        Self { parties, run, look, version, bet_nr: None, held: None, edited: false, applied: Vec::new() }
     }
 
     /// What was read back.
     pub(super) fn read_back(&mut self) -> Result<RemoteSide, Fault> {
         self.held.take().ok_or_else(|| Fault::bug("not_read_back", "A write to Advoware was not read back."))
+    }
+
+    /// Whether somebody edited the CRM record between our read and our write.
+    pub(super) fn edited(&self) -> bool {
+        self.edited
     }
 
     /// Sets the CRM record's version, after another write of ours.
@@ -148,6 +154,7 @@ impl<'a> Steps<'a> {
         match written.map_err(|fault| self.explain(fault, patch))? {
             Some(record) => {
                 self.version = record.version();
+                self.edited |= self.was_edited(&record, patch)?;
                 Ok(())
             }
             None => {
@@ -168,6 +175,19 @@ impl<'a> Steps<'a> {
             return Err(Fault::new(FaultKind::Conflict, "edited_meanwhile", text));
         }
         Ok(())
+    }
+
+    /// Whether EspoCRM's answer shows content that was neither read nor written: somebody's edit in between.
+    fn was_edited(&self, record: &Record, patch: &CrmPatch) -> Result<bool, Fault> {
+        let Some(crm) = &self.look.crm else { return Ok(false) };
+        let mut expected = crm.party.clone();
+        if let Some((party, fields)) = &patch.content {
+            if fields.contains(&Field::Name) && expected.identity.kind != party.identity.kind {
+                expected.identity = party.identity.clone();
+            }
+            fields.iter().for_each(|field| expected.take(*field, party));
+        }
+        Ok(map::crm_party(record, &self.parties.table)? != expected)
     }
 
     /// EspoCRM refuses values that are no options of its enums, and names the field only.

@@ -49,22 +49,24 @@ impl Parties {
             self.permit(run, change).await?;
         }
         let mut steps = Steps::new(self, run, look, version);
-        let Some(mut settling) = plan.settling else {
+        let mut differs = false;
+        if let Some(mut settling) = plan.settling {
+            drop(held);
             steps.apply(&plan.actions).await?;
-            return Ok(self.outcome(plan.verdict, steps));
-        };
-        drop(held);
-        steps.apply(&plan.actions).await?;
-        let held = marker.hold().await;
-        if held.status {
-            settling.crm.status = Some(Status::Syncing);
-            steps.set_version(held.version);
+            let held = marker.hold().await;
+            if held.status {
+                settling.crm.status = Some(Status::Syncing);
+                steps.set_version(held.version);
+            }
+            let end = settling.conclude(&steps.read_back()?, &rules, run.clock.now());
+            steps.apply(&end.actions).await?;
+            differs = end.differs;
+        } else {
+            steps.apply(&plan.actions).await?;
+            drop(held);
         }
-        let read_back = steps.read_back()?;
-        let end = settling.conclude(&read_back, &rules, run.clock.now());
-        steps.apply(&end.actions).await?;
-        if end.differs {
-            let text = format!("Party {} was edited in Advoware while it was written.", read_back.bet_nr);
+        if differs || steps.edited() {
+            let text = format!("The party of {} was edited while it was written.", run.key);
             return Err(Fault::new(FaultKind::Conflict, "edited_meanwhile", text));
         }
         Ok(self.outcome(plan.verdict, steps))

@@ -462,6 +462,38 @@ proptest! {
         prop_assert!(world.notices.is_empty());
     }
 
+    /// Data of an older integration, with neither base nor row id: the times decide, and a missing one counts as
+    /// unchanged.
+    #[test]
+    fn an_older_integration_is_judged_by_its_times(
+        crm in known_party(), remote in known_party(), ours in proptest::option::of(any::<bool>()),
+        theirs in proptest::option::of(any::<bool>()), synced: bool, policy in policy(),
+    ) {
+        let mut world = agreed(crm.clone(), policy);
+        let last = now() - jiff::SignedDuration::from_hours(1_000);
+        let time = |newer: Option<bool>| newer.map(|newer| if newer { later(last, Duration::from_secs(60)) } else { last });
+        let record = world.crm.as_mut().unwrap();
+        (record.row_id, record.last_sync, record.modified_at) = (None, synced.then_some(last), time(ours));
+        world.link = None;
+        let side = remote_of(1, 1, &person_rule(remote), now());
+        let remote = side.party(None, Some(&crm)).masked();
+        world.parties.insert(1, RemoteSide { changed_at: time(theirs), ..side });
+        let before = difference(&world);
+        world.settle().unwrap();
+        let crm = crm.masked();
+        let got = world.crm.as_ref().unwrap().party.clone().masked();
+        let changed = |newer: Option<bool>| synced && newer == Some(true);
+        let remote_wins = match (changed(ours), changed(theirs)) {
+            (false, true) => true,
+            (true, true) => policy == Policy::RemoteWins,
+            _ => false,
+        };
+        let asked = before.is_some() && changed(ours) && changed(theirs) && policy == Policy::Ask;
+        let expected = if remote_wins { remote } else { crm };
+        prop_assert_eq!((&got.identity, &got.legal_form), (&expected.identity, &expected.legal_form));
+        prop_assert_eq!(difference(&world).is_some(), asked);
+    }
+
     /// An edit between our PUT and our GET is not adopted as agreed: the record stays dirty, and the edit arrives.
     #[test]
     fn an_edit_between_write_and_reading_back_survives(base in known_party(), policy in policy()) {
