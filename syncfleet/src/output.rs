@@ -94,7 +94,7 @@ pub fn bars() -> MultiProgress {
 pub fn bar(bars: &MultiProgress, label: impl Into<String>, length: u64) -> ProgressBar {
     let bar = bars.add(ProgressBar::new(length));
     // The template is a constant, and a test uses it.
-    if let Ok(style) = ProgressStyle::with_template("  {prefix:<34} {bar:28.green/238} {pos:>5}/{len}") {
+    if let Ok(style) = ProgressStyle::with_template("  {prefix:<36} {bar:28.green/238} {pos:>5}/{len}") {
         bar.set_style(style.progress_chars("━━─"));
     }
     bar.set_prefix(label.into());
@@ -141,7 +141,7 @@ mod tests {
         let bars = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
         bar(&bars, "created", 3).inc(1);
         ticker(&bars).set_message("working");
-        for template in ["  {prefix:<34} {bar:28.green/238} {pos:>5}/{len}", "  {spinner:.green} {msg}"] {
+        for template in ["  {prefix:<36} {bar:28.green/238} {pos:>5}/{len}", "  {spinner:.green} {msg}"] {
             assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
         }
     }

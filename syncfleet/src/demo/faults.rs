@@ -9,7 +9,7 @@ pub fn rules(level: FaultLevel, seed: u64) -> (Vec<FaultRule>, Vec<FaultRule>) {
     let (latency_ms, share, lost) = match level {
         FaultLevel::None => return (Vec::new(), Vec::new()),
         FaultLevel::Some => (8, 0.01, 4),
-        FaultLevel::Many => (20, 0.04, 20),
+        FaultLevel::Many => (20, 0.03, 20),
     };
     let rule = FaultRule::new;
     // Single records only: a sweep that fails begins again later and later, which is right and dull to watch.

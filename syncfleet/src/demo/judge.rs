@@ -129,10 +129,17 @@ fn status(record: &Record) -> &str {
     record.get("syncStatus").and_then(Value::as_str).unwrap_or_default()
 }
 
-/// Names the difference; the names are those of made-up people.
+/// Names the first difference; the names in it are those of made-up people.
 fn compare(side: &str, wanted: &Party, found: Party) -> Result<(), String> {
     let (wanted, found) = (wanted.clone().mapped(), found.mapped());
-    if wanted == found { Ok(()) } else { Err(format!("{side} holds {found:?} and must hold {wanted:?}")) }
+    let differs = wanted.fields().into_iter().zip(found.fields()).find(|(wanted, found)| wanted != found);
+    let shown = |value: Option<&str>| value.map_or_else(|| "empty".to_owned(), |text| format!("{text:?}"));
+    match differs {
+        None => Ok(()),
+        Some(((field, wanted), (_, found))) => {
+            Err(format!("{field} in {side} is {} and must be {}", shown(found), shown(wanted)))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -174,9 +181,9 @@ mod tests {
             (with(&crm, "id", json!("b")), advoware.clone(), vec![], "not in EspoCRM"),
             (with(&crm, "betnr", json!(8)), advoware.clone(), vec![], "betnr is"),
             (crm.clone(), with(&advoware, "betNr", json!(8)), vec![], "no party in Advoware"),
-            (crm.clone(), with(&advoware, "name", json!("Li")), vec![], "Advoware holds"),
+            (crm.clone(), with(&advoware, "name", json!("Li")), vec![], "name in Advoware is \"Li\""),
             (crm.clone(), with(&advoware, "strasse", Value::Null), vec![], "strasse"),
-            (with(&crm, "lastName", json!("Li")), advoware.clone(), vec![], "EspoCRM holds"),
+            (with(&crm, "lastName", json!("Li")), advoware.clone(), vec![], "name in EspoCRM is \"Li\""),
             (with(&crm, "syncStatus", json!("dirty")), advoware.clone(), vec![], "dirty"),
             (with(&crm, "deleted", json!(true)), advoware.clone(), vec![], "deleted"),
             (

@@ -143,6 +143,7 @@ impl<'a> Demo<'a> {
             webhooks,
             metrics,
             hooks: &hooks,
+            parties: u32::try_from(pairs.len()).unwrap_or(u32::MAX),
         }
         .write();
         let file =

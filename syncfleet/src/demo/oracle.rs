@@ -64,6 +64,20 @@ impl Party {
         }
     }
 
+    /// The mapped fields by name.
+    pub fn fields(&self) -> [(&'static str, Option<&str>); 7] {
+        let kind = if self.who.company { "company" } else { "person" };
+        [
+            ("kind", Some(kind)),
+            ("name", self.who.name.as_deref()),
+            ("first name", self.who.first.as_deref()),
+            ("legal form", self.legal_form.as_deref()),
+            ("salutation", self.salutation.as_deref()),
+            ("date of birth", self.birth.as_deref()),
+            ("register number", self.register.as_deref()),
+        ]
+    }
+
     fn to_crm(&self) -> Record {
         let Who { company, name, first } = &self.who;
         let (person, firm) = if *company { (None, name.as_ref()) } else { (name.as_ref(), None) };

@@ -22,7 +22,7 @@ const LOOK_PAUSE: Duration = Duration::from_millis(250);
 /// How long nothing may change before the demo gives up.
 const STANDSTILL_MAX: Duration = Duration::from_secs(40);
 /// How long the last messages may take.
-const DRY_TIME_MAX: Duration = Duration::from_secs(20);
+const DRY_TIME_MAX: Duration = Duration::from_secs(60);
 /// Pause between two edits of people.
 const EDIT_PAUSE: Duration = Duration::from_millis(20);
 

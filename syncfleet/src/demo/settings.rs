@@ -6,6 +6,7 @@ use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use simulators::AdvowareOptions;
 
@@ -25,6 +26,8 @@ pub struct Demo<'a> {
     pub metrics: SocketAddr,
     /// The webhooks in EspoCRM.
     pub hooks: &'a [Webhook],
+    /// How many parties there are.
+    pub parties: u32,
 }
 
 impl Demo<'_> {
@@ -45,6 +48,11 @@ impl Demo<'_> {
         let path = self.dir.join("syncfleet.toml");
         fs::write(&path, self.text(&advoware))?;
         Ok(path)
+    }
+
+    /// As often as two cores can look at so many, while people's edits wait to be found.
+    fn look_again(&self) -> Duration {
+        Duration::from_secs(4).max(Duration::from_millis(10) * self.parties)
     }
 
     /// Delays are short, and everything is looked at again after seconds, so that the demo takes no hours.
@@ -88,8 +96,10 @@ sweep_cron = "*/2 * * * * *"
 retry_delay_initial_seconds = 0.3
 retry_delay_factor = 2.0
 retry_delay_max_seconds = 2.0
-look_again_hours_min = 0.001
-look_again_hours_max = 0.001
+# Requests fail more often than in life, and each record is looked at every few seconds.
+attempts_max = 8
+look_again_hours_min = {look_again_hours:.4}
+look_again_hours_max = {look_again_hours:.4}
 calls_per_hour_max = 1_000_000
 notify_user_id = {notify}
 # Nearly everything is out of step at first, and nobody is asked.
@@ -97,6 +107,7 @@ mass_change_share_max = 1.0
 
 [flow.parties.webhook_secrets]
 "#,
+            look_again_hours = self.look_again().as_secs_f64() / 3_600.0,
             file = self.dir.join("syncfleet.toml").display(),
             data = path("data"),
             webhooks = self.webhooks,
@@ -137,11 +148,13 @@ mod tests {
             Addresses { pid: 1, espocrm: "http://127.0.0.1:1".into(), advoware: "http://127.0.0.1:2".into() };
         let hooks = [Webhook { id: "6b00526cc80a09e94".into(), secret: "s".into() }];
         let (webhooks, metrics) = ("127.0.0.1:3".parse().unwrap(), "127.0.0.1:4".parse().unwrap());
-        let demo = Demo { dir: dir.path(), systems: &systems, webhooks, metrics, hooks: &hooks };
+        let demo =
+            Demo { dir: dir.path(), systems: &systems, webhooks, metrics, hooks: &hooks, parties: 20_000 };
         let config = Config::load(Some(&demo.write().unwrap()), []).unwrap();
         let parties = config.flow.parties.unwrap();
         assert!(parties.webhook_secrets.contains_key("6b00526cc80a09e94"));
         assert_eq!(config.producer.webhook_listen, Some(webhooks));
+        assert_eq!(parties.look_again_max.as_secs(), 200);
         assert!(crate::keys::open_to_others(&[dir.path().join("secrets/espocrm_api_key")]).is_empty());
     }
 }
