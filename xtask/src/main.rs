@@ -1,6 +1,7 @@
 //! `cargo xtask`: the checks and tests of this repository, with nothing but cargo to install first.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line program")]
 
+mod bench;
 mod check;
 mod deny;
 mod run;
@@ -15,6 +16,7 @@ const HELP: &str = "\
 cargo xtask <command>
 
   test [arguments of cargo test]  install RabbitMQ and Redis if missing, build the programs, run all tests
+  bench                           the measures, against the programs of the release profile
   check                           formatting, clippy, documentation, tidy, deny
   tidy                            the rules of this repository that no other tool knows
   deny                            licences, sources, versions and advisories of the dependencies
@@ -36,6 +38,7 @@ fn command(args: &[String]) -> Outcome {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["test", rest @ ..] => test::run(rest),
+        ["bench"] => bench::run(),
         ["check"] => check::run(),
         ["tidy"] => tidy::run(),
         ["deny"] => deny::run(),

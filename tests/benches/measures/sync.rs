@@ -27,6 +27,12 @@ struct Sync {
 pub async fn measure(table: &mut Table) {
     let mut fleet = installation("0 0 1 1 *", false).await;
     fleet.start_ready().await.unwrap();
+    // The one sweep, at start, must not find the first record.
+    wait::until("end of the sweep", PATIENCE, async || {
+        let swept = fleet.metric(&fleet.members[0], "syncfleet_sweep_last_success_timestamp_seconds").await;
+        if swept.as_ref().is_ok_and(|at| *at > 0.0) { Ok(()) } else { Err(swept) }
+    })
+    .await;
     slow_down(&fleet);
     let hook = fleet.webhooks.iter().find(|hook| hook.url.ends_with("/update")).unwrap().clone();
     let mut found: [Vec<Sync>; 4] = Default::default();
