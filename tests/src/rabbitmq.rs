@@ -20,6 +20,9 @@ const CONTROL: &str = "/usr/lib/rabbitmq/bin/rabbitmqctl";
 const EPMD: &str = "/usr/bin/epmd";
 /// A node takes 5 to 10 s alone on two cores; other work may slow it down several times.
 const READY_TIMEOUT: Duration = Duration::from_secs(120);
+/// A node that was killed is back in seconds; RabbitMQ 3.10 was seen to hang for ever in its start after several
+/// kills in a row.
+const RESTART_TIMEOUT: Duration = Duration::from_secs(45);
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 const START_TRIES: u32 = 3;
 
@@ -88,7 +91,7 @@ impl Rabbitmq {
         })
         .await?;
         let mut rabbitmq = Self { server: node.launch_server()?, _epmd: epmd, node };
-        rabbitmq.ready().await?;
+        rabbitmq.ready(READY_TIMEOUT).await?;
         Ok(rabbitmq)
     }
 
@@ -158,12 +161,24 @@ impl Rabbitmq {
     ///
     /// # Errors
     /// As [`Rabbitmq::start`] and [`Rabbitmq::stop`].
+    #[expect(clippy::print_stderr, reason = "the reader of a test's output wants to know")]
     pub async fn restart(&mut self) -> Result<()> {
         if self.server.ended().is_none() {
             self.stop().await?;
         }
-        self.server = self.node.launch_server()?;
-        self.ready().await
+        let mut last = None;
+        for _ in 0..START_TRIES {
+            self.server = self.node.launch_server()?;
+            match self.ready(RESTART_TIMEOUT).await {
+                Ok(()) => return Ok(()),
+                Err(error) => {
+                    eprintln!("The node hung in its start; it is killed and started again: {error}");
+                    last = Some(error);
+                    self.kill_9();
+                }
+            }
+        }
+        Err(last.unwrap_or_else(|| HarnessError::new("RabbitMQ was never started")))
     }
 
     /// SIGSTOP of the Erlang VM: connections stay open, nothing answers.
@@ -180,10 +195,10 @@ impl Rabbitmq {
         format!("amqp://guest:guest@127.0.0.1:{}/{vhost}", self.node.port)
     }
 
-    async fn ready(&mut self) -> Result<()> {
+    async fn ready(&mut self, timeout: Duration) -> Result<()> {
         let url = self.url();
         let server = &mut self.server;
-        let ready = wait::try_until("AMQP connection", READY_TIMEOUT, async || {
+        let ready = wait::try_until("AMQP connection", timeout, async || {
             if let Some(status) = server.ended() {
                 return Ok(Err(format!("ended with {status}")));
             }
