@@ -37,9 +37,9 @@ async fn only_a_sound_webhook_is_taken_and_one_bad_item_harms_no_other() {
     let huge = fleet.http.deliver(&hook, vec![b' '; 5_000_000]).await;
     assert!(huge.as_ref().map_or(true, |answer| answer.status == 413), "{huge:?}");
 
-    let id = fleet.crm.seed(person("Webhook", "clean")).unwrap();
+    let id = fleet.crm.seed(person("Zacharias", "clean")).unwrap();
     let body =
-        json!([{ "lastName": "no id" }, 7, { "id": "../../etc" }, { "id": id, "lastName": "Webhook" }]);
+        json!([{ "lastName": "no id" }, 7, { "id": "../../etc" }, { "id": id, "lastName": "Zacharias" }]);
     check(deliver(&hook, &body.to_string()).await, 200, "");
     created(&fleet, &id).await;
 

@@ -31,6 +31,7 @@ const WEBHOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// server; 10 minutes in the real one.
 const WEBHOOK_RETRY_DELAY: Duration = Duration::from_secs(12);
 const DEAD_LETTER_PAGE: u32 = 1_000;
+const NAME_CHARS_MIN: usize = 7;
 
 /// What to set up.
 pub struct Plan {
@@ -283,13 +284,19 @@ impl Fleet {
         self.members.iter().map(lines).collect()
     }
 
-    /// Secrets that stand in a program's log.
+    /// Secrets, and names of parties, that stand in a program's log.
     pub fn leaks(&self) -> Vec<String> {
+        let records = self.crm.records();
+        let name = |record: &Value, field: &str| record[field].as_str().map(str::trim).map(str::to_owned);
+        let names = records.iter().flat_map(|r| ["lastName", "firmenname"].map(|field| name(r, field)));
+        // A short name is a part of other words.
+        let names = names.flatten().filter(|name| name.chars().count() >= NAME_CHARS_MIN);
+        let private: Vec<String> = self.secrets.iter().cloned().chain(names).collect();
         let mut found = Vec::new();
         for member in &self.members {
             let log = member.log();
-            let leaked = self.secrets.iter().filter(|secret| log.contains(secret.as_str()));
-            found.extend(leaked.map(|secret| format!("{} prints the secret {secret}", member.name())));
+            let leaked = private.iter().filter(|text| log.contains(text.as_str()));
+            found.extend(leaked.map(|text| format!("{} prints {text}", member.name())));
         }
         found
     }
