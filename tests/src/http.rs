@@ -36,7 +36,8 @@ impl Http {
     pub fn new() -> Result<Self> {
         // Fails only when a provider is installed already, which is as good.
         let _installed = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder().timeout(TIMEOUT).build();
+        // Each request has a connection of its own: one that a refusal closed is no use to the next.
+        let client = reqwest::Client::builder().timeout(TIMEOUT).pool_max_idle_per_host(0).build();
         client.map(Self).map_err(|error| HarnessError::new(format!("no HTTP client: {error}")))
     }
 
