@@ -23,7 +23,7 @@ pub async fn lead(engine: Arc<Engine>, flows: Vec<Arc<dyn Flow>>, stop: Cancella
         let leases = LeaseKeeper {
             state: engine.state.as_ref(),
             clock: &engine.clock,
-            holder: &engine.settings.name,
+            holder: &engine.settings.holder,
             ttl: engine.settings.lease_ttl,
         };
         let Some(guard) = leases.acquire(LEASE, &stop).await else { return };

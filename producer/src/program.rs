@@ -18,9 +18,11 @@ use crate::schedule::Schedule;
 /// A producer's engine, as configured.
 pub fn engine(config: &Config, parts: &Parts, health: Health) -> Engine {
     let settings = &config.producer;
+    let name = program::process_name(settings.name.as_deref());
     Engine {
         settings: ProducerSettings {
-            name: program::process_name(settings.name.as_deref()),
+            holder: program::lease_holder(&name),
+            name,
             schedules: schedules(config, parts),
             lease_ttl: settings.lease,
             webhook_body_bytes_max: settings.webhook_body_bytes_max,

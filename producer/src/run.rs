@@ -33,6 +33,9 @@ const CONNECTIONS_PER_REQUEST: usize = 4;
 /// How a producer works.
 #[derive(Debug, Clone)]
 pub struct ProducerSettings {
+    /// Who holds its leases: its name and a random part, so that two processes that were given one name by mistake
+    /// never hold one lease together.
+    pub holder: String,
     /// Its name: unique in the fleet, kept in each message's source.
     pub name: String,
     /// When each flow is swept; a flow that is not in here is not.

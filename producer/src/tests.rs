@@ -157,6 +157,7 @@ impl Bench {
         let schedule = Schedule::new(cron.parse().unwrap(), TimeZone::UTC);
         Arc::new(Engine {
             settings: ProducerSettings {
+                holder: name.into(),
                 name: name.into(),
                 schedules: HashMap::from([(parties(), schedule)]),
                 lease_ttl: Duration::from_millis(600),

@@ -19,9 +19,11 @@ const CLOCK_SKEW_MAX: Duration = Duration::from_secs(2);
 /// A worker's engine, as configured.
 pub fn engine(config: &Config, parts: &Parts, health: Health) -> Engine {
     let settings = &config.worker;
+    let name = program::process_name(settings.name.as_deref());
     Engine {
         settings: WorkerSettings {
-            name: program::process_name(settings.name.as_deref()),
+            holder: program::lease_holder(&name),
+            name,
             concurrency_max: settings.concurrency_max,
             prefetch: settings.prefetch,
             drain: settings.drain,

@@ -27,6 +27,9 @@ const MEASURE_EVERY: Duration = Duration::from_secs(5);
 /// How a worker works.
 #[derive(Debug, Clone)]
 pub struct WorkerSettings {
+    /// Who holds its leases: its name and a random part, so that two processes that were given one name by mistake
+    /// never hold one lease together.
+    pub holder: String,
     /// Its name: unique in the fleet, kept in attempts and dead letters.
     pub name: String,
     /// Runs of one flow at once.
@@ -70,7 +73,7 @@ impl Engine {
         LeaseKeeper {
             state: self.state.as_ref(),
             clock: &self.clock,
-            holder: &self.settings.name,
+            holder: &self.settings.holder,
             ttl: self.settings.lease_ttl,
         }
     }

@@ -201,6 +201,7 @@ impl Bench {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let store = Embedded::open(EmbeddedOptions::new(dir.path(), Role::Serving, clock.clone())).unwrap();
         let settings = WorkerSettings {
+            holder: "first".into(),
             name: "worker-test".into(),
             concurrency_max: 8,
             prefetch: 100,
@@ -453,7 +454,11 @@ async fn two_workers_share_the_shards_and_a_leaver_moves_only_its_own() {
     let engine = bench.engine.clone();
     bench.until("all shards", || engine.consuming.count(&name) == 4).await;
     let second = Arc::new(Engine {
-        settings: WorkerSettings { name: "worker-second".into(), ..engine.settings.clone() },
+        settings: WorkerSettings {
+            holder: "second".into(),
+            name: "worker-second".into(),
+            ..engine.settings.clone()
+        },
         queue: engine.queue.clone(),
         state: engine.state.clone(),
         desk: engine.desk.clone(),

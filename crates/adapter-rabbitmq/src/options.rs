@@ -43,7 +43,7 @@ impl Default for Options {
             blocked_wait: Duration::from_secs(5),
             publish_window: 500,
             delivery_limit: 20,
-            delay_tiers_seconds: vec![1, 2, 5, 10, 30, 60, 300, 900, 3_600],
+            delay_tiers_seconds: vec![1, 2, 5, 10, 30, 60, 90, 180, 300, 900, 3_600],
             dead_letter_age_days_max: 180,
             dead_letter_bytes_max: 2_000_000_000,
         }

@@ -162,7 +162,7 @@ mod tests {
     fn a_flow_needs_its_shards_its_delay_tiers_and_the_stream() {
         let (names, options) = (Names::new("t"), Options::default());
         let all = queues(&[parties(16)], &names, &options);
-        assert_eq!(all.len(), 16 + 9 + 1);
+        assert_eq!(all.len(), 16 + options.delay_tiers_seconds.len() + 1);
         let declared: Vec<String> =
             exchanges(&[parties(16)], &names, &options).into_iter().map(|e| e.name).collect();
         for queue in &all {

@@ -110,6 +110,11 @@ async fn any(signals: &mut [Signal]) {
     .await;
 }
 
+/// Who holds a process's leases: its name and a random part, new at each start.
+pub fn lease_holder(name: &str) -> String {
+    format!("{name}/{:016x}", fastrand::u64(..))
+}
+
 /// The name of a process in the fleet: as configured, or the host's name and a random part.
 pub fn process_name(configured: Option<&str>) -> String {
     configured.map_or_else(

@@ -271,9 +271,9 @@ async fn a_lease_that_is_lost_ends_its_run_and_the_message_comes_again() {
     let lease = format!("shard/{}", shard_of(&envelope("a").key, 4));
     let state = bench.engine.state.clone();
     let ttl = Duration::from_millis(600);
-    // The holder's own name, so that it is told the present term.
-    let term = state.acquire_lease(&lease, "worker-test", ttl).await.unwrap().unwrap().term;
-    state.release_lease(&Fence { lease, term }, "worker-test").await.unwrap();
+    // As the holder itself, so that it is told the present term.
+    let term = state.acquire_lease(&lease, "first", ttl).await.unwrap().unwrap().term;
+    state.release_lease(&Fence { lease, term }, "first").await.unwrap();
     bench.until("the next run", || flow.runs_of("a") == 2).await;
     flow.gate.add_permits(10);
     bench.until_empty().await;
