@@ -62,6 +62,8 @@ pub async fn listen(config: &Config) -> Result<Option<TcpListener>, String> {
 
 /// Runs the program; `file` names the settings.
 pub async fn main(file: Option<&Path>) -> ExitCode {
+    // First of all: a stop that comes while the rest is being set up is a stop as well.
+    let stop = program::stop_on_signals();
     let config = match program::load_configuration(file) {
         Ok(config) => config,
         Err(code) => return code,
@@ -79,7 +81,7 @@ pub async fn main(file: Option<&Path>) -> ExitCode {
             return ExitCode::from(program::EXIT_UNAVAILABLE);
         }
     };
-    let (stop, health) = (program::stop_on_signals(), Health::expecting(&["queue", "state", "leader"]));
+    let health = Health::expecting(&["queue", "state", "leader"]);
     let engine = Arc::new(engine(&config, &parts, health.clone()));
     let serving = run::run(engine, parts.flows.clone(), listener, stop);
     program::observed(&config, meter, health, serving).await

@@ -178,6 +178,8 @@ async fn a_worker_that_is_told_to_stop_finishes_hands_back_and_burns_no_attempt(
     for id in &ids {
         created(&fleet, id).await;
     }
+    // The last start may be a moment ago: what has not begun yet cannot drain.
+    fleet.ready().await.unwrap();
     fleet.drain().await.unwrap();
     assert_eq!(trace_of_trouble(&fleet), Vec::<String>::new());
     let tried_again = fleet

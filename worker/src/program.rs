@@ -50,6 +50,8 @@ pub fn health(parts: &Parts) -> Health {
 
 /// Runs the program; `file` names the settings.
 pub async fn main(file: Option<&Path>) -> ExitCode {
+    // First of all: a stop that comes while the rest is being set up is a stop as well.
+    let stop = program::stop_on_signals();
     let config = match program::load_configuration(file) {
         Ok(config) => config,
         Err(code) => return code,
@@ -59,7 +61,7 @@ pub async fn main(file: Option<&Path>) -> ExitCode {
         Ok(started) => started,
         Err(code) => return code,
     };
-    let (stop, health) = (program::stop_on_signals(), health(&parts));
+    let health = health(&parts);
     let engine = Arc::new(engine(&config, &parts, health.clone()));
     let serving = run::run(engine, parts.flows.clone(), stop);
     program::observed(&config, meter, health, serving).await
