@@ -334,7 +334,7 @@ async fn records_with_an_open_dead_letter_or_a_waiting_retry_are_left_alone_unle
     let now = bench.clock.now();
     let state = bench.store.state.as_ref();
     dead_mark::add(state, &key("r0"), Uuid::from_u128(1), now).await.unwrap();
-    retry_mark::set(state, &key("r1"), Duration::from_secs(60)).await.unwrap();
+    retry_mark::set(state, &key("r1"), Uuid::from_u128(2), Duration::from_secs(60)).await.unwrap();
     let before = shared::clock::later(Timestamp::UNIX_EPOCH, Duration::from_secs(1));
     let flow = Arc::new(Scripted { changed_at: Some(before), ..Scripted::new(2) });
     let running = start(bench.engine("producer-1", YEARLY), flow).await;

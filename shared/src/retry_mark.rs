@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use crate::ports::PortError;
 use crate::ports::state::{State, Write};
 use crate::record_key::RecordKey;
@@ -11,12 +13,22 @@ fn key(record: &RecordKey) -> String {
     format!("retry/{}/{}", record.flow(), record.id())
 }
 
-/// Says that the record's next attempt comes within `delay`.
+/// Says that the record's next attempt, by the message `id`, comes within `delay`.
 ///
 /// # Errors
 /// As the store's.
-pub async fn set(state: &dyn State, record: &RecordKey, delay: Duration) -> Result<(), PortError> {
-    state.write(Write { time_to_live: Some(delay), ..Write::put(&key(record), b"{}") }).await.map(|_| ())
+pub async fn set(state: &dyn State, record: &RecordKey, id: Uuid, delay: Duration) -> Result<(), PortError> {
+    let (key, value) = (key(record), id.to_string());
+    state.write(Write { time_to_live: Some(delay), ..Write::put(&key, value.as_bytes()) }).await.map(|_| ())
+}
+
+/// Whether another message than `id` waits for the record's next attempt, and covers what `id` says.
+///
+/// # Errors
+/// As the store's.
+pub async fn covers(state: &dyn State, record: &RecordKey, id: Uuid) -> Result<bool, PortError> {
+    let found = state.get(&key(record)).await?;
+    Ok(found.is_some_and(|document| document.value != id.to_string().as_bytes()))
 }
 
 /// Whether an attempt is on its way.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use shared::clock::{elapsed, later};
 use shared::contain::contained;
 use shared::dead_letter::{DeadLetter, Reason};
-use shared::envelope::{Attempt, Envelope};
+use shared::envelope::{Attempt, Cause, Envelope};
 use shared::fault::Fault;
 use shared::flow::{Failure, Flow, Guard, Outcome, Run};
 use shared::ports::PortError;
@@ -75,7 +75,12 @@ struct Dispatch<'a> {
 }
 
 impl Dispatch<'_> {
-    async fn run(&self, spokesman: Held, others: Vec<Held>) -> Ended {
+    async fn run(&self, spokesman: Held, mut others: Vec<Held>) -> Ended {
+        if self.is_covered(&spokesman.envelope).await {
+            others.push(spokesman);
+            self.acknowledge(others).await;
+            return Ended::Failed;
+        }
         let labels = [self.key.flow().as_str()];
         let meter = &self.engine.meter;
         let started = self.engine.clock.now();
@@ -108,6 +113,13 @@ impl Dispatch<'_> {
                 Ended::Unsettled
             }
         }
+    }
+
+    /// Whether a sweep's message came while another message of the key waits for its next attempt: it would only
+    /// begin a second life beside the first.
+    async fn is_covered(&self, envelope: &Envelope) -> bool {
+        let new = envelope.cause == Cause::Sweep && envelope.attempt == 0;
+        new && retry_mark::covers(self.engine.state.as_ref(), self.key, envelope.id).await.unwrap_or(false)
     }
 
     /// Runs the handler, over again at once where the decision says so.
@@ -221,7 +233,9 @@ impl Dispatch<'_> {
                         delay.as_secs()
                     );
                 }
-                if let Err(problem) = retry_mark::set(self.engine.state.as_ref(), self.key, *delay).await {
+                if let Err(problem) =
+                    retry_mark::set(self.engine.state.as_ref(), self.key, envelope.id, *delay).await
+                {
                     warn!(
                         "The waiting retry could not be marked; a sweep may look at the record before: {problem}"
                     );

@@ -486,3 +486,24 @@ async fn two_workers_share_the_shards_and_a_leaver_moves_only_its_own() {
     assert_eq!(flow.overlaps.load(Ordering::SeqCst), 0);
     bench.end().await;
 }
+
+#[tokio::test]
+async fn a_sweep_begins_no_second_life_beside_a_waiting_retry() {
+    let flow = Scripted::new(&[], true);
+    let mut bench = Bench::new(flow.clone());
+    let sweep = |id| Envelope { cause: Cause::Sweep, ..envelope(id) };
+    let (covered, own) = (sweep("covered"), sweep("own"));
+    let state = bench.engine.state.clone();
+    let wait = Duration::from_secs(60);
+    shared::retry_mark::set(state.as_ref(), &covered.key, Uuid::from_u128(9), wait).await.unwrap();
+    shared::retry_mark::set(state.as_ref(), &own.key, own.id, wait).await.unwrap();
+    bench.engine.queue.prepare(&[bench.topology()]).await.unwrap();
+    bench.engine.queue.publish(&[Outbound::of(&covered, 4), Outbound::of(&own, 4)]).await.unwrap();
+    bench.begin();
+    bench.until_empty().await;
+    assert_eq!((flow.runs_of("covered"), flow.runs_of("own")), (0, 1));
+    bench.publish(&["covered"]).await;
+    bench.until_empty().await;
+    assert_eq!(flow.runs_of("covered"), 1, "an event deserves a run of its own");
+    bench.end().await;
+}

@@ -3,6 +3,7 @@
 use shared::ports::state::Fence;
 use shared::routing::{Shard, server_of, shard_of, shards_of};
 use shared::{dead_mark, membership, names, retry_mark};
+use uuid::Uuid;
 
 use super::doubles::{Counters, Faults, FaultyQueue};
 use super::*;
@@ -233,7 +234,7 @@ async fn a_success_ends_the_wait_that_an_earlier_failure_was_marked_with() {
     let flow = Scripted::new(&[], true);
     let mut bench = Bench::new(flow.clone());
     let (state, key) = (bench.engine.state.clone(), envelope("a").key);
-    retry_mark::set(state.as_ref(), &key, Duration::from_secs(3_600)).await.unwrap();
+    retry_mark::set(state.as_ref(), &key, Uuid::nil(), Duration::from_secs(3_600)).await.unwrap();
     bench.publish(&["a"]).await;
     bench.begin();
     bench.until_empty().await;
