@@ -22,13 +22,13 @@ pub async fn set(state: &dyn State, record: &RecordKey, id: Uuid, delay: Duratio
     state.write(Write { time_to_live: Some(delay), ..Write::put(&key, value.as_bytes()) }).await.map(|_| ())
 }
 
-/// Whether another message than `id` waits for the record's next attempt, and covers what `id` says.
+/// The message that waits for the record's next attempt.
 ///
 /// # Errors
-/// As the store's.
-pub async fn covers(state: &dyn State, record: &RecordKey, id: Uuid) -> Result<bool, PortError> {
+/// As the store's. A mark that cannot be read counts as absent.
+pub async fn waiting(state: &dyn State, record: &RecordKey) -> Result<Option<Uuid>, PortError> {
     let found = state.get(&key(record)).await?;
-    Ok(found.is_some_and(|document| document.value != id.to_string().as_bytes()))
+    Ok(found.and_then(|document| Uuid::try_parse_ascii(&document.value).ok()))
 }
 
 /// Whether an attempt is on its way.

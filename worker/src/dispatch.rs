@@ -17,6 +17,7 @@ use shared::record_key::RecordKey;
 use shared::settlement::{Circumstances, Settlement, decide};
 use shared::{dead_mark, names, retry_mark};
 use tracing::{Instrument, error, info, warn};
+use uuid::Uuid;
 
 use crate::incoming;
 use crate::run::Engine;
@@ -76,7 +77,12 @@ struct Dispatch<'a> {
 
 impl Dispatch<'_> {
     async fn run(&self, spokesman: Held, mut others: Vec<Held>) -> Ended {
-        if self.is_covered(&spokesman.envelope).await {
+        let waiting = self.waiting(spokesman.envelope.cause).await;
+        let covered = {
+            let all = std::iter::once(&spokesman).chain(&others).map(|held| &held.envelope);
+            incoming::is_covered(&all.collect::<Vec<_>>(), waiting)
+        };
+        if covered {
             others.push(spokesman);
             self.acknowledge(others).await;
             return Ended::Failed;
@@ -115,11 +121,13 @@ impl Dispatch<'_> {
         }
     }
 
-    /// Whether a sweep's message came while another message of the key waits for its next attempt: it would only
-    /// begin a second life beside the first.
-    async fn is_covered(&self, envelope: &Envelope) -> bool {
-        let new = envelope.cause == Cause::Sweep && envelope.attempt == 0;
-        new && retry_mark::covers(self.engine.state.as_ref(), self.key, envelope.id).await.unwrap_or(false)
+    /// The message that waits for the key's next attempt, asked for only by what came from a sweep:
+    /// that would only begin a second life beside it. A store that does not answer knows of none.
+    async fn waiting(&self, cause: Cause) -> Option<Uuid> {
+        if cause != Cause::Sweep {
+            return None;
+        }
+        retry_mark::waiting(self.engine.state.as_ref(), self.key).await.unwrap_or(None)
     }
 
     /// Runs the handler, over again at once where the decision says so.

@@ -7,6 +7,7 @@ use shared::clock::elapsed;
 use shared::envelope::{Cause, Envelope, EnvelopeError};
 use shared::fault::cut;
 use shared::record_key::FlowName;
+use uuid::Uuid;
 
 /// How long a message that is newer than this worker waits before it is offered again.
 pub const NEWER_DELAY: Duration = Duration::from_secs(10);
@@ -72,6 +73,13 @@ pub fn spokesman(envelopes: &[&Envelope]) -> usize {
     (0..envelopes.len()).max_by_key(|n| envelopes.get(*n).map(|e| rank(e))).unwrap_or(0)
 }
 
+/// Whether messages of one key are covered by `waiting`, another message of it that waits for its next attempt:
+/// all of them are new ones of sweeps, and none is the waiting one come back.
+pub fn is_covered(envelopes: &[&Envelope], waiting: Option<Uuid>) -> bool {
+    let new = |e: &&Envelope| e.cause == Cause::Sweep && e.attempt == 0;
+    waiting.is_some_and(|id| envelopes.iter().all(|e| new(e) && e.id != id))
+}
+
 /// Whether the last successful run of the key, which began to read at `read_at`, has already seen what this
 /// message is about. `skew_max` is how far the clocks of publisher and worker may differ.
 pub fn is_satisfied(envelope: &Envelope, read_at: Option<Timestamp>, skew_max: Duration) -> bool {
@@ -85,7 +93,6 @@ mod tests {
     use shared::dead_letter::Reason;
     use shared::envelope::Operation;
     use shared::trace::TraceParent;
-    use uuid::Uuid;
 
     const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -128,6 +135,20 @@ mod tests {
         assert_eq!(spokesman(&[&sweep, &failing]), 1);
         assert_eq!(spokesman(&[&failing, &event, &sweep]), 1);
         assert_eq!(spokesman(&[&sweep, &failing_sweep]), 1);
+    }
+
+    #[test]
+    fn the_waiting_message_come_back_is_not_covered_by_itself() {
+        let with_id =
+            |id, cause, attempt| Envelope { id: Uuid::from_u128(id), ..envelope(cause, 0, attempt) };
+        let (back, newer) = (with_id(1, Cause::Sweep, 0), with_id(2, Cause::Sweep, 0));
+        let waiting = Some(Uuid::from_u128(1));
+        assert!(is_covered(&[&newer], waiting));
+        assert!(!is_covered(&[&newer], None));
+        assert!(!is_covered(&[&back], waiting));
+        assert!(!is_covered(&[&newer, &back], waiting));
+        assert!(!is_covered(&[&newer, &with_id(3, Cause::Webhook, 0)], waiting));
+        assert!(!is_covered(&[&with_id(4, Cause::Sweep, 1)], waiting));
     }
 
     #[test]
