@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use operations::sweep_state::{SweepState, cursor_name};
 use shared::clock::elapsed;
 use shared::contain::contained;
+use shared::dead_mark::DeadMark;
 use shared::envelope::{Cause, Operation};
 use shared::fault::{Fault, FaultKind};
 use shared::flow::{Flow, Guard, SweepHit, SweepPage};
@@ -15,7 +16,7 @@ use shared::lease::LeaseGuard;
 use shared::ports::PortError;
 use shared::ports::queue::Outbound;
 use shared::ports::state::State;
-use shared::{cursor, dead_mark, names, retry_mark};
+use shared::{cursor, marks, names};
 use tracing::{error, info, warn};
 
 use crate::run::Engine;
@@ -159,9 +160,7 @@ fn is_hopeless(fault: &Fault) -> bool {
 /// Whether a record is skipped: its next attempt is on its way, or it has an open dead letter and has not
 /// changed since the attempt that failed.
 async fn is_left_alone(state: &dyn State, hit: &SweepHit) -> Result<bool, PortError> {
-    if retry_mark::is_set(state, &hit.key).await? {
-        return Ok(true);
-    }
-    let Some(mark) = dead_mark::load(state, &hit.key).await? else { return Ok(false) };
-    Ok(hit.changed_at.is_some_and(|changed| changed <= mark.failed_at))
+    let marks = marks::load(state, &hit.key).await?;
+    let is_dead = |dead: DeadMark| hit.changed_at.is_some_and(|changed| changed <= dead.failed_at);
+    Ok(marks.retry.is_some() || marks.dead.is_some_and(is_dead))
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::ports::PortError;
-use crate::ports::state::{Expected, State, Write, Written};
+use crate::ports::state::{Expected, State, Versioned, Write, Written};
 use crate::record_key::RecordKey;
 
 /// Most dead letters of one key that a mark remembers; the oldest are dropped first.
@@ -23,17 +23,22 @@ pub struct DeadMark {
     pub failed_at: Timestamp,
 }
 
-fn key(record: &RecordKey) -> String {
+pub(crate) fn key(record: &RecordKey) -> String {
     format!("dead/{}/{}", record.flow(), record.id())
 }
 
-/// The mark of a key.
+/// The mark in a document; none where it cannot be read.
+pub(crate) fn parse(document: &Versioned) -> Option<DeadMark> {
+    serde_json::from_slice(&document.value).ok()
+}
+
+/// The mark of a key; [`crate::marks`] reads it together with the others.
 ///
 /// # Errors
 /// As the store's. A mark that cannot be read counts as absent.
 pub async fn load(state: &dyn State, record: &RecordKey) -> Result<Option<DeadMark>, PortError> {
     let found = state.get(&key(record)).await?;
-    Ok(found.and_then(|document| serde_json::from_slice(&document.value).ok()))
+    Ok(found.as_ref().and_then(parse))
 }
 
 /// Adds a dead letter to the mark of its key. Safe to repeat.
@@ -81,7 +86,7 @@ async fn change(
     let key = key(record);
     for _ in 0..TRIES_MAX {
         let found = state.get(&key).await?;
-        let before: Option<DeadMark> = found.as_ref().and_then(|d| serde_json::from_slice(&d.value).ok());
+        let before = found.as_ref().and_then(parse);
         let after = edit(before.clone());
         if after == before {
             return Ok(());

@@ -6,11 +6,16 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::ports::PortError;
-use crate::ports::state::{State, Write};
+use crate::ports::state::{State, Versioned, Write};
 use crate::record_key::RecordKey;
 
-fn key(record: &RecordKey) -> String {
+pub(crate) fn key(record: &RecordKey) -> String {
     format!("retry/{}/{}", record.flow(), record.id())
+}
+
+/// The message that waits, by the mark in a document; none where it cannot be read.
+pub(crate) fn parse(document: &Versioned) -> Option<Uuid> {
+    Uuid::try_parse_ascii(&document.value).ok()
 }
 
 /// Says that the record's next attempt, by the message `id`, comes within `delay`.
@@ -22,30 +27,10 @@ pub async fn set(state: &dyn State, record: &RecordKey, id: Uuid, delay: Duratio
     state.write(Write { time_to_live: Some(delay), ..Write::put(&key, value.as_bytes()) }).await.map(|_| ())
 }
 
-/// The message that waits for the record's next attempt.
-///
-/// # Errors
-/// As the store's. A mark that cannot be read counts as absent.
-pub async fn waiting(state: &dyn State, record: &RecordKey) -> Result<Option<Uuid>, PortError> {
-    let found = state.get(&key(record)).await?;
-    Ok(found.and_then(|document| Uuid::try_parse_ascii(&document.value).ok()))
-}
-
-/// Whether an attempt is on its way.
-///
-/// # Errors
-/// As the store's.
-pub async fn is_set(state: &dyn State, record: &RecordKey) -> Result<bool, PortError> {
-    Ok(state.get(&key(record)).await?.is_some())
-}
-
 /// Takes the mark away: the record needs no further attempt. Safe to repeat.
 ///
 /// # Errors
 /// As the store's.
 pub async fn clear(state: &dyn State, record: &RecordKey) -> Result<(), PortError> {
-    if is_set(state, record).await? {
-        state.write(Write::delete(&key(record))).await?;
-    }
-    Ok(())
+    state.write(Write::delete(&key(record))).await.map(|_| ())
 }

@@ -11,7 +11,7 @@ use shared::flow::Flow;
 use shared::ports::queue::Outbound;
 use shared::record_key::RecordKey;
 use shared::trace::TraceParent;
-use shared::{dead_mark, membership, retry_mark};
+use shared::{marks, membership};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -101,8 +101,8 @@ async fn wait(parts: &Parts, flow: &dyn Flow, key: &RecordKey, id: Uuid, time_ma
 
 async fn look(parts: &Parts, flow: &dyn Flow, key: &RecordKey, id: Uuid) -> Result<Seen, ExitCode> {
     let state = parts.state.as_ref();
-    let mark = dead_mark::load(state, key).await.map_err(operator::port_failed)?;
-    if mark.is_some_and(|mark| mark.letters.contains(&id)) {
+    let marks = marks::load(state, key).await.map_err(operator::port_failed)?;
+    if marks.dead.is_some_and(|mark| mark.letters.contains(&id)) {
         return Ok(Seen::DeadLetter);
     }
     let preview = match flow.preview(key, parts.clock.now()).await {
@@ -115,6 +115,5 @@ async fn look(parts: &Parts, flow: &dyn Flow, key: &RecordKey, id: Uuid) -> Resu
     if preview.differences.is_empty() {
         return Ok(Seen::Agree(plan::text(&preview)));
     }
-    let retry_comes = retry_mark::is_set(state, key).await.map_err(operator::port_failed)?;
-    Ok(Seen::Waiting { summary: preview.summary, retry_comes })
+    Ok(Seen::Waiting { summary: preview.summary, retry_comes: marks.retry.is_some() })
 }

@@ -15,8 +15,8 @@ use shared::ports::PortError;
 use shared::ports::queue::Receipt;
 use shared::record_key::RecordKey;
 use shared::settlement::{Circumstances, Settlement, decide};
-use shared::{dead_mark, names, retry_mark};
-use tracing::{Instrument, error, info, warn};
+use shared::{dead_mark, marks, names, retry_mark};
+use tracing::{Instrument, debug, error, info, warn};
 use uuid::Uuid;
 
 use crate::incoming;
@@ -127,7 +127,7 @@ impl Dispatch<'_> {
         if cause != Cause::Sweep {
             return None;
         }
-        retry_mark::waiting(self.engine.state.as_ref(), self.key).await.unwrap_or(None)
+        marks::load(self.engine.state.as_ref(), self.key).await.unwrap_or_default().retry
     }
 
     /// Runs the handler, over again at once where the decision says so.
@@ -182,33 +182,40 @@ impl Dispatch<'_> {
     ) -> Result<bool, PortError> {
         let now = self.engine.clock.now();
         let flow = self.key.flow().as_str();
-        if outcome.converged {
-            if let Err(problem) = self.close_dead_letters().await {
-                return self.postpone(envelope, receipt, &problem).await;
-            }
-            if !outcome.actions.is_empty() {
-                let seconds = elapsed(envelope.first_seen, now).as_secs_f64();
-                self.engine.meter.observe(&names::CONVERGENCE, &[flow], seconds);
-            }
+        if let Err(problem) = self.clear_marks(outcome.converged).await {
+            return self.postpone(envelope, receipt, &problem).await;
         }
-        if let Err(problem) = retry_mark::clear(self.engine.state.as_ref(), self.key).await {
-            warn!("The mark of a waiting retry could not be removed; it ends by itself: {problem}");
+        if outcome.converged && !outcome.actions.is_empty() {
+            let seconds = elapsed(envelope.first_seen, now).as_secs_f64();
+            self.engine.meter.observe(&names::CONVERGENCE, &[flow], seconds);
         }
-        info!(
-            actions = outcome.actions.join(","),
-            cause = envelope.cause.name(),
-            "The record was looked at."
-        );
+        if outcome.actions.is_empty() {
+            debug!(cause = envelope.cause.name(), "The record was looked at; nothing differed.");
+        } else {
+            let actions = outcome.actions.join(",");
+            info!(actions, cause = envelope.cause.name(), "The record was looked at.");
+        }
         receipt.ack().await?;
         self.count(&Settlement::Ack);
         Ok(true)
     }
 
-    async fn close_dead_letters(&self) -> Result<(), PortError> {
+    /// Takes away what a success settles. Read after the run, so that what was marked during it is seen; one trip
+    /// to the store where nothing is marked.
+    async fn clear_marks(&self, converged: bool) -> Result<(), PortError> {
         let state = self.engine.state.as_ref();
-        let Some(mark) = dead_mark::load(state, self.key).await? else { return Ok(()) };
-        let worker = &self.engine.settings.name;
-        self.engine.desk.close_superseded(self.key, &mark.letters, worker, self.engine.clock.now()).await
+        let marks = marks::load(state, self.key).await?;
+        if let Some(dead) = marks.dead.filter(|_| converged) {
+            let worker = &self.engine.settings.name;
+            let now = self.engine.clock.now();
+            self.engine.desk.close_superseded(self.key, &dead.letters, worker, now).await?;
+        }
+        if marks.retry.is_some()
+            && let Err(problem) = retry_mark::clear(state, self.key).await
+        {
+            warn!("The mark of a waiting retry could not be removed; it ends by itself: {problem}");
+        }
+        Ok(())
     }
 
     async fn failed(

@@ -507,3 +507,31 @@ async fn a_sweep_begins_no_second_life_beside_a_waiting_retry() {
     assert_eq!(flow.runs_of("covered"), 1, "an event deserves a run of its own");
     bench.end().await;
 }
+
+#[tokio::test]
+async fn a_run_costs_one_trip_to_the_store_where_nothing_is_marked() {
+    let flow = Scripted::new(&[("f", Behaviour::FailOnce(FaultKind::Retryable { after: None }))], true);
+    let mut counted = None;
+    let mut bench = Bench::changed(flow.clone(), |engine| {
+        let (reads, writes) = (AtomicU32::new(0), AtomicU32::new(0));
+        let state = Arc::new(doubles::CountedState { inner: engine.state.clone(), reads, writes });
+        counted = Some(state.clone());
+        engine.state = state;
+    });
+    let counted = counted.unwrap();
+    let ids: Vec<String> = (0..20).map(|n| format!("k{n}")).collect();
+    bench.publish(&ids.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    bench.begin();
+    bench.until_empty().await;
+    assert_eq!(trips(&counted), (20, 0));
+    bench.publish(&["f"]).await;
+    bench.until_empty().await;
+    // Marked by the failure, and taken away by the success, unless it had ended before.
+    let (reads, writes) = trips(&counted);
+    assert!(reads == 21 && (1..=2).contains(&writes), "{reads} {writes}");
+    bench.end().await;
+}
+
+fn trips(state: &doubles::CountedState) -> (u32, u32) {
+    (state.reads.load(Ordering::SeqCst), state.writes.load(Ordering::SeqCst))
+}

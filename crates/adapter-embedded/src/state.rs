@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use rusqlite::Connection;
 use shared::ports::PortError;
 use shared::ports::state::{
-    DOCUMENT_BYTES_MAX, Fence, Grant, KEY_BYTES_MAX, State, Versioned, Write, Written,
+    DOCUMENT_BYTES_MAX, Fence, Grant, KEY_BYTES_MAX, State, Versioned, Write, Written, check_number_of_keys,
 };
 
 use crate::documents::{self, DocumentWrite};
@@ -37,10 +37,16 @@ impl EmbeddedState {
 
 #[async_trait]
 impl State for EmbeddedState {
-    async fn get(&self, key: &str) -> Result<Option<Versioned>, PortError> {
-        check_key(key)?;
-        let (key, now) = (key.to_owned(), self.store.clock.now());
-        self.store.readers.read(move |connection| documents::get(connection, &key, now)).await
+    async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Versioned>>, PortError> {
+        check_number_of_keys(keys)?;
+        keys.iter().try_for_each(|key| check_key(key))?;
+        let keys: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
+        let now = self.store.clock.now();
+        let read = move |connection: &Connection| {
+            let transaction = connection.unchecked_transaction()?;
+            keys.iter().map(|key| documents::get(&transaction, key, now)).collect()
+        };
+        self.store.readers.read(read).await
     }
 
     async fn write(&self, write: Write<'_>) -> Result<Written, PortError> {

@@ -8,7 +8,7 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, FromRedisValue, RedisError, RedisResult, Script, ScriptInvocation};
 use shared::flow::Check;
 use shared::ports::PortError;
-use shared::ports::state::{Expected, Fence, Grant, State, Versioned, Write, Written};
+use shared::ports::state::{Expected, Fence, Grant, State, Versioned, Write, Written, check_number_of_keys};
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
@@ -102,6 +102,11 @@ impl RedisState {
         text.parse().map_err(|_| strange_answer(&self.address, what))
     }
 
+    fn versioned(&self, document: (Option<String>, Option<Vec<u8>>)) -> Result<Option<Versioned>, PortError> {
+        let (Some(version), Some(value)) = document else { return Ok(None) };
+        Ok(Some(Versioned { value, version: self.number(&version, "a version")? }))
+    }
+
     async fn scan_step(
         &self,
         range: (&[u8], &[u8]),
@@ -126,14 +131,19 @@ impl RedisState {
 
 #[async_trait]
 impl State for RedisState {
-    async fn get(&self, key: &str) -> Result<Option<Versioned>, PortError> {
-        check_key(key)?;
-        let mut command = redis::cmd("HMGET");
-        command.arg(self.keys.document(key)).arg("version").arg("value");
-        let found: (Option<String>, Option<Vec<u8>>) =
-            self.ask(async |connection| command.query_async(connection).await).await?;
-        let (Some(version), Some(value)) = found else { return Ok(None) };
-        Ok(Some(Versioned { value, version: self.number(&version, "a version")? }))
+    async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Versioned>>, PortError> {
+        check_number_of_keys(keys)?;
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut commands = redis::Pipeline::with_capacity(keys.len());
+        for key in keys {
+            check_key(key)?;
+            commands.cmd("HMGET").arg(self.keys.document(key)).arg("version").arg("value");
+        }
+        let found: Vec<(Option<String>, Option<Vec<u8>>)> =
+            self.ask(async |connection| commands.query_async(connection).await).await?;
+        found.into_iter().map(|document| self.versioned(document)).collect()
     }
 
     async fn write(&self, write: Write<'_>) -> Result<Written, PortError> {

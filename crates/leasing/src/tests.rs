@@ -36,8 +36,8 @@ impl Store {
 
 #[async_trait]
 impl State for Store {
-    async fn get(&self, _: &str) -> Result<Option<Versioned>, PortError> {
-        Ok(None)
+    async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Versioned>>, PortError> {
+        Ok(vec![None; keys.len()])
     }
 
     async fn write(&self, _: Write<'_>) -> Result<Written, PortError> {

@@ -94,9 +94,10 @@ impl MemoryState {
 
 #[async_trait]
 impl State for MemoryState {
-    async fn get(&self, key: &str) -> Result<Option<Versioned>, PortError> {
+    async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Versioned>>, PortError> {
         tokio::task::yield_now().await;
-        Ok(self.documents.lock().unwrap().get(key).map(|(document, _)| document.clone()))
+        let documents = self.documents.lock().unwrap();
+        Ok(keys.iter().map(|key| documents.get(*key).map(|(document, _)| document.clone())).collect())
     }
 
     async fn write(&self, write: Write<'_>) -> Result<Written, PortError> {

@@ -24,6 +24,8 @@ use super::PortError;
 pub const KEY_BYTES_MAX: usize = 512;
 /// Largest document, in bytes.
 pub const DOCUMENT_BYTES_MAX: usize = 256 * 1024;
+/// Most documents that are read in one round trip.
+pub const READ_KEYS_MAX: usize = 16;
 
 /// A document and its version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +34,20 @@ pub struct Versioned {
     pub value: Vec<u8>,
     /// Rises with every write of the key.
     pub version: u64,
+}
+
+/// Refuses to read more documents at once than every adapter answers.
+///
+/// # Errors
+/// [`PortError::Misconfigured`] with their number.
+pub fn check_number_of_keys(keys: &[&str]) -> Result<(), PortError> {
+    if keys.len() <= READ_KEYS_MAX {
+        return Ok(());
+    }
+    Err(PortError::Misconfigured(format!(
+        "{} documents were asked for at once, {READ_KEYS_MAX} are possible: ask in parts",
+        keys.len()
+    )))
 }
 
 /// What must be there for a write to happen.
@@ -100,8 +116,13 @@ pub struct Grant {
 /// The state store.
 #[async_trait]
 pub trait State: Send + Sync + Debug {
+    /// Reads documents in one round trip, in the order of `keys`, of which there are [`READ_KEYS_MAX`] at most.
+    async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Versioned>>, PortError>;
+
     /// Reads a document.
-    async fn get(&self, key: &str) -> Result<Option<Versioned>, PortError>;
+    async fn get(&self, key: &str) -> Result<Option<Versioned>, PortError> {
+        Ok(self.get_many(&[key]).await?.pop().flatten())
+    }
 
     /// Writes or deletes a document.
     async fn write(&self, write: Write<'_>) -> Result<Written, PortError>;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use shared::ports::PortError;
-use shared::ports::state::{DOCUMENT_BYTES_MAX, KEY_BYTES_MAX};
+use shared::ports::state::{DOCUMENT_BYTES_MAX, KEY_BYTES_MAX, READ_KEYS_MAX};
 use tokio::task::JoinSet;
 
 use super::*;
@@ -26,6 +26,26 @@ pub async fn a_document_is_written_read_and_deleted<B: StateBacking>() {
     let bytes = b"\0\xff no text";
     state.write(Write::put(KEY, bytes)).await.unwrap();
     assert_eq!(state.get(KEY).await.unwrap().unwrap().value, bytes);
+}
+
+pub async fn documents_are_read_together_in_the_order_asked_for<B: StateBacking>() {
+    let backing = B::new().await;
+    let state = backing.open().await;
+    let names: Vec<String> = (0..READ_KEYS_MAX).map(|number| format!("link/parties/{number}")).collect();
+    let mut expected = Vec::new();
+    for (number, name) in names.iter().enumerate() {
+        // Every third is missing.
+        let version = if number % 3 == 2 { None } else { Some(put(state.as_ref(), name, name).await) };
+        expected.push(version.map(|version| versioned(name, version)));
+    }
+    let mut keys: Vec<&str> = names.iter().map(String::as_str).collect();
+    keys.reverse();
+    expected.reverse();
+    assert_eq!(state.get_many(&keys).await.unwrap(), expected);
+    assert_eq!(state.get_many(&[keys[1], keys[1]]).await.unwrap(), vec![expected[1].clone(); 2]);
+    assert_eq!(state.get_many(&[]).await.unwrap(), []);
+    state.write(Write::delete(keys[1])).await.unwrap();
+    assert_eq!(state.get_many(&keys[1..3]).await.unwrap(), [None, expected[2].clone()]);
 }
 
 pub async fn a_write_happens_only_on_what_was_expected<B: StateBacking>() {
@@ -163,6 +183,7 @@ pub async fn what_is_too_large_is_refused<B: StateBacking>() {
         (state.write(Write::put(KEY, &too_large)).await.map(|_| ()), DOCUMENT_BYTES_MAX),
         (state.write(Write::put(&too_long, b"x")).await.map(|_| ()), KEY_BYTES_MAX),
         (state.get(&too_long).await.map(|_| ()), KEY_BYTES_MAX),
+        (state.get_many(&[KEY; READ_KEYS_MAX + 1]).await.map(|_| ()), READ_KEYS_MAX),
         (state.acquire_lease(&too_long, "one", LONG).await.map(|_| ()), KEY_BYTES_MAX),
         (state.count(&too_long, 1, LONG).await.map(|_| ()), KEY_BYTES_MAX),
     ];

@@ -1,8 +1,10 @@
-//! A queue that fails as it is told, around one that works; a meter that remembers.
+//! A queue that fails as it is told, around one that works; a store that remembers what it was asked; a meter that
+//! remembers.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -13,6 +15,7 @@ use shared::ports::PortError;
 use shared::ports::queue::{
     Consumer, DeadLetterPage, Delivery, Depth, FlowTopology, Outbound, Queue, Receipt,
 };
+use shared::ports::state::{Fence, Grant, State, Versioned, Write, Written};
 use shared::routing::Shard;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -135,6 +138,69 @@ impl Receipt for FaultyReceipt {
     async fn give_back(self: Box<Self>) -> Result<(), PortError> {
         self.faults.settle()?;
         self.inner.give_back().await
+    }
+}
+
+/// The store, counting the requests about the marks of records.
+#[derive(Debug)]
+pub struct CountedState {
+    pub inner: Arc<dyn State>,
+    pub reads: AtomicU32,
+    pub writes: AtomicU32,
+}
+
+fn is_mark(key: &str) -> bool {
+    key.starts_with("dead/") || key.starts_with("retry/")
+}
+
+#[async_trait]
+impl State for CountedState {
+    async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Versioned>>, PortError> {
+        if keys.iter().any(|key| is_mark(key)) {
+            self.reads.fetch_add(1, Ordering::SeqCst);
+        }
+        self.inner.get_many(keys).await
+    }
+
+    async fn write(&self, write: Write<'_>) -> Result<Written, PortError> {
+        if is_mark(write.key) {
+            self.writes.fetch_add(1, Ordering::SeqCst);
+        }
+        self.inner.write(write).await
+    }
+
+    async fn scan(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<(String, Versioned)>, PortError> {
+        self.inner.scan(prefix, after, limit).await
+    }
+
+    async fn acquire_lease(
+        &self,
+        name: &str,
+        holder: &str,
+        ttl: Duration,
+    ) -> Result<Option<Grant>, PortError> {
+        self.inner.acquire_lease(name, holder, ttl).await
+    }
+
+    async fn renew_lease(&self, fence: &Fence, holder: &str, ttl: Duration) -> Result<bool, PortError> {
+        self.inner.renew_lease(fence, holder, ttl).await
+    }
+
+    async fn release_lease(&self, fence: &Fence, holder: &str) -> Result<(), PortError> {
+        self.inner.release_lease(fence, holder).await
+    }
+
+    async fn count(&self, key: &str, amount: u64, window: Duration) -> Result<u64, PortError> {
+        self.inner.count(key, amount, window).await
+    }
+
+    async fn ping(&self) -> Result<(), PortError> {
+        self.inner.ping().await
     }
 }
 

@@ -1,0 +1,32 @@
+//! The marks of a record key, read together.
+
+use uuid::Uuid;
+
+use crate::dead_mark::{self, DeadMark};
+use crate::ports::PortError;
+use crate::ports::state::State;
+use crate::record_key::RecordKey;
+use crate::retry_mark;
+
+/// What is remembered of a record key beside its links.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Marks {
+    /// Its open dead letters.
+    pub dead: Option<DeadMark>,
+    /// The message that waits for its next attempt.
+    pub retry: Option<Uuid>,
+}
+
+/// The marks of a key, in one round trip to the store.
+///
+/// # Errors
+/// As the store's. A mark that cannot be read counts as absent.
+pub async fn load(state: &dyn State, record: &RecordKey) -> Result<Marks, PortError> {
+    let keys = [dead_mark::key(record), retry_mark::key(record)];
+    let mut found = state.get_many(&keys.each_ref().map(String::as_str)).await?.into_iter();
+    let mut next = || found.next().flatten();
+    Ok(Marks {
+        dead: next().and_then(|document| dead_mark::parse(&document)),
+        retry: next().and_then(|document| retry_mark::parse(&document)),
+    })
+}
