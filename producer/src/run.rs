@@ -13,12 +13,12 @@ use shared::clock::Clock;
 use shared::envelope::{Cause, Envelope, Operation};
 use shared::flow::{Flow, FlowSpec, Verdict};
 use shared::meter::Meter;
-use shared::names;
 use shared::ports::PortError;
 use shared::ports::queue::{FlowTopology, Outbound, Queue};
 use shared::ports::state::State;
 use shared::record_key::{FlowName, RecordKey};
 use shared::trace::TraceParent;
+use shared::{labelled, names};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -83,6 +83,7 @@ impl Engine {
     /// As the queue's; a part may have been published, and publishing again does no harm.
     pub async fn publish(&self, batch: &[Outbound], cause: Cause, spec: &FlowSpec) -> Result<(), PortError> {
         for part in batch.chunks(self.settings.publish_batch_max.max(1)) {
+            labelled::reach("producer.before_publish");
             self.queue.publish(part).await?;
             let labels = [spec.name.as_str(), cause.name()];
             self.meter.add(&names::MESSAGES_PUBLISHED, &labels, part.len() as u64);

@@ -14,8 +14,8 @@ use axum::routing::post;
 use bytes::Bytes;
 use shared::envelope::Cause;
 use shared::flow::{Flow, WebhookItem, WebhookRefusal, WebhookRequest};
-use shared::names;
 use shared::ports::queue::Outbound;
+use shared::{labelled, names};
 use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
@@ -104,9 +104,11 @@ async fn accept(
         }
     };
     engine.meter.set(&names::LAST_EVENT, &[name], engine.clock.now().as_duration().as_secs_f64());
+    labelled::reach("producer.after_verify");
     let batch = messages(engine, flow, items);
     match tokio::time::timeout(PUBLISH_TIME_MAX, engine.publish(&batch, Cause::Webhook, flow.spec())).await {
         Ok(Ok(())) => {
+            labelled::reach("producer.after_publish");
             engine.meter.add(&names::WEBHOOK_ITEMS, &[name, "published"], batch.len() as u64);
             engine.meter.add(&names::WEBHOOKS, &[name, "accepted"], 1);
             StatusCode::OK.into_response()

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::labelled;
 use crate::record_key::{FlowName, KeyError, RecordKey};
 use crate::trace::TraceParent;
 
@@ -15,6 +16,12 @@ pub const SCHEMA_VERSION: u32 = 1;
 pub const ENVELOPE_BYTES_MAX: usize = 64 * 1024;
 /// Attempts kept in an envelope's history; the oldest are dropped first.
 pub const HISTORY_MAX: usize = 20;
+
+/// [`SCHEMA_VERSION`], except in a program that plays the next version.
+fn schema_version() -> u32 {
+    let usual = i64::from(SCHEMA_VERSION);
+    u32::try_from(labelled::number("envelope.schema_version", usual)).unwrap_or(SCHEMA_VERSION)
+}
 
 /// Why a message was published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -175,7 +182,7 @@ impl Envelope {
             subject: self.key.id().to_owned(),
             time: self.time,
             datacontenttype: "application/json".into(),
-            schemaversion: SCHEMA_VERSION,
+            schemaversion: schema_version(),
             firstseen: self.first_seen,
             cause: self.cause,
             attempt: self.attempt,
@@ -199,7 +206,7 @@ impl Envelope {
         let value: Value =
             serde_json::from_slice(bytes).map_err(|e| unreadable(format!("it is no JSON: {e}")))?;
         let version = value.get("schemaversion").and_then(Value::as_u64);
-        if let Some(version) = version.filter(|v| *v > u64::from(SCHEMA_VERSION)) {
+        if let Some(version) = version.filter(|v| *v > u64::from(schema_version())) {
             let time = |name| value.get(name).and_then(Value::as_str).and_then(|t: &str| t.parse().ok());
             return Err(EnvelopeError::Newer {
                 version,

@@ -15,7 +15,7 @@ use shared::ports::PortError;
 use shared::ports::queue::Receipt;
 use shared::record_key::RecordKey;
 use shared::settlement::{Circumstances, Settlement, decide};
-use shared::{dead_mark, marks, names, retry_mark};
+use shared::{dead_mark, labelled, marks, names, retry_mark};
 use tracing::{Instrument, debug, error, info, warn};
 use uuid::Uuid;
 
@@ -99,6 +99,7 @@ impl Dispatch<'_> {
         let in_progress = on_drop(|| meter.shift(&names::DELIVERIES_IN_PROGRESS, &labels, -1.0));
 
         let (run, result, read_at) = self.attempt(&spokesman.envelope).await;
+        labelled::reach("worker.after_run");
         let settled = match result {
             Ok(outcome) => self.succeeded(&spokesman.envelope, &outcome, spokesman.receipt).await,
             Err((fault, settlement)) => self.failed(&run, &fault, settlement, spokesman, started).await,
@@ -165,13 +166,18 @@ impl Dispatch<'_> {
     /// The handler within the flow's time limit; a panic is a fault.
     async fn handle(&self, run: &Run) -> Result<Outcome, Fault> {
         let limit = self.flow.spec().run_time_max;
-        match tokio::time::timeout(limit, contained(self.flow.handle(run))).await {
+        match tokio::time::timeout(limit, contained(self.looked_at(run))).await {
             Ok(result) => result.flatten(),
             Err(_) => {
                 let text = format!("the run took longer than {} s and was cancelled", limit.as_secs());
                 Err(Fault::retryable("run_timeout", text))
             }
         }
+    }
+
+    async fn looked_at(&self, run: &Run) -> Result<Outcome, Fault> {
+        labelled::handle("worker.handle", run.key.id());
+        self.flow.handle(run).await
     }
 
     async fn succeeded(
@@ -195,6 +201,7 @@ impl Dispatch<'_> {
             let actions = outcome.actions.join(",");
             info!(actions, cause = envelope.cause.name(), "The record was looked at.");
         }
+        labelled::reach("worker.before_ack");
         receipt.ack().await?;
         self.count(&Settlement::Ack);
         Ok(true)

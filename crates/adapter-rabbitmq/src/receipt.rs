@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use lapin::Acker;
 use lapin::options::BasicAckOptions;
 use shared::dead_letter::{DeadLetter, DeadLetterEvent};
+use shared::labelled;
 use shared::ports::PortError;
 use shared::ports::queue::Receipt;
 use shared::routing::Shard;
@@ -83,6 +84,7 @@ impl RabbitmqReceipt {
         let sender = &self.session.sender;
         let letter = sender.letter(&self.session.shard, self.id.as_deref(), body, not_before, redeliveries);
         sender.publisher.publish(&[letter]).await?;
+        labelled::reach("queue.after_retry_published");
         self.acknowledge().await
     }
 
@@ -146,6 +148,7 @@ impl Receipt for RabbitmqReceipt {
         self.check_session()?;
         let event = DeadLetterEvent::Opened { letter: Box::new(letter) };
         self.session.sender.append(&event).await?;
+        labelled::reach("queue.after_letter_appended");
         self.acknowledge().await
     }
 

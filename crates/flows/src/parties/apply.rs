@@ -5,6 +5,7 @@ use connector_espocrm::{EspoId, Record, UserRef};
 use shared::fault::{Fault, FaultKind};
 use shared::flow::Run;
 use shared::intent::{self, Intent};
+use shared::labelled;
 use shared::link;
 use shared::ports::state::{Fence, Write, Written};
 
@@ -66,7 +67,10 @@ impl<'a> Steps<'a> {
     pub(super) async fn apply(&mut self, actions: &[Action]) -> Result<(), Fault> {
         for action in actions {
             let fence = self.run.guard.fence()?;
+            let (before, after) = labels(action);
+            labelled::reach(before);
             self.step(action, fence.as_ref()).await?;
+            labelled::reach(after);
             if action.is_upstream_write() {
                 self.applied.push(action.name());
             }
@@ -271,6 +275,17 @@ impl Parties {
                  flow.parties.salutations"
             );
         }
+    }
+}
+
+/// The labelled points around a step.
+fn labels(action: &Action) -> (&'static str, &'static str) {
+    match action {
+        Action::DeclareIntent(_) | Action::KeepKey(_) => ("parties.before_intent", "parties.after_intent"),
+        Action::SaveLink(_) => ("parties.before_link_save", "parties.after_link_save"),
+        Action::SettleIntent => ("parties.before_intent_end", "parties.after_intent_end"),
+        Action::ReadBack => ("parties.before_read_back", "parties.after_read_back"),
+        _ => ("parties.before_request", "parties.after_request"),
     }
 }
 
