@@ -36,7 +36,11 @@ metrics! {
     TOKEN_REFRESHES = "syncfleet_token_refreshes_total", Counter, ["system", "outcome"], "Access tokens asked for, by outcome.";
     ACCOUNT_PAUSED = "syncfleet_account_paused", Gauge, ["system"], "1 while a system's account is paused: its credentials are refused or locked out.";
     WEBHOOKS = "syncfleet_webhook_requests_total", Counter, ["flow", "outcome"], "Webhook requests by how they were answered.";
-    WEBHOOK_ITEMS = "syncfleet_webhook_items_total", Counter, ["flow", "outcome"], "Items of webhook requests: published, echo, or malformed.";
+    WEBHOOK_ITEMS = "syncfleet_webhook_items_total", Counter, ["flow", "outcome"], "Items of webhook requests: published, spooled, duplicate, echo, or malformed.";
+    SPOOL_MESSAGES = "syncfleet_spool_messages", Gauge, ["flow"], "Messages that wait in this producer's spool for the broker.";
+    SPOOL_OLDEST = "syncfleet_spool_oldest_message_timestamp_seconds", Gauge, ["flow"], "When the oldest message of the spool came; 0 when none waits.";
+    SPOOL_BYTES = "syncfleet_spool_bytes", Gauge, [], "Bytes of the spool's files; what was drained leaves room in them for new messages.";
+    SPOOLED = "syncfleet_spool_messages_total", Counter, ["flow", "outcome"], "Messages that came to the spool or left it: spooled, drained, or refused.";
     LAST_EVENT = "syncfleet_last_event_timestamp_seconds", Gauge, ["flow"], "When the last event arrived from the source; 0 before the first.";
     SWEEP_DURATION = "syncfleet_sweep_duration_seconds", Histogram, ["flow"], "Time a sweep took.";
     SWEEP_LAST_SUCCESS = "syncfleet_sweep_last_success_timestamp_seconds", Gauge, ["flow"], "When the last sweep ended well; 0 before the first.";

@@ -28,8 +28,8 @@ pub use flows::{ConflictPolicy, Flows, Parties};
 pub use layers::DEFAULTS;
 pub use problem::{Origin, Problem, Problems};
 pub use settings::{
-    Embedded, Log, LogFormat, LogLevel, Operations, Producer, QueueBacking, RabbitMq, Redis, StateBacking,
-    Worker,
+    Embedded, Log, LogFormat, LogLevel, Operations, Producer, QueueBacking, RabbitMq, Redis, Spool,
+    StateBacking, Worker,
 };
 
 use layers::Layers;

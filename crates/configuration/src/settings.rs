@@ -120,12 +120,27 @@ pub struct Producer {
     pub webhook_body_bytes_max: usize,
     /// Webhooks handled at the same time.
     pub webhook_concurrency_max: usize,
+    /// Longest time until a webhook is answered.
+    pub webhook_answer_max: Duration,
     /// Time-to-live of the leader's lease.
     pub lease: Duration,
     /// Messages in one confirmed batch.
     pub publish_batch_max: usize,
     /// Time for draining.
     pub drain: Duration,
+    /// Where messages wait while the broker is away; `None` switches it off.
+    pub spool: Option<Spool>,
+}
+
+/// `[producer.spool]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spool {
+    /// The directory.
+    pub dir: PathBuf,
+    /// Messages at most.
+    pub messages_max: u64,
+    /// Bytes at most.
+    pub bytes_max: u64,
 }
 
 /// `[operations]`
@@ -256,17 +271,29 @@ pub(crate) fn worker(reader: &mut Reader<'_>) -> Worker {
 }
 
 pub(crate) fn producer(reader: &mut Reader<'_>) -> Producer {
-    let name = name(reader, "producer");
+    let (name, spool) = (name(reader, "producer"), spool(reader));
     let mut section = reader.section("producer");
     Producer {
         name,
         webhook_listen: section.listen("webhook_listen"),
         webhook_body_bytes_max: section.integer("webhook_body_bytes_max", 1_024..=67_108_864),
         webhook_concurrency_max: section.integer("webhook_concurrency_max", 1..=1_024),
+        webhook_answer_max: section.fractional_seconds("webhook_answer_seconds_max", 0.5..=8.0),
         lease: section.seconds("lease_seconds", 3..=3_600),
         publish_batch_max: section.integer("publish_batch_max", 1..=10_000),
         drain: section.seconds("drain_seconds", 1..=600),
+        spool,
     }
+}
+
+fn spool(reader: &mut Reader<'_>) -> Option<Spool> {
+    let mut section = reader.section("producer.spool");
+    let spool = Spool {
+        dir: section.text("dir").into(),
+        messages_max: section.integer("messages_max", 1..=100_000_000),
+        bytes_max: section.integer("bytes_max", 1_000_000..=1_000_000_000_000),
+    };
+    Some(spool).filter(|spool| !spool.dir.as_os_str().is_empty())
 }
 
 pub(crate) fn operations(reader: &mut Reader<'_>, producer: &Producer) -> Operations {

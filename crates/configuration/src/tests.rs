@@ -127,6 +127,13 @@ fn a_full_file_becomes_typed_settings() {
 }
 
 #[test]
+fn the_spool_has_a_directory_unless_it_is_switched_off() {
+    let spool = load("", &[]).unwrap().producer.spool.unwrap();
+    assert_eq!((spool.dir, spool.messages_max), ("syncfleet-spool".into(), 1_000_000));
+    assert_eq!(load("[producer.spool]\ndir = \"\"", &[]).unwrap().producer.spool, None);
+}
+
+#[test]
 fn a_password_may_hold_any_character() {
     let environment = [("ODD", "p%41@:/?#ß")];
     let text = full_file().replacen("\npassword = \"env:SECRET\"", "\npassword = \"env:ODD\"", 1);

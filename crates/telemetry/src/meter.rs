@@ -220,6 +220,7 @@ fn known_values(metric: &Metric, label: &str) -> Vec<&'static str> {
         "settlement" => vec!["ack", "retry", "postpone", "dead_letter", "return"],
         "policy" => vec!["crm_wins", "remote_wins", "newest_wins", "ask"],
         "outcome" if metric.name == names::SWEEP_KEYS.name => vec!["published", "skipped"],
+        "outcome" if metric.name == names::SPOOLED.name => vec!["spooled", "drained", "refused"],
         _ => Vec::new(),
     }
 }
