@@ -1,9 +1,9 @@
 //! Dead letters: messages that will not be tried again by themselves, with what is known about why.
 //!
-//! They are kept as an append-only log of events (opened, resolved); [`OpenLetters`] folds the log into the
-//! dead letters that are open. Listing never removes or reorders anything.
+//! They are kept as an append-only log of events (opened, resolved), which listing never removes from or reorders.
+//! What the log means is [`OpenLetters`]; the programs read a projection of it that is made of small documents.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -182,6 +182,9 @@ pub enum DeadLetterEvent {
         by: String,
         /// Why, in the person's words; may be empty.
         note: String,
+        /// The message that was sent again, where the operator had edited it: the letter keeps the one that failed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        edited: Option<String>,
         /// When.
         at: Timestamp,
     },
@@ -191,7 +194,7 @@ pub enum DeadLetterEvent {
 #[derive(Debug, Default, Clone)]
 pub struct OpenLetters {
     open: BTreeMap<Uuid, DeadLetter>,
-    resolved: BTreeMap<Uuid, Timestamp>,
+    resolved: BTreeSet<Uuid>,
 }
 
 impl OpenLetters {
@@ -200,13 +203,13 @@ impl OpenLetters {
     pub fn apply(&mut self, event: DeadLetterEvent) {
         match event {
             DeadLetterEvent::Opened { letter } => {
-                if !self.resolved.contains_key(&letter.id) {
+                if !self.resolved.contains(&letter.id) {
                     self.open.entry(letter.id).or_insert(*letter);
                 }
             }
-            DeadLetterEvent::Resolved { id, at, .. } => {
+            DeadLetterEvent::Resolved { id, .. } => {
                 self.open.remove(&id);
-                self.resolved.insert(id, at);
+                self.resolved.insert(id);
             }
         }
     }
@@ -223,14 +226,9 @@ impl OpenLetters {
         self.open.get(id)
     }
 
-    /// Forgets which dead letters were closed before `at`: a late duplicate of one's opening would open it again.
-    pub fn forget_resolved_before(&mut self, at: Timestamp) {
-        self.resolved.retain(|_, resolved_at| *resolved_at >= at);
-    }
-
     /// Whether the log says that it was closed.
     pub fn is_resolved(&self, id: &Uuid) -> bool {
-        self.resolved.contains_key(id)
+        self.resolved.contains(id)
     }
 }
 
@@ -257,6 +255,7 @@ mod tests {
             resolution: Resolution::Discarded,
             by,
             note,
+            edited: None,
             at: Timestamp::UNIX_EPOCH,
         }
     }

@@ -81,7 +81,7 @@ fn envelope() -> Envelope {
 fn resolved(number: u128) -> DeadLetterEvent {
     let (by, note) = ("anna".to_owned(), "x".repeat(200));
     let resolution = Resolution::Discarded;
-    DeadLetterEvent::Resolved { id: Uuid::from_u128(number), resolution, by, note, at: now() }
+    DeadLetterEvent::Resolved { id: Uuid::from_u128(number), resolution, by, note, edited: None, at: now() }
 }
 
 async fn next(consumer: &mut Box<dyn Consumer>) -> Result<Delivery, PortError> {
@@ -98,13 +98,13 @@ async fn whole_log(queue: &RabbitmqQueue, limit: u32) -> DeadLetterPage {
     let mut from = 0;
     loop {
         let page = queue.scan_dead_letters(from, limit).await.unwrap();
-        assert!(page.events.len() <= usize::try_from(limit).unwrap());
-        all.events.extend(page.events);
+        assert!(page.entries.len() <= usize::try_from(limit).unwrap());
+        all.entries.extend(page.entries);
         all.unreadable += page.unreadable;
-        match page.next {
-            Some(position) => from = position,
-            None => return all,
+        if page.at_end {
+            return all;
         }
+        from = page.next;
     }
 }
 

@@ -168,17 +168,20 @@ async fn waiting(embedded: &Embedded, topology: &FlowTopology) -> BTreeMap<Uuid,
 }
 
 async fn buried(embedded: &Embedded) -> BTreeSet<Uuid> {
-    let (mut ids, mut from) = (BTreeSet::new(), Some(0));
-    while let Some(position) = from {
+    let (mut ids, mut position) = (BTreeSet::new(), 0);
+    loop {
         let page = embedded.queue.scan_dead_letters(position, 100).await.unwrap();
         assert_eq!(page.unreadable, 0);
-        for event in page.events {
+        let is_last = page.at_end;
+        position = page.next;
+        for event in page.into_events() {
             let DeadLetterEvent::Opened { letter } = event else { panic!("{event:?}") };
             assert!(ids.insert(letter.id), "{} is buried twice", letter.id);
         }
-        from = page.next;
+        if is_last {
+            return ids;
+        }
     }
-    ids
 }
 
 async fn counted(embedded: &Embedded) -> BTreeMap<String, (u64, u64)> {

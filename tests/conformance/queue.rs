@@ -50,6 +50,7 @@ macro_rules! queue_suite {
             delays::what_waits_lets_others_pass
             dead_letters::a_dead_letter_is_in_the_log_and_gone_from_its_shard
             dead_letters::scanning_is_repeatable_and_pageable
+            dead_letters::one_record_is_read_by_its_position
             dead_letters::an_empty_log_is_an_empty_page
             dead_letters::resolving_twice_changes_nothing
         );

@@ -258,7 +258,7 @@ impl Bench {
     async fn letters(&self) -> Vec<DeadLetter> {
         let mut open = OpenLetters::default();
         let page = self.engine.queue.scan_dead_letters(0, 1_000).await.unwrap();
-        page.events.into_iter().for_each(|event| open.apply(event));
+        page.into_events().for_each(|event| open.apply(event));
         open.oldest_first().into_iter().cloned().collect()
     }
 

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 use shared::dead_letter::{DeadLetter, DeadLetterEvent};
-use shared::ports::queue::DeadLetterPage;
+use shared::ports::queue::{DeadLetterPage, LogEntry};
 
 use crate::time;
 
@@ -35,16 +35,18 @@ pub(crate) fn scan(connection: &Connection, from: u64, limit: u32) -> rusqlite::
     let sql = "SELECT position, body FROM dead_letter WHERE position >= ?1 ORDER BY position LIMIT ?2";
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query(params![time::column(from), i64::from(limit) + 1])?;
-    let mut page = DeadLetterPage::default();
+    let mut page = DeadLetterPage { next: from, at_end: true, ..DeadLetterPage::default() };
     let mut read = 0;
     while let Some(row) = rows.next()? {
         if read == limit {
-            page.next = Some(time::number(row.get(0)?));
+            page.at_end = false;
             break;
         }
         read += 1;
+        let position = time::number(row.get(0)?);
+        page.next = position + 1;
         match serde_json::from_slice(row.get_ref(1)?.as_bytes()?) {
-            Ok(event) => page.events.push(event),
+            Ok(event) => page.entries.push(LogEntry { position, event }),
             Err(_foreign) => page.unreadable += 1,
         }
     }

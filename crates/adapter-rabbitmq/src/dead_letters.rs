@@ -11,7 +11,7 @@ use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Consumer};
 use shared::ports::PortError;
-use shared::ports::queue::DeadLetterPage;
+use shared::ports::queue::{DeadLetterPage, LogEntry};
 use tokio::time::{Instant, timeout_at};
 
 use crate::connection::{Connector, close};
@@ -35,7 +35,7 @@ pub(crate) async fn scan(
     close(&reader.channel, connector.answer_timeout).await;
     let end = end?;
     if from > end {
-        return Ok(DeadLetterPage::default());
+        return Ok(DeadLetterPage { next: from.min(end + 1), at_end: true, ..DeadLetterPage::default() });
     }
     let position = AMQPValue::LongLongInt(i64::try_from(from).unwrap_or(i64::MAX));
     let mut reader = Reader::open(connector, stream, position).await?;
@@ -93,7 +93,7 @@ impl<'a> Reader<'a> {
             let position = position_of(&delivery);
             match read(&delivery) {
                 Record::Event(event) => {
-                    page.events.push(*event);
+                    page.entries.push(LogEntry { position, event: *event });
                     found += 1;
                 }
                 Record::Unreadable => {
@@ -102,11 +102,9 @@ impl<'a> Reader<'a> {
                 }
                 Record::Nothing => {}
             }
-            if position >= end {
-                return Ok(page);
-            }
-            if found >= limit {
-                page.next = Some(position + 1);
+            page.next = position + 1;
+            page.at_end = position >= end;
+            if page.at_end || found >= limit {
                 return Ok(page);
             }
         }

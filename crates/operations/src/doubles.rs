@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use shared::dead_letter::DeadLetterEvent;
 use shared::ports::PortError;
-use shared::ports::queue::{Consumer, DeadLetterPage, Depth, FlowTopology, Outbound, Queue};
+use shared::ports::queue::{Consumer, DeadLetterPage, Depth, FlowTopology, LogEntry, Outbound, Queue};
 use shared::ports::state::{Expected, Fence, Grant, State, Versioned, Write, Written};
 use shared::routing::Shard;
 
@@ -63,11 +63,11 @@ impl Queue for MemoryQueue {
         tokio::task::yield_now().await;
         unless(&self.is_away, "scanning")?;
         let log = self.log.lock().unwrap();
-        let events: Vec<DeadLetterEvent> =
-            log.iter().skip(from as usize).take(limit as usize).cloned().collect();
-        let end = from + events.len() as u64;
-        let next = (end < log.len() as u64).then_some(end);
-        Ok(DeadLetterPage { events, unreadable: 0, next })
+        let wanted = log.iter().enumerate().skip(from as usize).take(limit as usize);
+        let entries: Vec<LogEntry> =
+            wanted.map(|(n, event)| LogEntry { position: n as u64, event: event.clone() }).collect();
+        let next = entries.last().map_or(from.min(log.len() as u64), |last| last.position + 1);
+        Ok(DeadLetterPage { entries, unreadable: 0, next, at_end: next >= log.len() as u64 })
     }
 
     async fn ping(&self) -> Result<(), PortError> {

@@ -72,12 +72,31 @@ pub struct Depth {
 /// One page of the dead-letter log.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct DeadLetterPage {
+/// One record of the dead-letter log that is an event.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogEntry {
+    /// Its place: reading from here with a limit of 1 gives this record again, while the log keeps it.
+    pub position: u64,
+    /// What it says.
+    pub event: DeadLetterEvent,
+}
+
     /// The events, in the order of the log. A record that cannot be read is left out and counted in `unreadable`.
-    pub events: Vec<DeadLetterEvent>,
+    pub entries: Vec<LogEntry>,
     /// Records of the log that are no event of ours.
     pub unreadable: u64,
-    /// Where the next page begins; `None` when the log has no more for now.
-    pub next: Option<u64>,
+    /// Where to read on: behind the last record of this page, or where this page began when there was none.
+    /// Below where it began only when the log ends before that: it is another log than it was.
+    pub next: u64,
+    /// Whether the log has nothing behind this page for now.
+    pub at_end: bool,
+}
+
+impl DeadLetterPage {
+    /// The events without their places.
+    pub fn into_events(self) -> impl Iterator<Item = DeadLetterEvent> {
+        self.entries.into_iter().map(|entry| entry.event)
+    }
 }
 
 /// The queue.
@@ -98,7 +117,8 @@ pub trait Queue: Send + Sync + Debug {
     /// Appends to the dead-letter log, durably. Safe to repeat.
     async fn append_dead_letter_event(&self, event: &DeadLetterEvent) -> Result<(), PortError>;
 
-    /// Reads the dead-letter log from a position (0: its beginning), at most `limit` records, removing nothing.
+    /// Reads the dead-letter log from a position (0: its beginning), at most `limit` events, removing nothing.
+    /// Where the log has dropped its oldest records, the first one that it keeps is the first of the page.
     async fn scan_dead_letters(&self, from: u64, limit: u32) -> Result<DeadLetterPage, PortError>;
 
     /// Whether the queue answers now.

@@ -1,7 +1,6 @@
 //! The dead-letter log.
 
 use shared::dead_letter::{DeadLetter, DeadLetterEvent, OpenLetters, Reason, Resolution};
-use shared::ports::queue::DeadLetterPage;
 
 use super::*;
 
@@ -28,22 +27,27 @@ fn resolved(letter: &DeadLetter) -> DeadLetterEvent {
         resolution: Resolution::Discarded,
         by: "anna".to_owned(),
         note: "not needed".to_owned(),
+        edited: None,
         at: letter.at,
     }
 }
 
 /// The whole log, read in pages.
 async fn read(queue: &dyn Queue, limit: u32) -> Vec<DeadLetterEvent> {
-    let (mut events, mut from) = (Vec::new(), Some(0));
-    while let Some(position) = from {
+    let (mut events, mut position) = (Vec::new(), 0);
+    loop {
         let page = queue.scan_dead_letters(position, limit).await.unwrap();
-        assert!(page.events.len() <= limit as usize, "{page:?}");
+        assert!(page.entries.len() <= limit as usize, "{page:?}");
         assert_eq!(page.unreadable, 0);
-        assert!(page.next.is_none_or(|next| next > position), "{page:?}");
-        events.extend(page.events);
-        from = page.next;
+        assert!(page.entries.iter().all(|entry| (position..page.next).contains(&entry.position)), "{page:?}");
+        assert!(page.entries.is_sorted_by(|one, other| one.position < other.position), "{page:?}");
+        let is_last = page.at_end;
+        position = page.next;
+        events.extend(page.into_events());
+        if is_last {
+            return events;
+        }
     }
-    events
 }
 
 fn fold(events: Vec<DeadLetterEvent>) -> OpenLetters {
@@ -82,17 +86,36 @@ pub async fn scanning_is_repeatable_and_pageable<B: QueueBacking>() {
     }
     // A page can be read again, and what comes later is found from where the reader was.
     let first = queue.scan_dead_letters(0, 20).await.unwrap();
-    let next = first.next.unwrap();
-    assert_eq!(queue.scan_dead_letters(next, 20).await.unwrap().events, events[20..]);
+    assert!(!first.at_end);
+    let rest = queue.scan_dead_letters(first.next, 20).await.unwrap();
+    assert_eq!(rest, queue.scan_dead_letters(first.next, 20).await.unwrap());
+    assert!(rest.at_end);
+    let nothing = queue.scan_dead_letters(rest.next, 20).await.unwrap();
+    assert_eq!((nothing.entries.len(), nothing.next, nothing.at_end), (0, rest.next, true));
     queue.append_dead_letter_event(&resolved(&letter("3"))).await.unwrap();
-    let rest = queue.scan_dead_letters(next, 20).await.unwrap();
-    assert_eq!((rest.events.len(), rest.events.last()), (6, Some(&resolved(&letter("3")))));
+    let last = queue.scan_dead_letters(rest.next, 20).await.unwrap();
+    assert_eq!(last.into_events().collect::<Vec<_>>(), [resolved(&letter("3"))]);
+}
+
+pub async fn one_record_is_read_by_its_position<B: QueueBacking>() {
+    let backing = B::new().await;
+    let queue = prepared(&backing).await;
+    let events: Vec<_> = (0..12).map(|number| opened(&letter(&number.to_string()))).collect();
+    for event in &events {
+        queue.append_dead_letter_event(event).await.unwrap();
+    }
+    let all = queue.scan_dead_letters(0, 100).await.unwrap();
+    for entry in all.entries.iter().rev() {
+        let page = queue.scan_dead_letters(entry.position, 1).await.unwrap();
+        assert_eq!(page.entries.as_slice(), std::slice::from_ref(entry));
+    }
 }
 
 pub async fn an_empty_log_is_an_empty_page<B: QueueBacking>() {
     let backing = B::new().await;
     let queue = prepared(&backing).await;
-    assert_eq!(queue.scan_dead_letters(0, 10).await.unwrap(), DeadLetterPage::default());
+    let page = queue.scan_dead_letters(0, 10).await.unwrap();
+    assert!(page.entries.is_empty() && page.unreadable == 0 && page.at_end, "{page:?}");
 }
 
 pub async fn resolving_twice_changes_nothing<B: QueueBacking>() {

@@ -38,7 +38,7 @@ pub async fn giving_back_costs_nothing<B: QueueBacking>() {
     }
     assert_eq!(take(consumer.as_mut()).await, 1);
     wait_for_depth(queue.as_ref(), 0, 0).await;
-    assert_eq!(queue.scan_dead_letters(0, 10).await.unwrap().events, []);
+    assert_eq!(queue.scan_dead_letters(0, 10).await.unwrap().entries, []);
 }
 
 pub async fn settling_after_the_consumer_has_ended_is_an_error<B: QueueBacking>() {

@@ -262,16 +262,19 @@ impl Fleet {
     /// When the log cannot be read.
     pub async fn dead_letters(&self) -> Result<Vec<DeadLetter>> {
         let queue = self.queue()?;
-        let (mut open, mut from) = (OpenLetters::default(), Some(0));
-        while let Some(position) = from {
+        let (mut open, mut position) = (OpenLetters::default(), 0);
+        loop {
             let page = queue
                 .scan_dead_letters(position, DEAD_LETTER_PAGE)
                 .await
                 .map_err(|error| HarnessError::new(format!("the dead letters: {error}")))?;
-            page.events.into_iter().for_each(|event| open.apply(event));
-            from = page.next;
+            let is_last = page.at_end;
+            position = page.next;
+            page.into_events().for_each(|event| open.apply(event));
+            if is_last {
+                return Ok(open.oldest_first().into_iter().cloned().collect());
+            }
         }
-        Ok(open.oldest_first().into_iter().cloned().collect())
     }
 
     /// What the programs printed about a record, in all their lives.

@@ -62,12 +62,12 @@ fn number(delivery: &Delivery) -> u128 {
 }
 
 async fn events(queue: &dyn Queue) -> Vec<DeadLetterEvent> {
-    queue.scan_dead_letters(0, 1_000).await.unwrap().events
+    queue.scan_dead_letters(0, 1_000).await.unwrap().into_events().collect()
 }
 
 fn resolved(id: Uuid, at: Timestamp) -> DeadLetterEvent {
     let (by, note) = ("anna".to_owned(), String::new());
-    DeadLetterEvent::Resolved { id, resolution: Resolution::Discarded, by, note, at }
+    DeadLetterEvent::Resolved { id, resolution: Resolution::Discarded, by, note, edited: None, at }
 }
 
 fn opened_reason(event: &DeadLetterEvent) -> Option<Reason> {

@@ -249,7 +249,7 @@ impl DeadLetterDesk {
         }
         let mut letters = Vec::new();
         for (from, mut wanted) in pages {
-            for event in self.queue.scan_dead_letters(from, SCAN_RECORDS).await?.events {
+            for event in self.queue.scan_dead_letters(from, SCAN_RECORDS).await?.into_events() {
                 if let DeadLetterEvent::Opened { letter } = event
                     && wanted.remove(&letter.id)
                 {
@@ -276,5 +276,5 @@ impl DeadLetterDesk {
 }
 
 fn resolved(id: Uuid, resolution: Resolution, by: &str, note: &str, at: Timestamp) -> DeadLetterEvent {
-    DeadLetterEvent::Resolved { id, resolution, by: by.to_owned(), note: note.to_owned(), at }
+    DeadLetterEvent::Resolved { id, resolution, by: by.to_owned(), note: note.to_owned(), edited: None, at }
 }
