@@ -106,7 +106,9 @@ pub async fn run(
         .collect();
     let serving =
         listener.map(|listener| tokio::spawn(serve(engine.clone(), flows.clone(), listener, stop.clone())));
-    if stop.run_until_cancelled(prepare(engine.queue.as_ref(), &topologies, &engine.health)).await.is_some() {
+    let (queue, state, meter) = (engine.queue.as_ref(), engine.state.as_ref(), engine.meter.as_ref());
+    let preparing = prepare(queue, state, &topologies, meter, &engine.health);
+    if stop.run_until_cancelled(preparing).await.is_some() {
         let (checking, watching) = (tokio::spawn(check(flows.clone())), tokio::spawn(watch(engine.clone())));
         leader::lead(engine.clone(), flows, stop).await;
         checking.abort();

@@ -53,6 +53,7 @@ metrics! {
     STATE_CONNECTED = "syncfleet_state_connected", Gauge, [], "1 while the state store answers.";
     BUILD_INFO = "syncfleet_build_info", Gauge, ["version"], "Always 1; the label is the version.";
 }
+    STORE_LOST = "syncfleet_store_lost", Gauge, [], "1 while the state store is not the one it was (emptied, or an older copy): the fleet pauses until a person releases it.";
 
 #[cfg(test)]
 mod tests {

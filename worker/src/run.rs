@@ -82,7 +82,9 @@ impl Engine {
 /// Runs a worker until `stop` is cancelled and what it holds is finished or handed back.
 pub async fn run(engine: Arc<Engine>, flows: Vec<Arc<dyn Flow>>, stop: CancellationToken) {
     let topologies: Vec<FlowTopology> = flows.iter().map(|flow| topology(flow.as_ref())).collect();
-    if stop.run_until_cancelled(prepare(engine.queue.as_ref(), &topologies, &engine.health)).await.is_none() {
+    let (queue, state, meter) = (engine.queue.as_ref(), engine.state.as_ref(), engine.meter.as_ref());
+    let preparing = prepare(queue, state, &topologies, meter, &engine.health);
+    if stop.run_until_cancelled(preparing).await.is_none() {
         return;
     }
     info!(worker.name = %engine.settings.name, "The worker begins to serve.");

@@ -8,10 +8,12 @@ use rusqlite::Connection;
 use shared::dead_letter::DeadLetterEvent;
 use shared::ports::PortError;
 use shared::ports::queue::{Consumer, DeadLetterPage, Depth, FlowTopology, Outbound, Queue};
+use shared::ports::state::Expected;
 use shared::record_key::FlowName;
 use shared::routing::{SHARDS_MAX, Shard};
 
 use crate::consumer::EmbeddedConsumer;
+use crate::documents::{self, DocumentWrite};
 use crate::error::WorkError;
 use crate::messages::{self, Claimant};
 use crate::store::Store;
@@ -27,6 +29,21 @@ impl EmbeddedQueue {
     pub(crate) fn new(store: Arc<Store>) -> Self {
         Self { store }
     }
+
+    async fn write_mark(&self, mark: &str, value: Option<Vec<u8>>) -> Result<(), PortError> {
+        let expected = Expected::Any;
+        let document = DocumentWrite { key: mark_key(mark), value, expected, time_to_live: None };
+        let clock = Arc::clone(&self.store.clock);
+        let work = move |connection: &Connection| {
+            Ok(documents::write(connection, &document, clock.now()).map(|_| ())?)
+        };
+        self.store.writer.submit(work, |_| {}).await
+    }
+}
+
+/// The key of the document that stands for a mark.
+fn mark_key(mark: &str) -> String {
+    format!("queue_mark/{mark}")
 }
 
 #[async_trait]
@@ -101,6 +118,20 @@ impl Queue for EmbeddedQueue {
 
     async fn scan_dead_letters(&self, from: u64, limit: u32) -> Result<DeadLetterPage, PortError> {
         self.store.readers.read(move |connection| dead_letters::scan(connection, from, limit)).await
+    }
+
+    async fn remember(&self, mark: &str) -> Result<(), PortError> {
+        self.write_mark(mark, Some(Vec::new())).await
+    }
+
+    async fn forget(&self, mark: &str) -> Result<(), PortError> {
+        self.write_mark(mark, None).await
+    }
+
+    async fn remembers(&self, mark: &str) -> Result<bool, PortError> {
+        let (key, now) = (mark_key(mark), self.store.clock.now());
+        let found = self.store.readers.read(move |connection| documents::get(connection, &key, now)).await?;
+        Ok(found.is_some())
     }
 
     async fn ping(&self) -> Result<(), PortError> {

@@ -105,6 +105,16 @@ impl Connector {
         self.slot.lock().await.connection = None;
     }
 
+    /// Whether the broker has said that it takes no messages on this connection.
+    pub(crate) async fn is_blocked(&self) -> bool {
+        self.slot
+            .lock()
+            .await
+            .connection
+            .as_ref()
+            .is_some_and(|c| c.status().connected() && c.status().blocked())
+    }
+
     /// Waits for the broker's answer, but not for ever.
     pub(crate) async fn answer<T>(
         &self,

@@ -57,6 +57,13 @@ pub(crate) fn mismatch(error: &lapin::Error) -> Option<String> {
     (*amqp.kind() == kind).then(|| amqp.get_message().to_string())
 }
 
+/// Whether the broker has no such thing.
+pub(crate) fn is_missing(error: &lapin::Error) -> bool {
+    let ErrorKind::ProtocolError(amqp) = error.kind() else { return false };
+    let kind = AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND);
+    *amqp.kind() == kind && amqp.get_message().as_str().contains(" no ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

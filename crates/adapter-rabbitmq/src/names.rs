@@ -39,6 +39,11 @@ impl Names {
     pub fn dead_letters(&self) -> String {
         format!("{}.dead_letters", self.namespace)
     }
+
+    /// The exchange that stands for a mark: it is there, or it is not; nothing is ever sent to it.
+    pub fn mark(&self, mark: &str) -> String {
+        format!("{}.mark.{mark}", self.namespace)
+    }
 }
 
 /// The flow that a shard's routing key names.

@@ -1,7 +1,6 @@
 //! Publishing: persistent, mandatory, confirmed, in windows; on a connection of its own, since a broker that
 //! blocks publishers stops everything on theirs.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -52,6 +51,11 @@ impl Publisher {
             }
         }
         Ok(())
+    }
+
+    /// Whether publishing is blocked at present, as far as the broker has said. Connects nothing.
+    pub(crate) async fn check_unblocked(&self) -> Result<(), PortError> {
+        if self.connector.is_blocked().await { Err(self.blocked()) } else { Ok(()) }
     }
 
     async fn publish_window(&self, channel: &Channel, window: &[Letter]) -> Result<(), PortError> {
@@ -125,8 +129,7 @@ impl Publisher {
     /// No confirm came in time. Where the connection still answers, only a queue of this window is to blame, and
     /// the other publishers on the channel are left in peace.
     async fn give_up(&self, channel: &Channel) -> PortError {
-        let connection = self.connector.get().await;
-        if connection.is_ok_and(|c: Arc<lapin::Connection>| c.status().blocked()) {
+        if self.connector.is_blocked().await {
             return self.blocked();
         }
         if !matches!(timeout(PROBE_TIMEOUT, self.connector.channel()).await, Ok(Ok(_))) {

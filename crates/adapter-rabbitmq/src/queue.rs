@@ -25,7 +25,7 @@ use crate::names::Names;
 use crate::options::Options;
 use crate::publisher::Publisher;
 use crate::sender::Sender;
-use crate::{check, dead_letters, topology};
+use crate::{check, dead_letters, marks, topology};
 
 /// How long a broker that has just started may take until its queues and streams are there.
 const STARTING_WAIT: Duration = Duration::from_secs(30);
@@ -182,7 +182,21 @@ impl Queue for RabbitmqQueue {
         dead_letters::scan(&self.sender.consuming, &self.sender.names.dead_letters(), from, limit).await
     }
 
+    async fn remember(&self, mark: &str) -> Result<(), PortError> {
+        marks::remember(&self.sender.consuming, self.sender.names.mark(mark)).await
+    }
+
+    async fn forget(&self, mark: &str) -> Result<(), PortError> {
+        marks::forget(&self.sender.consuming, self.sender.names.mark(mark)).await
+    }
+
+    async fn remembers(&self, mark: &str) -> Result<bool, PortError> {
+        marks::remembers(&self.sender.consuming, self.sender.names.mark(mark)).await
+    }
+
+    /// The broker says that it blocks publishers to a connection that published since.
     async fn ping(&self) -> Result<(), PortError> {
+        self.sender.publisher.check_unblocked().await?;
         let connector = &self.sender.consuming;
         let channel = connector.channel().await?;
         connector.answer("closing a channel", channel.close(200, "pong".into())).await

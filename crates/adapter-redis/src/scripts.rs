@@ -16,15 +16,30 @@ local function rise(counter)
 end
 ";
 
+/// Whether the store is not the one that the caller works with: `prefix` is what its generation begins with (empty:
+/// any will do), `version` what it is not older than.
+const LOST: &str = r"
+local function lost(key, prefix, version)
+  if prefix == '' then return false end
+  local found = redis.call('HMGET', key, 'value', 'version')
+  return not found[1] or found[1]:sub(1, #prefix) ~= prefix or tonumber(found[2]) < tonumber(version)
+end
+";
+
 /// Writes or deletes a document.
 ///
-/// Keys: document, index, version counter, lease. Arguments: key in the index, what is expected (`any`,
-/// `absent` or a version), `put` or `delete`, value, time-to-live in ms or empty, term of the fence or empty.
-/// Answers the version, `clash`, or `fenced`.
+/// Keys: document, index, version counter, lease, generation. Arguments: key in the index, what is expected (`any`,
+/// `absent` or a version), `put` or `delete`, value, time-to-live in ms or empty, term of the fence or empty,
+/// generation, its version.
+/// Answers the version, `clash`, `fenced`, or `lost`.
 pub(crate) static WRITE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(&format!(
-        r"{RISE}
-if ARGV[6] ~= '' and redis.call('HGET', KEYS[4], 'term') ~= ARGV[6] then return 'fenced' end
+        r"{RISE}{LOST}
+if lost(KEYS[5], ARGV[7], ARGV[8]) then return 'lost' end
+if ARGV[6] ~= '' then
+  local lease = redis.call('HMGET', KEYS[4], 'term', 'generation')
+  if lease[1] ~= ARGV[6] or lease[2] ~= ARGV[7] then return 'fenced' end
+end
 local present = redis.call('HGET', KEYS[1], 'version')
 if ARGV[2] == 'absent' then
   if present then return 'clash' end
@@ -46,15 +61,16 @@ return version"
 
 /// Documents of an index range, in order; forgets index entries whose documents have ended.
 ///
-/// Keys: index. Arguments: what documents' keys begin with, range from, range to, most documents, most entries
-/// looked at, most bytes. Answers the last entry looked at (empty when the range is through), then key, version
-/// and value of each document.
+/// Keys: index, generation. Arguments: what documents' keys begin with, range from, range to, most documents, most
+/// entries looked at, most bytes, generation, its version. Answers the last entry looked at (empty when the range is
+/// through), then key, version and value of each document; nothing at all when the store is lost.
 pub(crate) static SCAN: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        r"
+    Script::new(&format!(
+        r"{LOST}
+if lost(KEYS[2], ARGV[7], ARGV[8]) then return {{}} end
 local limit, bytes_max = tonumber(ARGV[4]), tonumber(ARGV[6])
 local names = redis.call('ZRANGEBYLEX', KEYS[1], ARGV[2], ARGV[3], 'LIMIT', 0, ARGV[5])
-local found, bytes = {''}, 0
+local found, bytes = {{''}}, 0
 for position, name in ipairs(names) do
   local document = redis.call('HMGET', ARGV[1] .. name, 'version', 'value')
   if document[1] then
@@ -71,20 +87,24 @@ for position, name in ipairs(names) do
     break
   end
 end
-return found",
-    )
+return found"
+    ))
 });
 
 /// Takes a lease, or renews it for its present holder.
 ///
-/// Keys: lease, term counter. Arguments: holder, time-to-live in ms. Answers the term, or nothing.
+/// Keys: lease, term counter, generation. Arguments: holder, time-to-live in ms, generation, its version. Answers the
+/// term, nothing, or `lost`. A lease that is known to be of another generation is nobody's.
 pub(crate) static ACQUIRE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(&format!(
-        r"{RISE}
-local holder = redis.call('HGET', KEYS[1], 'holder')
-if holder and holder ~= ARGV[1] then return false end
-local term = holder and redis.call('HGET', KEYS[1], 'term') or rise(KEYS[2])
-redis.call('HSET', KEYS[1], 'holder', ARGV[1], 'term', term)
+        r"{RISE}{LOST}
+if lost(KEYS[3], ARGV[3], ARGV[4]) then return 'lost' end
+local lease = redis.call('HMGET', KEYS[1], 'holder', 'term', 'generation')
+local other = lease[3] and lease[3] ~= '' and ARGV[3] ~= '' and lease[3] ~= ARGV[3]
+local held = lease[1] and not other
+if held and lease[1] ~= ARGV[1] then return false end
+local term = held and lease[2] or rise(KEYS[2])
+redis.call('HSET', KEYS[1], 'holder', ARGV[1], 'term', term, 'generation', ARGV[3])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return term"
     ))
@@ -92,15 +112,17 @@ return term"
 
 /// Renews a lease.
 ///
-/// Keys: lease. Arguments: holder, term, time-to-live in ms. Answers 1 when it is still held, else 0.
+/// Keys: lease, generation. Arguments: holder, term, time-to-live in ms, generation, its version. Answers 1 when it
+/// is still held, else 0: also when the store is lost.
 pub(crate) static RENEW: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        r"
-local lease = redis.call('HMGET', KEYS[1], 'holder', 'term')
-if lease[1] ~= ARGV[1] or lease[2] ~= ARGV[2] then return 0 end
+    Script::new(&format!(
+        r"{LOST}
+if lost(KEYS[2], ARGV[4], ARGV[5]) then return 0 end
+local lease = redis.call('HMGET', KEYS[1], 'holder', 'term', 'generation')
+if lease[1] ~= ARGV[1] or lease[2] ~= ARGV[2] or lease[3] ~= ARGV[4] then return 0 end
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
-return 1",
-    )
+return 1"
+    ))
 });
 
 /// Gives a lease up.

@@ -1,12 +1,14 @@
 //! The state port.
 
 use std::fmt;
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, FromRedisValue, RedisError, RedisResult, Script, ScriptInvocation};
 use shared::flow::Check;
+use shared::generation::{self, Generation};
 use shared::ports::PortError;
 use shared::ports::state::{Expected, Fence, Grant, State, Versioned, Write, Written, check_number_of_keys};
 use tokio::sync::OnceCell;
@@ -30,6 +32,7 @@ pub struct RedisState {
     keys: Keys,
     options: Options,
     connection: std::sync::Arc<OnceCell<ConnectionManager>>,
+    entered: std::sync::Arc<RwLock<Option<Generation>>>,
 }
 
 impl fmt::Debug for RedisState {
@@ -49,7 +52,8 @@ impl RedisState {
         options.check()?;
         let (client, address) = options::client(url)?;
         let keys = Keys::new(options.prefix.clone());
-        Ok(Self { client, address, keys, options, connection: std::sync::Arc::default() })
+        let (connection, entered) = (std::sync::Arc::default(), std::sync::Arc::default());
+        Ok(Self { client, address, keys, options, connection, entered })
     }
 
     /// Looks at the store: whether it answers, its version, and whether it keeps what it is given.
@@ -107,17 +111,38 @@ impl RedisState {
         Ok(Some(Versioned { value, version: self.number(&version, "a version")? }))
     }
 
+    /// What the generation begins with that a request for `key` must find, and what it must not be older than.
+    fn entered(&self, key: &str) -> (String, u64) {
+        let entered = *self.entered.read().unwrap_or_else(PoisonError::into_inner);
+        let entered = entered.filter(|_| key != generation::KEY);
+        entered.map_or_else(Default::default, |entered| (entered.prefix(), entered.version))
+    }
+
+    fn generation_key(&self) -> String {
+        self.keys.document(generation::KEY)
+    }
+
+    fn lost(&self) -> PortError {
+        PortError::Lost(format!(
+            "Redis at {} was emptied or is an older copy: nothing was read or written. See /readyz and `syncfleet \
+             status`, which say what to do",
+            self.address
+        ))
+    }
+
     async fn scan_step(
         &self,
         range: (&[u8], &[u8]),
         limit: u32,
     ) -> Result<(Vec<u8>, Vec<(String, Versioned)>), PortError> {
+        let (generation, version) = self.entered("");
         let mut call = scripts::SCAN.key(self.keys.index());
+        call.key(self.generation_key());
         call.arg(self.keys.documents()).arg(range.0).arg(range.1);
-        call.arg(limit).arg(SCAN_ENTRIES_MAX).arg(SCAN_BYTES_MAX);
+        call.arg(limit).arg(SCAN_ENTRIES_MAX).arg(SCAN_BYTES_MAX).arg(generation).arg(version);
         let mut answer = self.run::<Vec<Vec<u8>>>(&call).await?.into_iter();
         let strange = || strange_answer(&self.address, "a scan");
-        let last = answer.next().ok_or_else(strange)?;
+        let last = answer.next().ok_or_else(|| self.lost())?;
         let mut found = Vec::new();
         while let Some(key) = answer.next() {
             let (version, value) = (answer.next().ok_or_else(strange)?, answer.next().ok_or_else(strange)?);
@@ -136,14 +161,23 @@ impl State for RedisState {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        let mut commands = redis::Pipeline::with_capacity(keys.len());
-        for key in keys {
+        // What is entered while the store answers may be newer than its answer.
+        let (generation, version) = self.entered(keys.first().copied().unwrap_or_default());
+        let mut commands = redis::Pipeline::with_capacity(keys.len() + 1);
+        // Read after the others: where this is right, they were read from the right store.
+        for key in keys.iter().chain([&generation::KEY]) {
             check_key(key)?;
             commands.cmd("HMGET").arg(self.keys.document(key)).arg("version").arg("value");
         }
         let found: Vec<(Option<String>, Option<Vec<u8>>)> =
             self.ask(async |connection| commands.query_async(connection).await).await?;
-        found.into_iter().map(|document| self.versioned(document)).collect()
+        let mut found: Vec<Option<Versioned>> =
+            found.into_iter().map(|document| self.versioned(document)).collect::<Result<_, _>>()?;
+        let present = found.pop().flatten();
+        let is_right = |document: Versioned| {
+            document.version >= version && document.value.starts_with(generation.as_bytes())
+        };
+        if generation.is_empty() || present.is_some_and(is_right) { Ok(found) } else { Err(self.lost()) }
     }
 
     async fn write(&self, write: Write<'_>) -> Result<Written, PortError> {
@@ -156,14 +190,18 @@ impl State for RedisState {
         };
         let lease = write.fence.map_or("", |fence| fence.lease.as_str());
         let mut call = scripts::WRITE.key(self.keys.document(write.key));
+        let (generation, version) = self.entered(write.key);
         call.key(self.keys.index()).key(self.keys.version()).key(self.keys.lease(lease));
+        call.key(self.generation_key());
         call.arg(write.key).arg(expected).arg(if write.value.is_some() { "put" } else { "delete" });
         call.arg(write.value.unwrap_or_default());
         call.arg(write.time_to_live.map(milliseconds).unwrap_or_default());
         call.arg(write.fence.map(|fence| fence.term.to_string()).unwrap_or_default());
+        call.arg(generation).arg(version);
         let answer: String = self.run(&call).await?;
         match answer.as_str() {
             "clash" => Ok(Written::Clash),
+            "lost" => Err(self.lost()),
             "fenced" => Err(PortError::Fenced(format!(
                 "'{}' was not written: lease '{lease}' has ended or is another holder's now",
                 write.key
@@ -201,15 +239,22 @@ impl State for RedisState {
         ttl: Duration,
     ) -> Result<Option<Grant>, PortError> {
         check_key(name)?;
+        let (generation, version) = self.entered("");
         let mut call = scripts::ACQUIRE.key(self.keys.lease(name));
-        call.key(self.keys.term(name)).arg(holder).arg(milliseconds(ttl));
+        call.key(self.keys.term(name)).key(self.generation_key());
+        call.arg(holder).arg(milliseconds(ttl)).arg(generation).arg(version);
         let term: Option<String> = self.run(&call).await?;
-        term.map(|term| Ok(Grant { term: self.number(&term, "a term")? })).transpose()
+        match term.as_deref() {
+            None => Ok(None),
+            Some("lost") => Err(self.lost()),
+            Some(term) => Ok(Some(Grant { term: self.number(term, "a term")? })),
+        }
     }
 
     async fn renew_lease(&self, fence: &Fence, holder: &str, ttl: Duration) -> Result<bool, PortError> {
+        let (generation, version) = self.entered("");
         let mut call = of_lease(&scripts::RENEW, &self.keys, fence, holder);
-        call.arg(milliseconds(ttl));
+        call.key(self.generation_key()).arg(milliseconds(ttl)).arg(generation).arg(version);
         self.run(&call).await
     }
 
@@ -227,6 +272,13 @@ impl State for RedisState {
 
     async fn ping(&self) -> Result<(), PortError> {
         self.ask(async |connection| redis::cmd("PING").query_async::<()>(connection).await).await
+    }
+
+    fn enter(&self, generation: &Generation) {
+        let mut entered = self.entered.write().unwrap_or_else(PoisonError::into_inner);
+        // Of several parts of a process, one may know less than another.
+        let known = entered.filter(|known| known.id == generation.id && known.version > generation.version);
+        *entered = Some(known.unwrap_or(*generation));
     }
 }
 

@@ -1,7 +1,7 @@
 //! A queue and a state store in memory, for the tests of this crate. Each request gives way to other tasks
 //! first, so that tests of concurrency mix their steps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -18,6 +18,7 @@ use shared::routing::Shard;
 pub(crate) struct MemoryQueue {
     pub(crate) published: Mutex<Vec<Outbound>>,
     pub(crate) log: Mutex<Vec<DeadLetterEvent>>,
+    pub(crate) marks: Mutex<BTreeSet<String>>,
     pub(crate) refuses_appends: AtomicBool,
     pub(crate) refuses_publishing: AtomicBool,
     pub(crate) is_away: AtomicBool,
@@ -70,21 +71,51 @@ impl Queue for MemoryQueue {
         Ok(DeadLetterPage { entries, unreadable: 0, next, at_end: next >= log.len() as u64 })
     }
 
+    async fn remember(&self, mark: &str) -> Result<(), PortError> {
+        unless(&self.is_away, "remembering")?;
+        self.marks.lock().unwrap().insert(mark.to_owned());
+        Ok(())
+    }
+
+    async fn forget(&self, mark: &str) -> Result<(), PortError> {
+        unless(&self.is_away, "forgetting")?;
+        self.marks.lock().unwrap().remove(mark);
+        Ok(())
+    }
+
+    async fn remembers(&self, mark: &str) -> Result<bool, PortError> {
+        unless(&self.is_away, "remembering")?;
+        Ok(self.marks.lock().unwrap().contains(mark))
+    }
+
     async fn ping(&self) -> Result<(), PortError> {
         Ok(())
     }
 }
 
+/// Documents, and whether each ends by itself.
+pub(crate) type Documents = BTreeMap<String, (Versioned, bool)>;
+
 /// The state store. Nothing ends by itself; [`MemoryState::expire`] ends what has a time to live.
 #[derive(Debug, Default)]
 pub(crate) struct MemoryState {
-    documents: Mutex<BTreeMap<String, (Versioned, bool)>>,
+    documents: Mutex<Documents>,
     version: AtomicU64,
 }
 
 impl MemoryState {
     pub(crate) fn expire(&self) {
         self.documents.lock().unwrap().retain(|_, (_, ends)| !*ends);
+    }
+
+    /// What it holds now, and what it held at another time.
+    pub(crate) fn exchange(&self, documents: Documents) -> Documents {
+        std::mem::replace(&mut *self.documents.lock().unwrap(), documents)
+    }
+
+    /// A copy of what it holds.
+    pub(crate) fn copy(&self) -> Documents {
+        self.documents.lock().unwrap().clone()
     }
 
     pub(crate) fn keys(&self) -> Vec<String> {

@@ -1,17 +1,28 @@
-//! Preparing the queue at the start of a program: tried until it succeeds, since broker and program may be
-//! started in any order.
+//! Preparing queue and store at the start of a program: tried until it succeeds, since broker, store and program may
+//! be started in any order.
 
 use std::time::Duration;
 
+use shared::meter::Meter;
 use shared::ports::queue::{FlowTopology, Queue};
+use shared::ports::state::State;
+use tokio::time::sleep;
 
+use crate::connections::{ASK_EVERY, StoreWatch};
 use crate::health::Health;
 
 /// First and longest wait between two tries.
 const WAIT: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
-/// Declares what the flows need, trying on until it succeeds. Says each new reason once; readiness knows it.
-pub async fn prepare(queue: &dyn Queue, flows: &[FlowTopology], health: &Health) {
+/// Declares what the flows need, and waits until the store is the right one. Says each new reason once; readiness
+/// knows it.
+pub async fn prepare(
+    queue: &dyn Queue,
+    state: &dyn State,
+    flows: &[FlowTopology],
+    meter: &dyn Meter,
+    health: &Health,
+) {
     let mut wait = WAIT.0;
     let mut said = String::new();
     while let Err(problem) = queue.prepare(flows).await {
@@ -21,8 +32,12 @@ pub async fn prepare(queue: &dyn Queue, flows: &[FlowTopology], health: &Health)
             tracing::error!("The queue cannot be used yet, trying on: {text}");
             said = text;
         }
-        tokio::time::sleep(wait).await;
+        sleep(wait).await;
         wait = (wait * 2).min(WAIT.1);
     }
     health.set("queue", Ok("connected".to_owned()));
+    let mut store = StoreWatch::new(queue, state, meter, health);
+    while !store.look().await {
+        sleep(ASK_EVERY).await;
+    }
 }

@@ -48,6 +48,18 @@ impl Queue for Leaving {
         self.inner.scan_dead_letters(from, limit).await
     }
 
+    async fn remember(&self, mark: &str) -> Result<(), PortError> {
+        self.inner.remember(mark).await
+    }
+
+    async fn forget(&self, mark: &str) -> Result<(), PortError> {
+        self.inner.forget(mark).await
+    }
+
+    async fn remembers(&self, mark: &str) -> Result<bool, PortError> {
+        self.inner.remembers(mark).await
+    }
+
     async fn ping(&self) -> Result<(), PortError> {
         if self.is_away.load(Ordering::SeqCst) {
             return Err(PortError::Unavailable("away, as told".into()));

@@ -18,6 +18,10 @@ pub enum PortError {
     /// A fencing token is out of date: somebody else holds the lease now.
     #[error("{0}")]
     Fenced(String),
+    /// The store is not the one this process works with: it was emptied, or is an older copy. Nothing was read or
+    /// written; a person must look and release ([`crate::generation`]).
+    #[error("{0}")]
+    Lost(String),
 }
 
 impl From<PortError> for crate::fault::Fault {
@@ -34,6 +38,9 @@ impl From<PortError> for crate::fault::Fault {
             }
             PortError::Misconfigured(_) => {
                 Fault::new(FaultKind::Paused { after: Duration::from_secs(60) }, "port_misconfigured", text)
+            }
+            PortError::Lost(_) => {
+                Fault::new(FaultKind::Paused { after: Duration::from_secs(5) }, "store_lost", text)
             }
             PortError::Fenced(_) => {
                 Fault::new(FaultKind::Busy { after: Duration::from_secs(1) }, "fenced", text)

@@ -23,6 +23,9 @@ use crate::envelope::Envelope;
 use crate::record_key::FlowName;
 use crate::routing::{Shard, shard_of};
 
+/// Longest mark that a queue remembers, in bytes.
+pub const MARK_BYTES_MAX: usize = 80;
+
 /// A message on its way into the queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outbound {
@@ -121,7 +124,17 @@ pub trait Queue: Send + Sync + Debug {
     /// Where the log has dropped its oldest records, the first one that it keeps is the first of the page.
     async fn scan_dead_letters(&self, from: u64, limit: u32) -> Result<DeadLetterPage, PortError>;
 
-    /// Whether the queue answers now.
+    /// Remembers a mark (1 to [`MARK_BYTES_MAX`] of a-z, 0-9 and `.`), durably: what the state store must not be the
+    /// only one to know. Safe to repeat.
+    async fn remember(&self, mark: &str) -> Result<(), PortError>;
+
+    /// Forgets a mark. Safe to repeat.
+    async fn forget(&self, mark: &str) -> Result<(), PortError>;
+
+    /// Whether a mark is remembered.
+    async fn remembers(&self, mark: &str) -> Result<bool, PortError>;
+
+    /// Whether the queue answers now, and takes messages as far as it has said.
     async fn ping(&self) -> Result<(), PortError>;
 }
 

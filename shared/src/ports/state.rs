@@ -10,6 +10,8 @@
 //! - A write with a fence is refused ([`PortError::Fenced`]) in the same atomic step when the lease's present
 //!   term is another, or the lease has ended.
 //! - Terms of a lease only rise, over restarts as well.
+//! - After [`State::enter`], nothing is answered from a store that was emptied or is an older copy
+//!   ([`PortError::Lost`]), and no lease of another generation counts.
 //! - Scans are ordered by key, bytewise, and see every document that existed all along.
 
 use std::fmt::Debug;
@@ -19,6 +21,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::PortError;
+use crate::generation::Generation;
 
 /// Longest key, in bytes.
 pub const KEY_BYTES_MAX: usize = 512;
@@ -155,4 +158,12 @@ pub trait State: Send + Sync + Debug {
 
     /// Whether the store answers now.
     async fn ping(&self) -> Result<(), PortError>;
+
+    /// From now on this process works in this generation only: reads, writes and leases are refused
+    /// ([`PortError::Lost`]; a renewal answers `false`), each in the same atomic step, while the store is in another
+    /// one or older than at this version. Only the document [`crate::generation::KEY`] is always answered, and
+    /// counters are never refused. Before the first call nothing is refused.
+    ///
+    /// An adapter whose content cannot be exchanged beneath an open handle has nothing to do here.
+    fn enter(&self, _generation: &Generation) {}
 }

@@ -90,6 +90,18 @@ impl Queue for FaultyQueue {
         self.inner.scan_dead_letters(from, limit).await
     }
 
+    async fn remember(&self, mark: &str) -> Result<(), PortError> {
+        self.inner.remember(mark).await
+    }
+
+    async fn forget(&self, mark: &str) -> Result<(), PortError> {
+        self.inner.forget(mark).await
+    }
+
+    async fn remembers(&self, mark: &str) -> Result<bool, PortError> {
+        self.inner.remembers(mark).await
+    }
+
     async fn ping(&self) -> Result<(), PortError> {
         if self.faults.ping_hangs.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
