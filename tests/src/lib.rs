@@ -11,6 +11,7 @@ pub mod http;
 pub mod judge;
 mod ports;
 pub mod process;
+pub mod proxy;
 pub mod rabbitmq;
 pub mod redis;
 pub mod supervise;
@@ -19,6 +20,7 @@ pub mod wait;
 pub use error::{HarnessError, Result};
 pub use fleet::{Backing, Fleet, Kind, Member, Plan};
 pub use process::{Program, RunningProgram};
+pub use proxy::Proxy;
 pub use rabbitmq::{Rabbitmq, shared_rabbitmq};
 pub use redis::{Redis, shared_redis};
 

@@ -1,6 +1,6 @@
 //! Programs under test: started from the target folder, logs kept, killed at will.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -43,6 +43,7 @@ pub struct Program {
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
     folder: Option<PathBuf>,
+    watched: Vec<String>,
 }
 
 impl Program {
@@ -56,7 +57,7 @@ impl Program {
 
     /// Any program, by path.
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), args: Vec::new(), env: Vec::new(), folder: None }
+        Self { path: path.into(), args: Vec::new(), env: Vec::new(), folder: None, watched: Vec::new() }
     }
 
     /// Adds one argument.
@@ -77,6 +78,14 @@ impl Program {
     #[must_use]
     pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// Looks for this text in every line that it prints, also in those that are not kept: see
+    /// [`RunningProgram::printed`].
+    #[must_use]
+    pub fn watch_for(mut self, text: impl Into<String>) -> Self {
+        self.watched.push(text.into());
         self
     }
 
@@ -104,7 +113,7 @@ impl Program {
             }
             command.stdout(Stdio::piped()).stderr(Stdio::piped());
         })?;
-        let log = Log::default();
+        let log = Log::watching(&self.watched);
         let (stdout, stderr) = process.take_output();
         if let Some(stdout) = stdout {
             log.follow(stdout);
@@ -169,6 +178,11 @@ impl RunningProgram {
         self.log.last(LOG_LINES_MAX)
     }
 
+    /// Which of the watched texts it printed so far.
+    pub fn printed(&self) -> BTreeSet<String> {
+        self.log.with(|state| state.seen.clone())
+    }
+
     /// Waits for a log line that contains `text` and returns it.
     ///
     /// # Errors
@@ -217,11 +231,17 @@ struct Log(Arc<Mutex<LogState>>);
 
 #[derive(Default)]
 struct LogState {
+    watched: Vec<String>,
+    seen: BTreeSet<String>,
     lines: VecDeque<String>,
     readers: usize,
 }
 
 impl Log {
+    fn watching(texts: &[String]) -> Self {
+        Self(Arc::new(Mutex::new(LogState { watched: texts.to_vec(), ..LogState::default() })))
+    }
+
     fn follow(&self, output: impl Read + Send + 'static) {
         self.with(|state| state.readers += 1);
         let log = self.clone();
@@ -231,6 +251,9 @@ impl Log {
             while let Ok(1..) = (&mut output).take(LINE_BYTES_MAX).read_until(b'\n', &mut line) {
                 let text = String::from_utf8_lossy(&line).trim_end().to_owned();
                 log.with(|state| {
+                    let LogState { watched, seen, .. } = state;
+                    let found = watched.iter().filter(|watched| text.contains(watched.as_str()));
+                    seen.extend(found.cloned());
                     if state.lines.len() == LOG_LINES_MAX {
                         state.lines.pop_front();
                     }

@@ -1,5 +1,6 @@
 //! One program of the installation, over several lives.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ pub struct Member {
     running: Option<RunningProgram>,
     /// What its earlier lives printed.
     log: String,
+    /// Watched texts that its earlier lives printed.
+    printed: BTreeSet<String>,
 }
 
 impl Member {
@@ -45,7 +48,8 @@ impl Member {
         let program = Program::new(kind.program())?;
         let webhook_port = if kind == Kind::Producer { Some(free_port()?) } else { None };
         let private_port = free_port()?;
-        Ok(Self { kind, name, program, private_port, webhook_port, running: None, log: String::new() })
+        let (log, printed) = (String::new(), BTreeSet::new());
+        Ok(Self { kind, name, program, private_port, webhook_port, running: None, log, printed })
     }
 
     pub(super) fn configure(
@@ -65,7 +69,7 @@ impl Member {
             self.set(&key, &value);
         }
         for (variable, secret) in secrets {
-            self.change(|program| program.env(variable, secret));
+            self.change(|program| program.env(variable, secret).watch_for(secret));
         }
         self.change(|program| program.current_dir(folder));
     }
@@ -124,8 +128,18 @@ impl Member {
     pub fn kill_9(&mut self) {
         if let Some(mut running) = self.running.take() {
             running.kill_9();
-            self.log.push_str(&running.log());
+            self.keep(&running);
         }
+    }
+
+    /// Whether it runs (or is frozen).
+    pub fn is_running(&mut self) -> bool {
+        self.running.as_mut().is_some_and(RunningProgram::is_running)
+    }
+
+    fn keep(&mut self, ended: &RunningProgram) {
+        self.log.push_str(&ended.log());
+        self.printed.extend(ended.printed());
     }
 
     /// SIGTERM, and waits for its end.
@@ -136,12 +150,18 @@ impl Member {
         let Some(mut running) = self.running.take() else { return Ok(()) };
         running.terminate();
         let status = running.wait_exit(DRAIN_TIMEOUT).await?;
-        let log = running.log();
-        self.log.push_str(&log);
+        self.keep(&running);
         if status.success() {
             return Ok(());
         }
+        let log = running.log();
         Err(HarnessError::new(format!("{} ended with {status} after SIGTERM:\n{log}", self.name)))
+    }
+
+    /// Which of the watched texts all its lives printed.
+    pub fn printed(&self) -> BTreeSet<String> {
+        let now = self.running.as_ref().map(RunningProgram::printed).unwrap_or_default();
+        self.printed.union(&now).cloned().collect()
     }
 
     /// What all its lives printed, as far as it is kept.

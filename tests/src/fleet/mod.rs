@@ -4,6 +4,7 @@
 mod member;
 mod settings;
 
+use std::path::Path;
 use std::time::Duration;
 
 use adapter_embedded::{Embedded, EmbeddedOptions};
@@ -142,6 +143,11 @@ impl Fleet {
         }
         let secrets = secrets.into_iter().map(|(_, secret)| secret).collect();
         Ok(Self { crm, advoware, members, webhooks, http, backing: plan.backing, namespace, folder, secrets })
+    }
+
+    /// Where its files are.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// First part of the names in the queue.
@@ -294,11 +300,12 @@ impl Fleet {
         let names = records.iter().flat_map(|r| ["lastName", "firmenname"].map(|field| name(r, field)));
         // A short name is a part of other words.
         let names = names.flatten().filter(|name| name.chars().count() >= NAME_CHARS_MIN);
-        let private: Vec<String> = self.secrets.iter().cloned().chain(names).collect();
+        let names: Vec<String> = names.collect();
         let mut found = Vec::new();
         for member in &self.members {
-            let log = member.log();
-            let leaked = private.iter().filter(|text| log.contains(text.as_str()));
+            let (log, printed) = (member.log(), member.printed());
+            let secrets = self.secrets.iter().filter(|secret| printed.contains(secret.as_str()));
+            let leaked = secrets.chain(names.iter().filter(|name| log.contains(name.as_str())));
             found.extend(leaked.map(|text| format!("{} prints {text}", member.name())));
         }
         found

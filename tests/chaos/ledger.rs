@@ -1,0 +1,135 @@
+//! The judge: what people did must be on both sides, once, and nothing else.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::Value;
+use shared::ports::queue::{Depth, FlowTopology};
+use shared::record_key::FlowName;
+use simulators::demo_data::identity;
+use simulators::{ActorKind, JournalEntry, duplicate_creates};
+use system_tests::fleet::{Fleet, Member};
+use system_tests::{judge as records_judge, wait};
+
+use crate::case::Counts;
+use crate::people::{Expected, People};
+
+/// Long enough for anything that works, on a busy machine.
+const SETTLED_WITHIN: Duration = Duration::from_secs(150);
+/// For so long nothing moves: a retry that is on its way shows up.
+const QUIET_FOR: Duration = Duration::from_secs(1);
+/// Attempts of a message in all.
+const ATTEMPTS_MAX: usize = 5;
+/// The flow's shards, as in the product's defaults.
+const SHARDS: u16 = 16;
+/// Complaints that are printed.
+const SHOWN_MAX: usize = 8;
+
+/// Starts what does not run, and waits until both sides hold what people did and nothing is on its way.
+pub async fn until_settled(fleet: &mut Fleet, people: &People) {
+    revive(fleet);
+    let queue = fleet.queue().unwrap();
+    let topology = FlowTopology { flow: FlowName::new("parties").unwrap(), shards: SHARDS };
+    let mut quiet_since = None;
+    let settled = wait::try_until("agreement", SETTLED_WITHIN, async || {
+        let left = complaints(fleet, people);
+        let depth = queue.depth(&topology).await;
+        let still = depth.as_ref().is_ok_and(|Depth { ready, delayed, .. }| ready + delayed == 0);
+        if !left.is_empty() || !still {
+            quiet_since = None;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            return Err((left.len(), left.into_iter().take(SHOWN_MAX).collect::<Vec<_>>(), depth));
+        }
+        let since = *quiet_since.get_or_insert_with(tokio::time::Instant::now);
+        if since.elapsed() >= QUIET_FOR { Ok(()) } else { Err((0, Vec::new(), depth)) }
+    })
+    .await;
+    if let Err(error) = settled {
+        panic!("{error}\n{}", stories(fleet, &complaints(fleet, people)));
+    }
+}
+
+fn revive(fleet: &mut Fleet) {
+    for member in &mut fleet.members {
+        if !member.is_running() {
+            member.start().unwrap();
+        }
+    }
+}
+
+/// What the programs printed about some of the records that are complained of.
+fn stories(fleet: &Fleet, left: &[String]) -> String {
+    let ids = left.iter().filter_map(|text| text.split('"').nth(1)).take(3);
+    ids.map(|id| fleet.log_about(id)).collect::<Vec<_>>().join("\n")
+}
+
+/// What is not as it must be in the end.
+fn complaints(fleet: &Fleet, people: &People) -> Vec<String> {
+    let (crm, advoware) = (fleet.crm.records(), fleet.advoware.records());
+    let mut wrong = records_judge::unsettled(&crm, &advoware);
+    wrong.extend(lost(&crm, &people.expected()));
+    wrong
+}
+
+/// Edits that are not there, and records that are gone.
+fn lost(crm: &[Value], expected: &BTreeMap<String, Expected>) -> Vec<String> {
+    let by_id: BTreeMap<&str, &Value> =
+        crm.iter().filter_map(|record| Some((record["id"].as_str()?, record))).collect();
+    let mut lost = Vec::new();
+    for (id, expected) in expected {
+        let Some(record) = by_id.get(id.as_str()) else {
+            lost.push(format!("\"{id}\" is gone"));
+            continue;
+        };
+        for (field, value) in [
+            ("lastName", &expected.last_name),
+            ("firstName", &expected.first_name),
+            ("dateOfBirth", &expected.date_of_birth),
+        ] {
+            if record[field] != **value {
+                lost.push(format!("\"{id}\": {field} is {}, people wrote {value}", record[field]));
+            }
+        }
+    }
+    lost
+}
+
+/// After the programs ended: everything that must hold.
+pub async fn judge(fleet: &Fleet, people: &People, dead: &[String], counts: &mut Counts) {
+    let left = complaints(fleet, people);
+    let (crm, advoware) = (fleet.crm.journal(), fleet.advoware.journal());
+    let wrong = records_judge::wrong_writes(&crm, &advoware, &fleet.crm.records());
+    let letters = fleet.dead_letters().await.unwrap();
+    counts.syncs = crm.iter().filter(is_sync).count();
+    counts.accepted += people.accepted.get();
+    counts.refused += people.refused.get();
+    counts.dead_letters = letters.len();
+    counts.duplicates = duplicate_creates(&advoware, identity).len();
+    counts.lost = lost(&fleet.crm.records(), &people.expected()).len();
+    println!("judged: {counts}");
+
+    assert_eq!(left, Vec::<String>::new(), "after the programs ended\n{}", stories(fleet, &left));
+    assert_eq!(wrong, Vec::<String>::new());
+    assert_eq!(fleet.leaks(), Vec::<String>::new());
+    let over: Vec<_> = letters.iter().filter(|letter| letter.attempts.len() > ATTEMPTS_MAX).collect();
+    assert!(over.is_empty(), "more attempts than permitted: {over:?}");
+    let mut found: Vec<&str> = letters.iter().filter_map(|letter| Some(letter.key.as_ref()?.id())).collect();
+    let mut dead: Vec<&str> = dead.iter().map(String::as_str).collect();
+    found.sort_unstable();
+    found.dedup();
+    dead.sort_unstable();
+    assert_eq!(found, dead, "the dead letters: {letters:#?}");
+    let panicked: Vec<&str> =
+        fleet.members.iter().filter(|member| has_panicked(member)).map(Member::name).collect();
+    assert_eq!(panicked, Vec::<&str>::new(), "panics in the logs");
+}
+
+fn has_panicked(member: &Member) -> bool {
+    member.log().contains("panicked at")
+}
+
+/// The write by which a sync ends.
+fn is_sync(entry: &&JournalEntry) -> bool {
+    let time = |side: &Option<Value>| side.as_ref().map(|record| record["advowareLastSync"].clone());
+    entry.actor_kind == ActorKind::Api && time(&entry.before) != time(&entry.after)
+}
