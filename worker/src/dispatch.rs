@@ -1,5 +1,4 @@
-//! One run of one key, and the settlement of the messages it covers. The only caller of ack, retry and
-//! dead-letter for messages that could be read.
+//! One run of one key, and the settlement of the messages it was run for.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +18,7 @@ use shared::{dead_mark, labelled, marks, names, retry_mark};
 use tracing::{Instrument, debug, error, info, warn};
 use uuid::Uuid;
 
+use crate::held::Held;
 use crate::incoming;
 use crate::run::Engine;
 
@@ -28,14 +28,6 @@ const REPORT_TIME_MAX: Duration = Duration::from_secs(20);
 const REPORT_PAUSE: Duration = Duration::from_millis(500);
 /// How long a message waits when the store fails after its run.
 const STORE_PAUSE: Duration = Duration::from_secs(5);
-
-/// A message in hand.
-pub struct Held {
-    /// The message.
-    pub envelope: Envelope,
-    /// The right to settle it.
-    pub receipt: Box<dyn Receipt>,
-}
 
 /// How a run ended for its messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,8 +16,10 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::pump::Shaft;
 use crate::run::Engine;
 use crate::shard::{self, Stop};
+use crate::turns::Turns;
 
 /// How long a shard may take to hand back what was cut off.
 const CUT_TIME_MAX: Duration = Duration::from_secs(2);
@@ -25,11 +27,11 @@ const CUT_TIME_MAX: Duration = Duration::from_secs(2);
 /// How often readiness is told which shards are consumed.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// A flow with the permits for its runs.
+/// A flow with the turns of its runs.
 #[derive(Clone)]
 struct Served {
     flow: Arc<dyn Flow>,
-    permits: Arc<Semaphore>,
+    turns: Turns,
 }
 
 /// A shard's task, and how to stop it.
@@ -40,9 +42,9 @@ struct Task {
 
 /// Serves until `stop` is cancelled, then drains within the set time.
 pub async fn serve(engine: Arc<Engine>, flows: Vec<Arc<dyn Flow>>, stop: CancellationToken) {
-    let permits = engine.settings.concurrency_max.max(1);
-    let flows: Vec<Served> =
-        flows.into_iter().map(|flow| Served { flow, permits: Arc::new(Semaphore::new(permits)) }).collect();
+    let alone = Arc::new(Semaphore::new(1));
+    let turns = || Turns::new(engine.settings.concurrency_max, alone.clone());
+    let flows: Vec<Served> = flows.into_iter().map(|flow| Served { flow, turns: turns() }).collect();
     let mut tasks: HashMap<Shard, Task> = HashMap::new();
     let mut ticks = tokio::time::interval(engine.settings.member_ttl / 3);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -90,13 +92,13 @@ fn assign(engine: &Arc<Engine>, served: &Served, mine: &[Shard], tasks: &mut Has
         // A task that still drains ends first; the next tick starts a new one.
         tasks.entry(shard.clone()).or_insert_with(|| {
             let stop = Stop::default();
-            let serving = shard::serve(
-                engine.clone(),
-                served.flow.clone(),
-                shard.clone(),
-                served.permits.clone(),
-                stop.clone(),
-            );
+            let shaft = Shaft {
+                engine: engine.clone(),
+                flow: served.flow.clone(),
+                shard: shard.clone(),
+                turns: served.turns.clone(),
+            };
+            let serving = shard::serve(Arc::new(shaft), stop.clone());
             Task { stop, handle: tokio::spawn(serving) }
         });
     }

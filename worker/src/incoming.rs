@@ -60,6 +60,11 @@ pub fn read(bytes: &[u8], flow: &FlowName, now: Timestamp, age_max: Duration) ->
     }
 }
 
+/// Whether it says that something happened. A sweep's message does not: the sweep only came by.
+pub fn is_event(envelope: &Envelope) -> bool {
+    envelope.cause != Cause::Sweep
+}
+
 /// Which of several messages of one key speaks for all when their run fails. Its life goes on; the others are
 /// covered by it.
 ///
@@ -67,7 +72,7 @@ pub fn read(bytes: &[u8], flow: &FlowName, now: Timestamp, age_max: Duration) ->
 /// it never gives a failing record a fresh life while another message of it is under way.
 pub fn spokesman(envelopes: &[&Envelope]) -> usize {
     let rank = |e: &Envelope| {
-        let event = e.cause != Cause::Sweep;
+        let event = is_event(e);
         (event, if event { e.first_seen } else { Timestamp::MIN }, e.attempt)
     };
     (0..envelopes.len()).max_by_key(|n| envelopes.get(*n).map(|e| rank(e))).unwrap_or(0)

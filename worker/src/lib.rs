@@ -1,16 +1,19 @@
 //! The worker: messages become converged records.
 //!
 //! [`run::run`] announces the worker, serves the shards that rendezvous hashing gives it ([`fleet`]), each under
-//! a renewed lease ([`shard`]). Within a shard, messages are grouped by key ([`waiting`]): different keys run at
-//! once, one key never twice. [`dispatch`] runs the flow's handler and is the only place that settles deliveries.
+//! a renewed lease ([`shard`]). Within a shard ([`pump`]), messages are grouped by key ([`waiting`]): different keys
+//! run at once, one key never twice. [`dispatch`] runs the flow's handler and settles what it was run for.
 
 pub mod dispatch;
 pub mod fleet;
+pub mod held;
 pub mod incoming;
 pub mod poison;
 pub mod program;
+pub mod pump;
 pub mod run;
 pub mod shard;
+pub mod turns;
 pub mod waiting;
 
 #[cfg(test)]

@@ -13,6 +13,9 @@ use operations::health::Health;
 use crate::run::{self, Engine, WorkerSettings};
 use crate::shard::Consuming;
 
+/// Time from the beginning of a run of a record to the next one's, at least: what is saved twice in a row, or by a
+/// script a thousand times, is looked at once at first and once when it is over.
+const KEY_REST: Duration = Duration::from_secs(2);
 /// How far the clocks of producers and workers may differ before a message is wrongly taken for satisfied.
 const CLOCK_SKEW_MAX: Duration = Duration::from_secs(2);
 
@@ -26,6 +29,7 @@ pub fn engine(config: &Config, parts: &Parts, health: Health) -> Engine {
             name,
             concurrency_max: settings.concurrency_max,
             prefetch: settings.prefetch,
+            key_rest: KEY_REST,
             drain: settings.drain,
             lease_ttl: settings.lease,
             member_ttl: settings.member,

@@ -34,6 +34,8 @@ pub struct WorkerSettings {
     pub name: String,
     /// Runs of one flow at once.
     pub concurrency_max: usize,
+    /// Time from the beginning of a run of a key to the next one's, at least: a burst of messages costs few runs.
+    pub key_rest: Duration,
     /// Unsettled deliveries held per shard.
     pub prefetch: u16,
     /// Time to finish what is held after the stop signal.

@@ -205,6 +205,7 @@ impl Bench {
             name: "worker-test".into(),
             concurrency_max: 8,
             prefetch: 100,
+            key_rest: Duration::ZERO,
             drain: Duration::from_secs(2),
             lease_ttl: Duration::from_secs(30),
             member_ttl: Duration::from_millis(300),

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::doubles::{Counters, Faults, FaultyQueue};
 use super::*;
-use crate::shard::SETTLE_PAUSE;
+use crate::pump::SETTLE_PAUSE;
 
 fn faulty(flow: &Arc<Scripted>) -> (Bench, Arc<Faults>) {
     let (bench, faults, _) = counted(flow);

@@ -1,0 +1,289 @@
+//! The deliveries of a shard that is held: takes them, gathers those of one key, starts runs, collects their ends.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use futures_util::future::{BoxFuture, join_all};
+use futures_util::stream::FuturesUnordered;
+use jiff::Timestamp;
+use shared::clock::later;
+use shared::dead_letter::{DeadLetter, Reason};
+use shared::envelope::Envelope;
+use shared::flow::Flow;
+use shared::lease::LeaseGuard;
+use shared::names;
+use shared::ports::PortError;
+use shared::ports::queue::{Consumer, Delivery, Outbound, Receipt};
+use shared::record_key::RecordKey;
+use shared::routing::Shard;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Duration, Instant, sleep_until};
+use tokio_util::sync::{CancellationToken, PollSemaphore};
+use tracing::{debug, error, warn};
+
+use crate::dispatch::{self, Ended};
+use crate::held::{self, Held};
+use crate::incoming::{self, Incoming, NEWER_DELAY};
+use crate::run::Engine;
+use crate::turns::{Turn, Turns};
+use crate::waiting::Waiting;
+
+/// How long nothing is taken from a shard after a settlement that failed: what could not be settled comes again
+/// at once.
+pub(crate) const SETTLE_PAUSE: Duration = Duration::from_secs(1);
+/// How long a message waits that is sent on to another shard: workers that do not agree on the number of shards
+/// must not send it to and fro in a hot loop.
+const MOVE_DELAY: Duration = Duration::from_secs(1);
+/// Keys whose last successful run is remembered per shard.
+const READS_REMEMBERED_MAX: usize = 2_000;
+
+/// What the pump of a shard works with.
+#[derive(Debug, Clone)]
+pub struct Shaft {
+    /// The worker.
+    pub engine: Arc<Engine>,
+    /// The shard's flow.
+    pub flow: Arc<dyn Flow>,
+    /// The shard.
+    pub shard: Shard,
+    /// The turns of the flow's runs.
+    pub turns: Turns,
+}
+
+/// Why it ended.
+pub(crate) enum End {
+    /// It was told to.
+    Stopped,
+    /// There is nothing to take from any more.
+    ConsumerLost(PortError),
+}
+
+type Finished = (RecordKey, Ended);
+
+/// Takes deliveries, starts runs, collects their ends.
+pub(crate) struct Pump {
+    shaft: Arc<Shaft>,
+    guard: Arc<LeaseGuard>,
+    waiting: Waiting<RecordKey, Held>,
+    turn: PollSemaphore,
+    runs: JoinSet<Finished>,
+    /// What no run settles; each holds its delivery, so that there are never more than the prefetch.
+    settling: FuturesUnordered<BoxFuture<'static, Result<(), PortError>>>,
+    read_at: HashMap<RecordKey, Timestamp>,
+    /// Nothing is taken before.
+    pause: Option<Instant>,
+    /// Nothing is begun any more.
+    ending: CancellationToken,
+}
+
+impl Pump {
+    pub(crate) fn new(shaft: Arc<Shaft>, guard: Arc<LeaseGuard>) -> Self {
+        Self {
+            waiting: Waiting::new(shaft.engine.settings.key_rest),
+            turn: shaft.turns.usual(),
+            shaft,
+            guard,
+            runs: JoinSet::new(),
+            settling: FuturesUnordered::new(),
+            read_at: HashMap::new(),
+            pause: None,
+            ending: CancellationToken::new(),
+        }
+    }
+
+    /// Works until it is told to stop or the consumer is lost. Then takes nothing more, hands back what waits and
+    /// finishes what runs: a run that is cut off may be between two writes.
+    pub(crate) async fn run(&mut self, consumer: &mut dyn Consumer, stop: &CancellationToken) -> End {
+        let end = loop {
+            let wake = self.waiting.next_wake().map(Instant::from_std);
+            tokio::select! {
+                () = stop.cancelled() => break End::Stopped,
+                () = sleep_until(self.pause.unwrap_or_else(Instant::now)), if self.pause.is_some() => self.pause = None,
+                () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => self.wake(),
+                delivery = consumer.next(), if self.pause.is_none() => match delivery {
+                    Ok(delivery) => self.take(delivery),
+                    Err(problem) => break End::ConsumerLost(problem),
+                },
+                Some(permit) = poll_fn(|context| self.turn.poll_acquire(context)), if self.waiting.may_start() => {
+                    self.start(permit);
+                }
+                Some(outcome) = self.settling.next() => self.settled(outcome),
+                Some(ended) = self.runs.join_next() => if let Err(problem) = self.ended(ended) {
+                    break End::ConsumerLost(problem);
+                },
+            }
+        };
+        self.ending.cancel();
+        self.hand_back().await;
+        while let Some(outcome) = self.settling.next().await {
+            self.settled(outcome);
+        }
+        while self.runs.join_next().await.is_some() {}
+        end
+    }
+
+    /// Ends what still runs, and hands back what waits.
+    pub(crate) async fn cut(&mut self) {
+        self.ending.cancel();
+        self.runs.shutdown().await;
+        self.settling.clear();
+        self.hand_back().await;
+    }
+
+    async fn hand_back(&mut self) {
+        self.shaft.engine.consuming.set(&self.shaft.shard, false);
+        hand_back(&self.shaft.shard, self.waiting.take_all()).await;
+    }
+
+    fn wake(&mut self) {
+        self.waiting.wake(Instant::now().into_std());
+    }
+
+    fn take(&mut self, delivery: Delivery) {
+        let Shaft { engine, flow, shard, .. } = &*self.shaft;
+        match incoming::read(&delivery.body, &shard.flow, engine.clock.now(), flow.spec().retry.age_max) {
+            Incoming::Message(envelope) => self.take_message(*envelope, delivery),
+            Incoming::HandBack(text) => {
+                debug!(shard = %shard, "Handed back: {text}");
+                let not_before = later(engine.clock.now(), NEWER_DELAY);
+                let Delivery { receipt, body, .. } = delivery;
+                self.settle("postpone", async move { receipt.retry(body, not_before).await });
+            }
+            Incoming::DeadLetter { reason, code, text } => {
+                self.bury(&delivery.body, reason, code, &text, delivery.receipt)
+            }
+        }
+    }
+
+    fn bury(&mut self, body: &[u8], reason: Reason, code: &str, text: &str, receipt: Box<dyn Receipt>) {
+        let Shaft { engine, shard, .. } = &*self.shaft;
+        error!(flow.name = %shard.flow, "A message becomes a dead letter ({code}): {text}");
+        let (flow, name) = (shard.flow.clone(), &engine.settings.name);
+        let letter =
+            DeadLetter::of_bytes(body, Some(flow.clone()), reason, code, text, name, engine.clock.now());
+        let meter = engine.meter.clone();
+        self.settle("dead_letter", async move {
+            receipt.dead_letter(letter).await?;
+            meter.add(&names::DEAD_LETTERS_OPENED, &[flow.as_str(), reason.name()], 1);
+            Ok(())
+        });
+    }
+
+    fn take_message(&mut self, envelope: Envelope, delivery: Delivery) {
+        let Shaft { engine, flow, shard, .. } = &*self.shaft;
+        let outbound = Outbound::of(&envelope, flow.spec().shards);
+        if outbound.shard != *shard {
+            return self.send_on(outbound, delivery.receipt);
+        }
+        let read_at = self.read_at.get(&envelope.key).copied();
+        if incoming::is_satisfied(&envelope, read_at, engine.settings.clock_skew_max) {
+            return self.acknowledge_covered(delivery.receipt);
+        }
+        let Delivery { redeliveries, receipt, .. } = delivery;
+        let waiting = self.waiting.push(envelope.key.clone(), Held { envelope, redeliveries, receipt });
+        for covered in held::take_covered(waiting) {
+            self.acknowledge_covered(covered.receipt);
+        }
+    }
+
+    fn acknowledge_covered(&mut self, receipt: Box<dyn Receipt>) {
+        let (meter, flow) = (self.shaft.engine.meter.clone(), self.shaft.shard.flow.clone());
+        self.settle("ack", async move {
+            receipt.ack().await?;
+            meter.add(&names::MESSAGES_COALESCED, &[flow.as_str()], 1);
+            Ok(())
+        });
+    }
+
+    /// A message that was published when the flow had another number of shards: here it could run beside others of
+    /// its key.
+    fn send_on(&mut self, outbound: Outbound, receipt: Box<dyn Receipt>) {
+        let Shaft { engine, shard, .. } = &*self.shaft;
+        debug!(shard = %shard, "A message is sent on to shard {}, where its key belongs.", outbound.shard);
+        let not_before = Some(later(engine.clock.now(), MOVE_DELAY));
+        let queue = engine.queue.clone();
+        self.settle("return", async move {
+            queue.publish(&[Outbound { not_before, ..outbound }]).await?;
+            receipt.ack().await
+        });
+    }
+
+    /// Settles beside what else goes on, and counts it.
+    fn settle(
+        &mut self,
+        settlement: &'static str,
+        settling: impl Future<Output = Result<(), PortError>> + Send + 'static,
+    ) {
+        let (meter, flow) = (self.shaft.engine.meter.clone(), self.shaft.shard.flow.clone());
+        self.settling.push(Box::pin(async move {
+            settling.await?;
+            meter.add(&names::DELIVERIES, &[flow.as_str(), settlement], 1);
+            Ok(())
+        }));
+    }
+
+    fn settled(&mut self, outcome: Result<(), PortError>) {
+        if let Err(problem) = outcome {
+            warn!(shard = %self.shaft.shard, "A delivery could not be settled and comes again: {problem}");
+            self.pause();
+        }
+    }
+
+    /// What could not be settled comes again, perhaps at once: without a pause that would be a hot loop.
+    fn pause(&mut self) {
+        self.pause = Some(Instant::now() + SETTLE_PAUSE);
+    }
+
+    fn start(&mut self, permit: OwnedSemaphorePermit) {
+        let Some((key, held)) = self.waiting.start_next(Instant::now().into_std()) else { return };
+        let (shaft, guard, ending) = (self.shaft.clone(), self.guard.clone(), self.ending.clone());
+        let is_suspect = held.iter().any(Held::is_suspect);
+        self.runs.spawn(async move {
+            let turn = if is_suspect { alone(&shaft.turns, permit, &ending).await } else { Some(permit.into()) };
+            let Some(turn) = turn else {
+                hand_back(&shaft.shard, held).await;
+                return (key, Ended::Failed);
+            };
+            let ended = dispatch::run(&shaft.engine, &shaft.flow, guard, &key, held).await;
+            drop(turn);
+            (key, ended)
+        });
+    }
+
+    /// The flow's panics are contained, so that only a defect of the dispatcher itself ends abnormally; the shard
+    /// then starts over, and its messages come again.
+    fn ended(&mut self, ended: Result<Finished, JoinError>) -> Result<(), PortError> {
+        let (key, ended) =
+            ended.map_err(|e| PortError::Unavailable(format!("a run ended abnormally: {e}")))?;
+        self.waiting.finished(&key);
+        match ended {
+            Ended::Succeeded(read_at) => self.remember(key, read_at),
+            Ended::Failed => {}
+            Ended::Unsettled => self.pause(),
+        }
+        Ok(())
+    }
+
+    fn remember(&mut self, key: RecordKey, at: Timestamp) {
+        if self.read_at.len() >= READS_REMEMBERED_MAX {
+            self.read_at.clear();
+        }
+        self.read_at.insert(key, at);
+    }
+}
+
+/// The turn of what may have killed its workers; `None` when the pump ends before it has come.
+async fn alone(turns: &Turns, usual: OwnedSemaphorePermit, ending: &CancellationToken) -> Option<Turn> {
+    drop(usual);
+    ending.run_until_cancelled(turns.alone()).await.flatten()
+}
+
+async fn hand_back(shard: &Shard, held: Vec<Held>) {
+    let handing_back = held.into_iter().map(|held| held.receipt.give_back());
+    for problem in join_all(handing_back).await.into_iter().filter_map(Result::err) {
+        debug!(shard = %shard, "A message comes back by itself: {problem}");
+    }
+}
