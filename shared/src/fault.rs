@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::record_key::RecordKey;
+
 /// Longest text of a fault, in characters; longer ones are cut.
 pub const FAULT_TEXT_CHARS_MAX: usize = 1_000;
 /// Longest excerpt of an upstream's answer kept with a fault, in characters.
@@ -35,6 +37,9 @@ pub enum FaultKind {
         /// How long to wait.
         after: Duration,
     },
+    /// The record depends on another one that is not there yet, see [`Fault::parked`]: wait for a success of that one,
+    /// at no cost.
+    Parked,
     /// Somebody wrote in between (409, 412): read and plan again at once.
     Conflict,
     /// The account's credentials are refused after one refresh: not the message's fault. The account pauses.
@@ -53,6 +58,7 @@ impl FaultKind {
             Self::Throttled { .. } => "throttled",
             Self::Busy { .. } => "busy",
             Self::Paused { .. } => "paused",
+            Self::Parked => "parked",
             Self::Conflict => "conflict",
             Self::Unauthorized => "unauthorized",
             Self::Permanent => "permanent",
@@ -67,6 +73,7 @@ impl FaultKind {
             | Self::Throttled { .. }
             | Self::Busy { .. }
             | Self::Paused { .. }
+            | Self::Parked
             | Self::Conflict => true,
             Self::Unauthorized | Self::Permanent | Self::Bug => false,
         }
@@ -97,12 +104,14 @@ pub struct Fault {
     pub text: String,
     /// The upstream's answer, where one caused it.
     pub answer: Option<Box<UpstreamAnswer>>,
+    /// Which record's success is waited for, with [`FaultKind::Parked`].
+    pub waits_for: Option<Box<RecordKey>>,
 }
 
 impl Fault {
     /// A fault without an upstream's answer.
     pub fn new(kind: FaultKind, code: &'static str, text: impl AsRef<str>) -> Self {
-        Self { kind, code, text: cut(text.as_ref(), FAULT_TEXT_CHARS_MAX), answer: None }
+        Self { kind, code, text: cut(text.as_ref(), FAULT_TEXT_CHARS_MAX), answer: None, waits_for: None }
     }
 
     /// A permanent fault.
@@ -118,6 +127,13 @@ impl Fault {
     /// A broken invariant of ours.
     pub fn bug(code: &'static str, text: impl AsRef<str>) -> Self {
         Self::new(FaultKind::Bug, code, text)
+    }
+
+    /// The record depends on `awaited`, which may be of another flow: the message waits until a run of that record
+    /// succeeds, and then runs again. The handler must find what it waits for by the time that run has ended.
+    pub fn parked(code: &'static str, text: impl AsRef<str>, awaited: RecordKey) -> Self {
+        let text = format!("waits for {awaited}: {}", text.as_ref());
+        Self { waits_for: Some(Box::new(awaited)), ..Self::new(FaultKind::Parked, code, text) }
     }
 
     /// Adds the answer it came from; its excerpt is cut.

@@ -80,8 +80,8 @@ pub struct Run {
 pub struct Outcome {
     /// The actions applied, by kind, in order; empty when nothing differed.
     pub actions: Vec<&'static str>,
-    /// Whether open dead letters of the key are settled by this run. False when the run left the record as it
-    /// is (a conflict that waits for a person).
+    /// Whether open dead letters of the key are settled by this run, and what is parked under it is released. False
+    /// when the run left the record as it is (a conflict that waits for a person).
     pub converged: bool,
     /// When to look at the record again, at the latest; the sweep's business.
     pub look_again_at: Option<Timestamp>,

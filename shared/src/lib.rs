@@ -24,6 +24,7 @@ pub mod marks;
 pub mod membership;
 pub mod meter;
 pub mod names;
+pub mod parking;
 pub mod ports;
 pub mod record_key;
 pub mod retry;

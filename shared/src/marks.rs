@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use crate::dead_mark::{self, DeadMark};
+use crate::parking::{self, Parked};
 use crate::ports::PortError;
 use crate::ports::state::State;
 use crate::record_key::RecordKey;
@@ -15,6 +16,8 @@ pub struct Marks {
     pub dead: Option<DeadMark>,
     /// The message that waits for its next attempt.
     pub retry: Option<Uuid>,
+    /// The messages that wait for it.
+    pub parked: Vec<Parked>,
 }
 
 /// The marks of a key, in one round trip to the store.
@@ -22,11 +25,12 @@ pub struct Marks {
 /// # Errors
 /// As the store's. A mark that cannot be read counts as absent.
 pub async fn load(state: &dyn State, record: &RecordKey) -> Result<Marks, PortError> {
-    let keys = [dead_mark::key(record), retry_mark::key(record)];
+    let keys = [dead_mark::key(record), retry_mark::key(record), parking::key(record)];
     let mut found = state.get_many(&keys.each_ref().map(String::as_str)).await?.into_iter();
     let mut next = || found.next().flatten();
     Ok(Marks {
         dead: next().and_then(|document| dead_mark::parse(&document)),
         retry: next().and_then(|document| retry_mark::parse(&document)),
+        parked: next().and_then(|document| parking::parse(&document)).unwrap_or_default(),
     })
 }

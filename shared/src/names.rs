@@ -25,6 +25,8 @@ metrics! {
     CONVERGENCE = "syncfleet_convergence_seconds", Histogram, ["flow"], "Time from the event at the source until both sides agreed.";
     QUEUE_MESSAGES = "syncfleet_queue_messages", Gauge, ["flow"], "Messages that wait in the queue, delayed ones included.";
     OLDEST_MESSAGE = "syncfleet_oldest_message_timestamp_seconds", Gauge, ["flow"], "When the oldest waiting message was published; 0 when none waits.";
+    PARKED_MESSAGES = "syncfleet_parked_messages", Gauge, ["flow"], "Messages that wait for another record.";
+    OLDEST_PARKED = "syncfleet_oldest_parked_timestamp_seconds", Gauge, ["flow"], "When the message that waits longest for another record was parked; 0 when none waits.";
     DEAD_LETTERS = "syncfleet_dead_letters", Gauge, ["flow", "reason"], "Open dead letters.";
     DEAD_LETTERS_OPENED = "syncfleet_dead_letters_total", Counter, ["flow", "reason"], "Messages that became dead letters.";
     PLAN_ACTIONS = "syncfleet_plan_actions_total", Counter, ["flow", "action"], "Actions applied, by kind.";

@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use crate::dead_letter::Reason;
 use crate::fault::{Fault, FaultKind};
+use crate::record_key::RecordKey;
 use crate::retry::{self, RetryPolicy};
 
 /// How often a run may start over at once after [`FaultKind::Conflict`].
 pub const RERUNS_MAX: u32 = 3;
 /// How long a message waits while its account's credentials are refused.
 pub const UNAUTHORIZED_PAUSE: Duration = Duration::from_secs(60);
+/// How long a message waits whose handler does not name the record that it waits for.
+pub const UNNAMED_PAUSE: Duration = Duration::from_secs(60);
 
 /// Shortest wait of what costs no attempt, where the policy's first delay is not shorter: an upstream that
 /// says `Retry-After: 0` must not be asked in a hot loop.
@@ -29,6 +32,8 @@ pub enum Settlement {
         /// Whether this run counts as an attempt.
         counts: bool,
     },
+    /// Store until a run of this record succeeds, then acknowledge.
+    Park(RecordKey),
     /// Take out of circulation.
     DeadLetter(Reason),
     /// Hand back unchanged: shutdown.
@@ -43,6 +48,7 @@ impl Settlement {
             Self::RunAgain => "run_again",
             Self::Retry { counts: true, .. } => "retry",
             Self::Retry { counts: false, .. } => "postpone",
+            Self::Park(_) => "park",
             Self::DeadLetter(_) => "dead_letter",
             Self::Return => "return",
         }
@@ -73,6 +79,10 @@ pub fn decide(fault: &Fault, now: Circumstances, policy: &RetryPolicy) -> Settle
         FaultKind::Throttled { after } | FaultKind::Busy { after } | FaultKind::Paused { after } => {
             postpone(after, now, policy)
         }
+        FaultKind::Parked => match fault.waits_for.as_deref() {
+            Some(awaited) if now.age < policy.age_max => Settlement::Park(awaited.clone()),
+            _ => postpone(UNNAMED_PAUSE, now, policy),
+        },
         FaultKind::Unauthorized => postpone(UNAUTHORIZED_PAUSE, now, policy),
     }
 }
@@ -142,6 +152,19 @@ mod tests {
         ] {
             check(kind, old, &Settlement::DeadLetter(Reason::Expired));
         }
+    }
+
+    #[test]
+    fn what_waits_for_another_record_is_parked_until_it_is_too_old() {
+        let awaited: RecordKey = "parents:1".parse().unwrap();
+        let fault = Fault::parked("parent_missing", "it is not linked", awaited.clone());
+        let policy = RetryPolicy::default();
+        assert_eq!(decide(&fault, FRESH, &policy), Settlement::Park(awaited));
+        let old = Circumstances { age: policy.age_max, ..FRESH };
+        assert_eq!(decide(&fault, old, &policy), Settlement::DeadLetter(Reason::Expired));
+        assert!(fault.text.contains("parents:1"), "{fault}");
+        check(FaultKind::Parked, FRESH, &Settlement::Retry { delay: UNNAMED_PAUSE, counts: false });
+        check(FaultKind::Parked, old, &Settlement::DeadLetter(Reason::Expired));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use shared::dead_letter::{DeadLetter, Reason};
 use shared::envelope::{Attempt, Cause, Envelope};
 use shared::fault::Fault;
 use shared::flow::{Failure, Flow, Guard, Outcome, Run};
+use shared::parking::Parking;
 use shared::ports::PortError;
 use shared::ports::queue::Receipt;
 use shared::record_key::RecordKey;
@@ -20,6 +21,7 @@ use uuid::Uuid;
 
 use crate::held::Held;
 use crate::incoming;
+use crate::parking;
 use crate::run::Engine;
 
 /// Longest time the flow may take to tell the record's user about a failure.
@@ -67,6 +69,14 @@ struct Dispatch<'a> {
     key: &'a RecordKey,
 }
 
+/// How a run ended, before anything is settled.
+struct Attempted {
+    run: Run,
+    result: Result<Outcome, (Fault, Settlement)>,
+    /// When it began to read.
+    read_at: Timestamp,
+}
+
 impl Dispatch<'_> {
     async fn run(&self, spokesman: Held, mut others: Vec<Held>) -> Ended {
         let waiting = self.waiting(spokesman.envelope.cause).await;
@@ -90,7 +100,7 @@ impl Dispatch<'_> {
         meter.shift(&names::DELIVERIES_IN_PROGRESS, &labels, 1.0);
         let in_progress = on_drop(|| meter.shift(&names::DELIVERIES_IN_PROGRESS, &labels, -1.0));
 
-        let (run, result, read_at) = self.attempt(&spokesman.envelope).await;
+        let Attempted { run, result, read_at } = self.attempt_or_park(&spokesman.envelope).await;
         labelled::reach("worker.after_run");
         let settled = match result {
             Ok(outcome) => self.succeeded(&spokesman.envelope, &outcome, spokesman.receipt).await,
@@ -123,8 +133,50 @@ impl Dispatch<'_> {
         marks::load(self.engine.state.as_ref(), self.key).await.unwrap_or_default().retry
     }
 
+    /// What waits for another record is parked, and then looked at once more: a success of that record is seen by
+    /// this look, or sees what is parked.
+    async fn attempt_or_park(&self, envelope: &Envelope) -> Attempted {
+        let first = self.attempt(envelope).await;
+        let Err((fault, Settlement::Park(awaited))) = &first.result else { return first };
+        let parked = match parking::park(self.engine, envelope, awaited, self.flow.spec().retry.age_max).await
+        {
+            Ok((Parking::Covered, _)) => return first,
+            Ok((Parking::Begun, parked)) => parked,
+            Ok((Parking::Full, _)) => return self.instead(envelope, parking::full(fault), first),
+            Err(problem) => return self.instead(envelope, problem.into(), first),
+        };
+        let second = self.attempt(envelope).await;
+        if matches!(&second.result, Err((_, Settlement::Park(still))) if still == awaited) {
+            return second;
+        }
+        if let Err(problem) = shared::parking::remove(self.engine.state.as_ref(), awaited, &[parked]).await {
+            warn!(
+                "A message that waits no longer could not be taken away, and is released once more: {problem}"
+            );
+        }
+        match &second.result {
+            Err((fault, Settlement::Park(_))) => self.instead(envelope, parking::changed(fault), second),
+            _ => second,
+        }
+    }
+
+    /// The attempt with another fault in the place of its own.
+    fn instead(&self, envelope: &Envelope, fault: Fault, attempted: Attempted) -> Attempted {
+        let settlement = decide(&fault, self.circumstances(envelope, 0), &self.flow.spec().retry);
+        Attempted { result: Err((fault, settlement)), ..attempted }
+    }
+
+    fn circumstances(&self, envelope: &Envelope, reruns: u32) -> Circumstances {
+        Circumstances {
+            attempts_before: envelope.attempt,
+            reruns,
+            age: elapsed(envelope.first_seen, self.engine.clock.now()),
+            random: fastrand::f64(),
+        }
+    }
+
     /// Runs the handler, over again at once where the decision says so.
-    async fn attempt(&self, envelope: &Envelope) -> (Run, Result<Outcome, (Fault, Settlement)>, Timestamp) {
+    async fn attempt(&self, envelope: &Envelope) -> Attempted {
         let run = Run {
             key: self.key.clone(),
             operation: envelope.operation,
@@ -139,18 +191,12 @@ impl Dispatch<'_> {
         loop {
             let read_at = self.engine.clock.now();
             let fault = match self.handle(&run).await {
-                Ok(outcome) => return (run, Ok(outcome), read_at),
+                Ok(outcome) => return Attempted { run, result: Ok(outcome), read_at },
                 Err(fault) => fault,
             };
-            let circumstances = Circumstances {
-                attempts_before: envelope.attempt,
-                reruns,
-                age: elapsed(envelope.first_seen, self.engine.clock.now()),
-                random: fastrand::f64(),
-            };
-            match decide(&fault, circumstances, &self.flow.spec().retry) {
+            match decide(&fault, self.circumstances(envelope, reruns), &self.flow.spec().retry) {
                 Settlement::RunAgain => reruns += 1,
-                settlement => return (run, Err((fault, settlement)), read_at),
+                settlement => return Attempted { run, result: Err((fault, settlement)), read_at },
             }
         }
     }
@@ -209,6 +255,9 @@ impl Dispatch<'_> {
             let now = self.engine.clock.now();
             self.engine.desk.close_superseded(self.key, &dead.letters, worker, now).await?;
         }
+        if converged {
+            parking::release(self.engine, self.key, &marks.parked).await?;
+        }
         if marks.retry.is_some()
             && let Err(problem) = retry_mark::clear(state, self.key).await
         {
@@ -255,6 +304,10 @@ impl Dispatch<'_> {
                     );
                 }
                 held.receipt.retry(envelope.to_bytes().into(), later(now, *delay)).await?;
+            }
+            Settlement::Park(_) => {
+                info!(code = fault.code, "The message is parked: {fault}");
+                held.receipt.ack().await?;
             }
             Settlement::DeadLetter(reason) => {
                 let state = self.engine.state.as_ref();

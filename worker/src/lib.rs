@@ -8,6 +8,7 @@ pub mod dispatch;
 pub mod fleet;
 pub mod held;
 pub mod incoming;
+pub mod parking;
 pub mod poison;
 pub mod program;
 pub mod pump;

@@ -10,6 +10,7 @@ use configuration::Config;
 use operations::dead_letters::DeadLetterDesk;
 use operations::health::Health;
 
+use crate::parking::Lot;
 use crate::run::{self, Engine, WorkerSettings};
 use crate::shard::Consuming;
 
@@ -18,6 +19,9 @@ use crate::shard::Consuming;
 const KEY_REST: Duration = Duration::from_secs(2);
 /// How far the clocks of producers and workers may differ before a message is wrongly taken for satisfied.
 const CLOCK_SKEW_MAX: Duration = Duration::from_secs(2);
+
+/// How often what is parked is looked after: counted, and released when it has waited long enough.
+const PARKING_LOOK_EVERY: Duration = Duration::from_secs(30);
 
 /// A worker's engine, as configured.
 pub fn engine(config: &Config, parts: &Parts, health: Health) -> Engine {
@@ -33,6 +37,7 @@ pub fn engine(config: &Config, parts: &Parts, health: Health) -> Engine {
             drain: settings.drain,
             lease_ttl: settings.lease,
             member_ttl: settings.member,
+            parking_look_every: PARKING_LOOK_EVERY,
             clock_skew_max: CLOCK_SKEW_MAX,
         },
         queue: parts.queue.clone(),
@@ -42,6 +47,7 @@ pub fn engine(config: &Config, parts: &Parts, health: Health) -> Engine {
         clock: parts.clock.clone(),
         health,
         consuming: Consuming::default(),
+        parking: Lot::new(parts.topologies()),
     }
 }
 

@@ -18,8 +18,9 @@ use shared::ports::state::State;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::parking::Lot;
 use crate::shard::Consuming;
-use crate::{fleet, poison};
+use crate::{fleet, parking, poison};
 
 /// How often the depth of queues and the open dead letters are measured.
 const MEASURE_EVERY: Duration = Duration::from_secs(5);
@@ -44,6 +45,8 @@ pub struct WorkerSettings {
     pub lease_ttl: Duration,
     /// Time-to-live of the membership; announced, and shards assigned anew, at each third.
     pub member_ttl: Duration,
+    /// How often what is parked is looked after.
+    pub parking_look_every: Duration,
     /// How far the clocks of producers and workers may differ.
     pub clock_skew_max: Duration,
 }
@@ -67,6 +70,8 @@ pub struct Engine {
     pub health: Health,
     /// Which shards are being consumed now.
     pub consuming: Consuming,
+    /// What is parked.
+    pub parking: Lot,
 }
 
 impl Engine {
@@ -107,6 +112,7 @@ async fn measure(engine: Arc<Engine>, topologies: Vec<FlowTopology>) {
     tokio::join!(
         watch(queue, state, engine.meter.as_ref(), &engine.health),
         measure_depths(&engine, &topologies),
+        parking::look_after(&engine),
     );
 }
 

@@ -30,6 +30,11 @@ impl Consuming {
         }
     }
 
+    /// Whether a shard is consumed.
+    pub fn contains(&self, shard: &Shard) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(shard)
+    }
+
     /// How many shards of a flow are consumed.
     pub fn count(&self, flow: &FlowName) -> usize {
         self.0

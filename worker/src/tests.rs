@@ -2,8 +2,9 @@
 
 mod doubles;
 mod faults;
+mod parking;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -30,6 +31,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::parking::Lot;
 use crate::run::{self, Engine, WorkerSettings};
 use crate::shard::Consuming;
 
@@ -41,6 +43,10 @@ enum Behaviour {
     Succeed,
     Fail(FaultKind),
     FailOnce(FaultKind),
+    /// Waits for a record until that one has run.
+    WaitsFor(&'static str),
+    /// Finds at the second look what it waits for at the first.
+    WaitsOnce(&'static str),
     Panic,
     Hang,
     /// Holds its thread beyond its time.
@@ -52,6 +58,7 @@ struct Scripted {
     spec: FlowSpec,
     behaviour: HashMap<String, Behaviour>,
     runs: Mutex<HashMap<String, u32>>,
+    done: Mutex<HashSet<String>>,
     at_once: Mutex<HashMap<String, u32>>,
     overlaps: AtomicU32,
     reports: Mutex<Vec<(String, u32, Option<Reason>)>>,
@@ -103,6 +110,7 @@ impl Scripted {
             spec: FlowSpec { name, title: "a test", shards: 4, retry, run_time_max },
             behaviour: behaviour.iter().map(|(id, b)| ((*id).to_owned(), *b)).collect(),
             runs: Mutex::default(),
+            done: Mutex::default(),
             at_once: Mutex::default(),
             overlaps: AtomicU32::new(0),
             reports: Mutex::default(),
@@ -110,6 +118,10 @@ impl Scripted {
             cut: AtomicU32::new(0),
             gate: Semaphore::new(if open_gate { 10_000 } else { 0 }),
         }
+    }
+
+    fn is_done(&self, id: &str) -> bool {
+        self.done.lock().unwrap().contains(id)
     }
 
     fn runs_of(&self, id: &str) -> u32 {
@@ -139,10 +151,18 @@ impl Flow for Scripted {
         let behaviour = self.behaviour.get(&id).copied().unwrap_or(Behaviour::Succeed);
         going_on.is_through = !matches!(behaviour, Behaviour::Hang | Behaviour::Block);
         match behaviour {
-            Behaviour::Succeed => done,
+            Behaviour::Succeed => {
+                self.done.lock().unwrap().insert(id.clone());
+                done
+            }
             Behaviour::Fail(kind) => Err(Fault::new(kind, "scripted", "as told")),
             Behaviour::FailOnce(kind) if count == 1 => Err(Fault::new(kind, "scripted", "as told")),
             Behaviour::FailOnce(_) => done,
+            Behaviour::WaitsOnce(_) if count > 1 => done,
+            Behaviour::WaitsFor(awaited) if self.is_done(awaited) => done,
+            Behaviour::WaitsFor(awaited) | Behaviour::WaitsOnce(awaited) => {
+                Err(Fault::parked("parent_missing", "as told", envelope(awaited).key))
+            }
             Behaviour::Panic => panic!("as told"),
             Behaviour::Hang => std::future::pending().await,
             Behaviour::Block => {
@@ -209,6 +229,7 @@ impl Bench {
             drain: Duration::from_secs(2),
             lease_ttl: Duration::from_secs(30),
             member_ttl: Duration::from_millis(300),
+            parking_look_every: Duration::from_millis(50),
             clock_skew_max: Duration::from_secs(2),
         };
         let mut engine = Engine {
@@ -224,6 +245,7 @@ impl Bench {
             clock,
             health: Health::default(),
             consuming: Consuming::default(),
+            parking: Lot::new(vec![run::topology(flow.as_ref())]),
         };
         change(&mut engine);
         let engine = Arc::new(engine);
@@ -467,6 +489,7 @@ async fn two_workers_share_the_shards_and_a_leaver_moves_only_its_own() {
         clock: engine.clock.clone(),
         health: Health::default(),
         consuming: Consuming::default(),
+        parking: Lot::default(),
     });
     let stop = CancellationToken::new();
     let flows: Vec<Arc<dyn Flow>> = vec![flow.clone()];

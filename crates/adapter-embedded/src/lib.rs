@@ -33,6 +33,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod time;
+mod transfer;
 mod writer;
 
 use std::path::PathBuf;

@@ -18,7 +18,7 @@ use crate::store::Store;
 /// The state store in a directory.
 #[derive(Debug)]
 pub struct EmbeddedState {
-    store: Arc<Store>,
+    pub(crate) store: Arc<Store>,
 }
 
 impl EmbeddedState {

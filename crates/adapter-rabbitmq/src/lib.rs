@@ -34,6 +34,7 @@ mod receipt;
 mod record;
 mod sender;
 pub mod topology;
+mod transfer;
 
 pub use options::Options;
 pub use queue::RabbitmqQueue;

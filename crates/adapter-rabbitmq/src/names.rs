@@ -48,9 +48,13 @@ impl Names {
 
 /// The flow that a shard's routing key names.
 pub fn flow_of(routing_key: &str) -> Option<FlowName> {
+    shard_of(routing_key).map(|shard| shard.flow)
+}
+
+/// The shard that a routing key names.
+pub fn shard_of(routing_key: &str) -> Option<Shard> {
     let (flow, number) = routing_key.rsplit_once('.')?;
-    number.parse::<u16>().ok()?;
-    FlowName::new(flow).ok()
+    Some(Shard { number: number.parse().ok()?, flow: FlowName::new(flow).ok()? })
 }
 
 #[cfg(test)]

@@ -60,6 +60,10 @@ impl RabbitmqQueue {
         })
     }
 
+    pub(crate) fn sender(&self) -> &Arc<Sender> {
+        &self.sender
+    }
+
     /// Looks at the broker: whether it answers, its version, alarms, and whether the topology is there.
     pub async fn check(&self) -> Vec<Check> {
         check::check(&self.sender).await

@@ -12,6 +12,7 @@ mod keys;
 mod options;
 mod scripts;
 mod state;
+mod transfer;
 
 pub use options::Options;
 pub use state::RedisState;

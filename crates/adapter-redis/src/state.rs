@@ -61,6 +61,11 @@ impl RedisState {
         check::check(self).await
     }
 
+    /// The keys in the store.
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
     /// Where the store is, without credentials.
     pub(crate) fn address(&self) -> &str {
         &self.address

@@ -217,7 +217,7 @@ fn known_values(metric: &Metric, label: &str) -> Vec<&'static str> {
             .map(Cause::name)
             .to_vec(),
         "reason" => Reason::ALL.map(Reason::name).to_vec(),
-        "settlement" => vec!["ack", "retry", "postpone", "dead_letter", "return"],
+        "settlement" => vec!["ack", "retry", "postpone", "park", "dead_letter", "return"],
         "policy" => vec!["crm_wins", "remote_wins", "newest_wins", "ask"],
         "outcome" if metric.name == names::SWEEP_KEYS.name => vec!["published", "skipped"],
         "outcome" if metric.name == names::SPOOLED.name => vec!["spooled", "drained", "refused"],

@@ -72,9 +72,6 @@ pub struct Depth {
     pub oldest: Option<Timestamp>,
 }
 
-/// One page of the dead-letter log.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct DeadLetterPage {
 /// One record of the dead-letter log that is an event.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogEntry {
@@ -84,6 +81,9 @@ pub struct LogEntry {
     pub event: DeadLetterEvent,
 }
 
+/// One page of the dead-letter log.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct DeadLetterPage {
     /// The events, in the order of the log. A record that cannot be read is left out and counted in `unreadable`.
     pub entries: Vec<LogEntry>,
     /// Records of the log that are no event of ours.
