@@ -8,6 +8,7 @@
 //! new generation with [`release`]. The flows then adopt what both sides hold.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::ports::PortError;
@@ -115,6 +116,15 @@ impl Loss {
     }
 }
 
+/// A person's word that the fleet goes on with a store that was lost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub by: String,
+}
+
 /// What follows from what the store holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Judgement {
@@ -185,6 +195,27 @@ pub async fn look(
         }
         found = again;
     }
+}
+
+/// How the store stands, as far as can be told without writing; `None` where all is well or nothing has begun.
+///
+/// # Errors
+/// As the store's and the queue's.
+pub async fn loss(queue: &dyn Queue, state: &dyn State) -> Result<Option<Loss>, PortError> {
+    let found = read(state).await?;
+    if let Found::Of(generation) = found
+        && queue.remembers(&generation.mark()).await?
+    {
+        return Ok(None);
+    }
+    Ok(match found {
+        Found::Flag(_) => Some(Loss::Older),
+        _ if !queue.remembers(ANY).await? => None,
+        Found::Nothing => Some(Loss::Emptied),
+        // Somebody may have moved on between the store's answer and the queue's.
+        Found::Of(_) if !found.is_still(read(state).await?) => None,
+        Found::Of(_) => Some(Loss::Older),
+    })
 }
 
 /// The generation that the store holds, if the queue knows it, or knows of none; begins the first one.
@@ -278,15 +309,18 @@ pub async fn forget(queue: &dyn Queue, ended: Generation) -> Result<(), PortErro
 pub async fn release(
     queue: &dyn Queue,
     state: &dyn State,
+    by: &str,
     now: Timestamp,
 ) -> Result<Option<Generation>, PortError> {
+    let release = serde_json::to_vec(&Release { at: now, by: by.to_owned() })
+        .map_err(|e| PortError::Misconfigured(format!("the release cannot be written as JSON: {e}")))?;
     for _ in 0..TRIES_MAX {
         if let Standing::Known(_) = look(queue, state, None).await? {
             return Ok(None);
         }
         let found = read(state).await?;
         let next = Generation { id: Uuid::new_v4(), number: 0, version: 0 };
-        state.write(Write::put(RELEASED_KEY, now.to_string().as_bytes())).await?;
+        state.write(Write::put(RELEASED_KEY, &release)).await?;
         queue.remember(&next.mark()).await?;
         queue.remember(ANY).await?;
         if let Some(version) = write(state, next.text().as_bytes(), found).await? {
@@ -297,14 +331,14 @@ pub async fn release(
     Err(PortError::Unavailable("the store's generation keeps changing; try again".to_owned()))
 }
 
-/// When a person last went on with a store that was lost: of what was done before, the store may know nothing.
+/// The last time that a person went on with a store that was lost: of what was done before, the store may know
+/// nothing.
 ///
 /// # Errors
 /// As the store's; [`PortError::Misconfigured`] when what is stored cannot be read.
-pub async fn released_at(state: &dyn State) -> Result<Option<Timestamp>, PortError> {
+pub async fn last_release(state: &dyn State) -> Result<Option<Release>, PortError> {
     let Some(document) = state.get(RELEASED_KEY).await? else { return Ok(None) };
-    let text = String::from_utf8_lossy(&document.value);
-    text.parse().map(Some).map_err(|error| {
+    serde_json::from_slice(&document.value).map(Some).map_err(|error| {
         PortError::Misconfigured(format!("the document '{RELEASED_KEY}' cannot be read: {error}"))
     })
 }

@@ -65,11 +65,16 @@ pub enum Command {
     /// of the same record succeeds.
     #[command(subcommand)]
     Dlq(DlqCommand),
-    /// Release the changes that the mass-change guard holds back.
+    /// Let go on what waits for a person: a flow's mass change, or a fleet whose store was lost.
     ///
-    /// A sweep that would overwrite or tombstone an unusual share of the records stops and waits for a person.
-    /// `syncfleet status` says whether one waits.
-    #[command(after_long_help = "Example:\n  syncfleet release parties --by anna")]
+    /// A sweep that would overwrite or tombstone an unusual share of the records stops and waits. So does the whole
+    /// fleet when its state store was emptied or is an older copy: put the right one back where you can; else look
+    /// that both systems are as they should be, and release the store. Links are then made anew from what both sides
+    /// hold: where they differ, the conflict policy decides, so that edits made in the remote system since the last
+    /// sync may be overwritten. `syncfleet status` says whether something waits.
+    #[command(
+        after_long_help = "Examples:\n  syncfleet release parties --by anna\n  syncfleet release --store --by anna"
+    )]
     Release(ReleaseArgs),
     /// Check or explain the configuration.
     #[command(subcommand)]
@@ -297,9 +302,12 @@ pub struct DlqDiscardArgs {
 /// `release`
 #[derive(Debug, Clone, Args)]
 pub struct ReleaseArgs {
-    /// The flow, such as parties.
-    #[arg(value_name = "FLOW", value_parser = flow_name)]
-    pub flow: FlowName,
+    /// The flow whose mass change is released, such as parties.
+    #[arg(value_name = "FLOW", value_parser = flow_name, required_unless_present = "store")]
+    pub flow: Option<FlowName>,
+    /// Go on with the state store as it is.
+    #[arg(long, conflicts_with = "flow")]
+    pub store: bool,
     /// Who releases; kept with the release. The user's name where none is given.
     #[arg(long, value_name = "NAME")]
     pub by: Option<String>,
@@ -395,7 +403,7 @@ mod tests {
           sync     Ask for a sync of a record now
           status   Show flows, queues, workers, sweeps and open dead letters
           dlq      Look at dead letters, send them again, or give them up
-          release  Release the changes that the mass-change guard holds back
+          release  Let go on what waits for a person: a flow's mass change, or a fleet whose store was lost
           config   Check or explain the configuration
           health   Ask a running program whether it is well; for container health checks
           help     Print this message or the help of the given subcommand(s)

@@ -7,6 +7,7 @@ use assembly::program::load_configuration;
 use assembly::{Parts, Role};
 use configuration::{Config, QueueBacking, StateBacking};
 use shared::flow::{Check, Verdict};
+use shared::generation;
 
 use crate::keys;
 use crate::output::{self, EXIT_WRONG, Outcome, counted};
@@ -42,10 +43,22 @@ async fn examine(config: &Config) -> Vec<Check> {
 
 async fn reachable(parts: &Parts) -> Vec<Check> {
     let mut checks = parts.check_backings().await;
+    checks.extend(store(parts).await);
     for flow in &parts.flows {
         checks.extend(flow.check().await);
     }
     checks
+}
+
+/// Whether the state store is the one it was; where it or the queue does not answer, that is said already.
+async fn store(parts: &Parts) -> Option<Check> {
+    let subject = "state store";
+    match generation::loss(parts.queue.as_ref(), parts.state.as_ref()).await.ok()? {
+        None => Some(well(subject, "is the one that the queue knows".into())),
+        Some(loss) => {
+            Some(broken(subject, loss.text().into(), "see \"The state store was lost\" in the runbook"))
+        }
+    }
 }
 
 fn settings(config: &Config) -> Check {

@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::pump::Shaft;
 use crate::run::Engine;
@@ -61,6 +61,7 @@ pub async fn serve(engine: Arc<Engine>, flows: Vec<Arc<dyn Flow>>, stop: Cancell
             let assigned = stop.run_until_cancelled(assignment(&engine, served.flow.as_ref())).await;
             match assigned {
                 Some(Ok(mine)) => assign(&engine, served, &mine, &mut tasks),
+                Some(Err(PortError::Lost(problem))) => debug!("Shards cannot be assigned: {problem}"),
                 Some(Err(problem)) => {
                     warn!("Shards cannot be assigned now, what is served goes on: {problem}")
                 }

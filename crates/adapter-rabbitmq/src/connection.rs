@@ -1,6 +1,7 @@
 //! One connection to the broker, made when it is needed and made anew when it is lost.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use lapin::options::ConfirmSelectOptions;
@@ -17,7 +18,10 @@ use crate::options::{Options, address};
 /// What to connect to, and how long to wait.
 #[derive(Debug)]
 pub(crate) struct Connector {
-    uri: AMQPUri,
+    /// The nodes; at least one.
+    uris: Vec<AMQPUri>,
+    /// Which of them was tried last.
+    tried: AtomicUsize,
     /// Where the broker is, without credentials.
     pub(crate) address: String,
     role: &'static str,
@@ -36,10 +40,11 @@ struct Slot {
 
 impl Connector {
     /// Nothing is connected yet. `role` is what the broker's list of connections shows.
-    pub(crate) fn new(uri: AMQPUri, role: &'static str, options: &Options) -> Self {
+    pub(crate) fn new(uris: Vec<AMQPUri>, role: &'static str, options: &Options) -> Self {
         Self {
-            address: address(&uri),
-            uri,
+            address: address(&uris),
+            uris,
+            tried: AtomicUsize::default(),
             role,
             connect_timeout: options.connect_timeout,
             answer_timeout: options.confirm_timeout,
@@ -66,7 +71,8 @@ impl Connector {
         match self.connect().await {
             Ok(connection) => {
                 *slot = Slot { connection: Some(Arc::clone(&connection)), ..Slot::default() };
-                tracing::info!(broker = %self.address, role = self.role, "connected to RabbitMQ");
+                let node = address(std::slice::from_ref(self.uri()));
+                tracing::info!(broker = %node, role = self.role, "connected to RabbitMQ");
                 Ok(connection)
             }
             Err(error) => {
@@ -77,10 +83,23 @@ impl Connector {
         }
     }
 
+    /// Tries the nodes in turn, beginning with the one that was tried last; answers the first one's failure.
     async fn connect(&self) -> Result<Arc<Connection>, PortError> {
+        let mut outcome = self.connect_to(self.uri()).await;
+        for _ in 1..self.uris.len() {
+            if outcome.is_ok() {
+                break;
+            }
+            self.tried.fetch_add(1, Ordering::Relaxed);
+            outcome = self.connect_to(self.uri()).await.or(outcome);
+        }
+        outcome
+    }
+
+    async fn connect_to(&self, uri: &AMQPUri) -> Result<Arc<Connection>, PortError> {
         let name = format!("syncfleet {}", self.role);
         let properties = ConnectionProperties::default().with_connection_name(name.into());
-        match timeout(self.connect_timeout, Connection::connect_uri(self.uri.clone(), properties)).await {
+        match timeout(self.connect_timeout, Connection::connect_uri(uri.clone(), properties)).await {
             Ok(Ok(connection)) => Ok(Arc::new(connection)),
             Ok(Err(error)) => Err(port_error(&self.address, "connecting", &error)),
             Err(_elapsed) => Err(timed_out(&self.address, "connecting")),
@@ -127,9 +146,10 @@ impl Connector {
         }
     }
 
-    /// The parsed URL.
+    /// The URL of the node that was tried last.
     pub(crate) fn uri(&self) -> &AMQPUri {
-        &self.uri
+        // The remainder is below the length.
+        &self.uris[self.tried.load(Ordering::Relaxed) % self.uris.len()]
     }
 }
 
@@ -164,8 +184,8 @@ mod tests {
     #[tokio::test]
     async fn nobody_listening_is_unavailable_with_the_address() {
         let options = Options::default();
-        let uri = options.uri("amqp://guest:geheim@127.0.0.1:1/%2f").unwrap();
-        let connector = Connector::new(uri, "test", &options);
+        let uris = options.uris("amqp://guest:geheim@127.0.0.1:1/%2f").unwrap();
+        let connector = Connector::new(uris, "test", &options);
         let PortError::Unavailable(text) = connector.get().await.unwrap_err() else {
             panic!("another error");
         };

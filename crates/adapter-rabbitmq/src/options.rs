@@ -13,6 +13,8 @@ const NAMESPACE_BYTES_MAX: usize = 60;
 pub struct Options {
     /// First part of every name in the broker: fleets with different namespaces share nothing.
     pub namespace: String,
+    /// Further nodes of the cluster, each as `host:port`, with user and virtual host of the URL; tried in turn.
+    pub further_hosts: Vec<String>,
     /// Heartbeat, in seconds: a frozen broker is noticed after two to three of them.
     pub heartbeat_seconds: u16,
     /// Longest time to connect, the handshake included.
@@ -37,6 +39,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             namespace: "syncfleet".to_owned(),
+            further_hosts: Vec::new(),
             heartbeat_seconds: 6,
             connect_timeout: Duration::from_secs(10),
             confirm_timeout: Duration::from_secs(15),
@@ -80,11 +83,27 @@ impl Options {
         Ok(())
     }
 
-    /// The broker's URL with this adapter's heartbeat and time-out.
+    /// The URLs of all nodes, with this adapter's heartbeat and time-out.
     ///
     /// # Errors
     /// [`PortError::Misconfigured`]; the text never shows the URL, which holds a password.
-    pub(crate) fn uri(&self, url: &str) -> Result<AMQPUri, PortError> {
+    pub(crate) fn uris(&self, url: &str) -> Result<Vec<AMQPUri>, PortError> {
+        let first = self.uri(url)?;
+        let mut uris = vec![first.clone()];
+        for node in &self.further_hosts {
+            let parts = node.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
+            let Some((host, port)) = parts.filter(|(host, _)| !host.is_empty()) else {
+                return Err(wrong(format!("'{node}' must be host:port")));
+            };
+            let mut uri = first.clone();
+            uri.authority.host = host.to_owned();
+            uri.authority.port = port;
+            uris.push(uri);
+        }
+        Ok(uris)
+    }
+
+    fn uri(&self, url: &str) -> Result<AMQPUri, PortError> {
         let mut uri: AMQPUri = url
             .parse()
             .map_err(|_| wrong("the URL must be amqp://user:password@host:port/vhost, or amqps://…"))?;
@@ -99,9 +118,11 @@ impl Options {
     }
 }
 
-/// Where a broker is, without credentials.
-pub(crate) fn address(uri: &AMQPUri) -> String {
-    format!("{}://{}:{}/{}", uri.scheme, uri.authority.host, uri.authority.port, uri.vhost)
+/// Where a broker's nodes are, without credentials.
+pub(crate) fn address(uris: &[AMQPUri]) -> String {
+    let hosts: Vec<String> =
+        uris.iter().map(|uri| format!("{}:{}", uri.authority.host, uri.authority.port)).collect();
+    uris.first().map_or_else(String::new, |uri| format!("{}://{}/{}", uri.scheme, hosts.join(","), uri.vhost))
 }
 
 fn wrong(text: impl AsRef<str>) -> PortError {
@@ -129,12 +150,30 @@ mod tests {
 
     #[test]
     fn an_address_holds_no_password_and_a_bad_url_is_not_repeated() {
-        let uri = Options::default().uri("amqp://guest:geheim@127.0.0.1:5673/%2f").unwrap();
-        assert_eq!(address(&uri), "amqp://127.0.0.1:5673//");
-        assert_eq!(uri.query.heartbeat, Some(6));
-        let error = Options::default().uri("http://guest:geheim@host").unwrap_err().to_string();
+        let uris = Options::default().uris("amqp://guest:geheim@127.0.0.1:5673/%2f").unwrap();
+        assert_eq!(address(&uris), "amqp://127.0.0.1:5673//");
+        assert_eq!(uris[0].query.heartbeat, Some(6));
+        let error = Options::default().uris("http://guest:geheim@host").unwrap_err().to_string();
         assert!(!error.contains("geheim"), "{error}");
-        let error = Options::default().uri("amqp://guest:geheim@[::1]:5672/%2f").unwrap_err().to_string();
+        let error = Options::default().uris("amqp://guest:geheim@[::1]:5672/%2f").unwrap_err().to_string();
         assert!(error.contains("IPv6") && !error.contains("geheim"), "{error}");
+    }
+
+    #[test]
+    fn further_nodes_share_all_but_their_address() {
+        let with = |hosts: &[&str]| Options {
+            further_hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+            ..Options::default()
+        };
+        let uris = with(&["b:2", "c:3"]).uris("amqp://guest:geheim@a:1/v").unwrap();
+        assert_eq!(address(&uris), "amqp://a:1,b:2,c:3/v");
+        assert!(
+            uris.iter()
+                .all(|uri| uri.authority.userinfo.password == "geheim" && uri.query.heartbeat == Some(6))
+        );
+        for wrong in ["b", ":1", "b:x"] {
+            let error = with(&[wrong]).uris("amqp://guest:geheim@a:1/v").unwrap_err().to_string();
+            assert!(error.contains("host:port") && !error.contains("geheim"), "{error}");
+        }
     }
 }

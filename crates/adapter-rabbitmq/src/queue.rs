@@ -46,13 +46,13 @@ impl RabbitmqQueue {
     /// [`PortError::Misconfigured`] when the URL or a setting cannot work.
     pub fn new(url: &str, options: Options, clock: Arc<dyn Clock>) -> Result<Self, PortError> {
         options.check()?;
-        let uri = options.uri(url)?;
-        let publishing = Connector::new(uri.clone(), "publishing", &options);
+        let uris = options.uris(url)?;
+        let publishing = Connector::new(uris.clone(), "publishing", &options);
         Ok(Self {
             sender: Arc::new(Sender {
                 names: Names::new(options.namespace.clone()),
                 publisher: Publisher::new(publishing, &options),
-                consuming: Connector::new(uri, "consuming", &options),
+                consuming: Connector::new(uris, "consuming", &options),
                 held: Arc::new(Held::default()),
                 options,
                 clock,

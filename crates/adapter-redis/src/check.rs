@@ -18,12 +18,37 @@ pub(crate) async fn check(state: &RedisState) -> Vec<Check> {
     };
     let mut found = vec![finding("connection", Verdict::Well, format!("{} answers", state.address()), "")];
     found.extend(judge(&info));
+    found.push(judge_sync(sync(state).await.as_deref()));
     found
 }
 
 async fn info(state: &RedisState) -> Result<BTreeMap<String, String>, PortError> {
     let text: String = state.ask(async |connection| redis::cmd("INFO").query_async(connection).await).await?;
     Ok(parse_info(&text))
+}
+
+/// When the append-only file reaches the disk; nothing where the store does not tell, as hosted ones do.
+async fn sync(state: &RedisState) -> Option<String> {
+    let asking = async |connection: &mut redis::aio::ConnectionManager| {
+        redis::cmd("CONFIG").arg("GET").arg("appendfsync").query_async(connection).await
+    };
+    let answer: BTreeMap<String, String> = state.ask(asking).await.ok()?;
+    answer.get("appendfsync").cloned()
+}
+
+fn judge_sync(seen: Option<&str>) -> Check {
+    let subject = "synchronisation to disk";
+    match seen {
+        Some("always") => finding(subject, Verdict::Well, "always".to_owned(), ""),
+        None => finding(subject, Verdict::Well, "not told".to_owned(), ""),
+        Some(other) => finding(
+            subject,
+            Verdict::Warning,
+            other.to_owned(),
+            "Set `appendfsync always`: else a crash of its machine loses what was written last, the fleet pauses until a \
+             person releases it, and a create under way then may be done twice",
+        ),
+    }
 }
 
 /// The lines `name:value` of `INFO`.
@@ -87,6 +112,10 @@ mod tests {
         assert_eq!(verdicts(good), [Well, Well, Well, Well]);
         let bad = "redis_version:6.2.1\r\nrole:slave\r\naof_enabled:0\r\nmaxmemory_policy:allkeys-lru\r\n";
         assert_eq!(verdicts(bad), [Broken, Warning, Warning, Broken]);
+        assert_eq!(
+            ["always", "everysec", "no"].map(|seen| judge_sync(Some(seen)).verdict),
+            [Well, Warning, Warning]
+        );
         for check in judge(&parse_info(bad)) {
             assert!(!check.remedy.is_empty(), "{}", check.subject);
         }

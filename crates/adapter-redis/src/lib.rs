@@ -1,4 +1,4 @@
-//! The state port over Redis 7 (or Valkey): one instance, append-only file on.
+//! The state port over Redis 7 (or Valkey): one primary, append-only file on; replicas only to fail over to.
 //!
 //! Every operation that compares before it writes is one Lua script, so it is one atomic step; time is the
 //! server's. Versions and terms are at least the server's time in microseconds, so they rise even when the
@@ -7,6 +7,7 @@
 //! This crate knows no flow, no queue and no upstream.
 
 mod check;
+mod connection;
 mod error;
 mod keys;
 mod options;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redis::{Client, ConnectionAddr};
+use redis::{Client, ConnectionAddr, IntoConnectionInfo as _, RedisError};
 use shared::ports::PortError;
 
 /// Longest key prefix, in bytes.
@@ -13,6 +13,9 @@ const PREFIX_BYTES_MAX: usize = 60;
 pub struct Options {
     /// First part of every key: fleets with different prefixes share nothing.
     pub prefix: String,
+    /// Further hosts, each as `host:port`, with user, password and database of the URL: one of all is the primary,
+    /// the others replicate it.
+    pub further_hosts: Vec<String>,
     /// Longest time to connect.
     pub connect_timeout: Duration,
     /// Longest time for an answer.
@@ -23,6 +26,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             prefix: "syncfleet".to_owned(),
+            further_hosts: Vec::new(),
             connect_timeout: Duration::from_secs(2),
             answer_timeout: Duration::from_secs(5),
         }
@@ -47,27 +51,49 @@ impl Options {
     }
 }
 
-/// A client for `url`, and where that is, without credentials.
+/// Clients for `url` and for `further_hosts` in its place, and where that is, without credentials.
 ///
 /// # Errors
 /// [`PortError::Misconfigured`]; the text never shows the URL, which may hold a password.
-pub(crate) fn client(url: &str) -> Result<(Client, String), PortError> {
-    let client = Client::open(url).map_err(|error| {
-        let why = error.category();
-        PortError::Misconfigured(format!(
-            "Redis settings: the URL must be redis://[user][:password@]host[:port][/database], or rediss://… ({why})"
-        ))
-    })?;
-    let info = client.get_connection_info();
-    let address = match info.addr() {
-        ConnectionAddr::Tcp(host, port) => format!("redis://{host}:{port}/{}", info.redis_settings().db()),
-        ConnectionAddr::TcpTls { host, port, .. } => {
-            format!("rediss://{host}:{port}/{}", info.redis_settings().db())
-        }
-        ConnectionAddr::Unix(path) => format!("redis+unix://{}", path.display()),
-        other => other.to_string(),
+pub(crate) fn clients(url: &str, further_hosts: &[String]) -> Result<(Vec<Client>, String), PortError> {
+    let first = url.into_connection_info().map_err(|error| wrong_url(&error))?;
+    let mut infos = vec![first.clone()];
+    for host in further_hosts {
+        let addr = at(host, first.addr()).ok_or_else(|| {
+            let text = format!("Redis settings: '{host}' must be host:port, beside a URL of that kind");
+            PortError::Misconfigured(text)
+        })?;
+        infos.push(first.clone().set_addr(addr));
+    }
+    let hosts: Vec<String> = infos.iter().map(|info| info.addr().to_string()).collect();
+    let scheme = match first.addr() {
+        ConnectionAddr::Tcp(..) => "redis",
+        ConnectionAddr::TcpTls { .. } => "rediss",
+        _ => "redis+unix",
     };
-    Ok((client, address))
+    let address = format!("{scheme}://{}/{}", hosts.join(","), first.redis_settings().db());
+    let clients = infos.into_iter().map(Client::open).collect::<Result<_, _>>().map_err(|e| wrong_url(&e))?;
+    Ok((clients, address))
+}
+
+fn wrong_url(error: &RedisError) -> PortError {
+    let why = error.category();
+    PortError::Misconfigured(format!(
+        "Redis settings: the URL must be redis://[user][:password@]host[:port][/database], or rediss://… ({why})"
+    ))
+}
+
+/// The address of `host:port`, reached as `model` is.
+fn at(host: &str, model: &ConnectionAddr) -> Option<ConnectionAddr> {
+    let (host, port) = host.rsplit_once(':')?;
+    let (host, port) = (host.to_owned(), port.parse().ok()?);
+    match model.clone() {
+        ConnectionAddr::Tcp(..) => Some(ConnectionAddr::Tcp(host, port)),
+        ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
+            Some(ConnectionAddr::TcpTls { host, port, insecure, tls_params })
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -85,10 +111,25 @@ mod tests {
 
     #[test]
     fn an_address_holds_no_password_and_a_bad_url_is_not_repeated() {
-        let (_, address) = client("redis://user:geheim@localhost:6380/2").unwrap();
-        assert_eq!(address, "redis://localhost:6380/2");
-        assert_eq!(client("rediss://:geheim@localhost:6380").unwrap().1, "rediss://localhost:6380/0");
-        let error = client("http://user:geheim@host").unwrap_err().to_string();
+        let at = |url: &str| clients(url, &[]).map(|(_, address)| address);
+        assert_eq!(at("redis://user:geheim@localhost:6380/2").unwrap(), "redis://localhost:6380/2");
+        assert_eq!(at("rediss://:geheim@localhost:6380").unwrap(), "rediss://localhost:6380/0");
+        let error = at("http://user:geheim@host").unwrap_err().to_string();
         assert!(!error.contains("geheim"), "{error}");
+    }
+
+    #[test]
+    fn further_hosts_share_all_but_their_address() {
+        let further = ["b:2".to_owned(), "c:3".to_owned()];
+        let (clients, address) = clients("redis://user:geheim@a:1/4", &further).unwrap();
+        assert_eq!(address, "redis://a:1,b:2,c:3/4");
+        for client in &clients {
+            let settings = client.get_connection_info().redis_settings();
+            assert_eq!((settings.password(), settings.db()), (Some("geheim"), 4));
+        }
+        for wrong in ["b", "b:x", ""] {
+            let error = super::clients("redis://:geheim@a", &[wrong.to_owned()]).unwrap_err().to_string();
+            assert!(error.contains("host:port") && !error.contains("geheim"), "{error}");
+        }
     }
 }

@@ -1,19 +1,19 @@
 //! The state port.
 
 use std::fmt;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, FromRedisValue, RedisError, RedisResult, Script, ScriptInvocation};
+use redis::aio::ConnectionManager;
+use redis::{FromRedisValue, RedisError, RedisResult, Script, ScriptInvocation};
 use shared::flow::Check;
 use shared::generation::{self, Generation};
 use shared::ports::PortError;
 use shared::ports::state::{Expected, Fence, Grant, State, Versioned, Write, Written, check_number_of_keys};
-use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
+use crate::connection::Connections;
 use crate::error::{port_error, strange_answer};
 use crate::keys::{Keys, check_document, check_key};
 use crate::options::{self, Options};
@@ -27,12 +27,11 @@ const SCAN_BYTES_MAX: u32 = 4 * 1024 * 1024;
 /// The state over Redis. Cheap to clone; all clones share one connection.
 #[derive(Clone)]
 pub struct RedisState {
-    client: Client,
     address: String,
     keys: Keys,
     options: Options,
-    connection: std::sync::Arc<OnceCell<ConnectionManager>>,
-    entered: std::sync::Arc<RwLock<Option<Generation>>>,
+    connections: Arc<Connections>,
+    entered: Arc<RwLock<Option<Generation>>>,
 }
 
 impl fmt::Debug for RedisState {
@@ -50,10 +49,10 @@ impl RedisState {
     /// [`PortError::Misconfigured`] when the URL or a setting cannot work.
     pub fn new(url: &str, options: Options) -> Result<Self, PortError> {
         options.check()?;
-        let (client, address) = options::client(url)?;
+        let (clients, address) = options::clients(url, &options.further_hosts)?;
         let keys = Keys::new(options.prefix.clone());
-        let (connection, entered) = (std::sync::Arc::default(), std::sync::Arc::default());
-        Ok(Self { client, address, keys, options, connection, entered })
+        let connections = Connections::new(clients, keys.document(generation::KEY), &options);
+        Ok(Self { address, keys, options, connections: Arc::new(connections), entered: Arc::default() })
     }
 
     /// Looks at the store: whether it answers, its version, and whether it keeps what it is given.
@@ -71,30 +70,13 @@ impl RedisState {
         &self.address
     }
 
-    async fn connection(&self) -> RedisResult<ConnectionManager> {
-        let manager = self.connection.get_or_try_init(|| async {
-            let config = ConnectionManagerConfig::new()
-                .set_connection_timeout(Some(self.options.connect_timeout))
-                .set_response_timeout(Some(self.options.answer_timeout))
-                // Callers try again by themselves, so an answer that the store is away must come soon.
-                .set_number_of_retries(1)
-                .set_max_delay(Duration::from_millis(200));
-            ConnectionManager::new_lazy_with_config(self.client.clone(), config)
-        });
-        manager.await.cloned()
-    }
-
-    /// Runs a request on the connection, within the time limits.
+    /// Runs a request, within the time limits.
     pub(crate) async fn ask<T>(
         &self,
         request: impl AsyncFnOnce(&mut ConnectionManager) -> RedisResult<T>,
     ) -> Result<T, PortError> {
-        let limit = self.options.connect_timeout * 2 + self.options.answer_timeout;
-        let asking = async {
-            let mut connection = self.connection().await?;
-            request(&mut connection).await
-        };
-        match timeout(limit, asking).await {
+        let limit = self.connections.limit();
+        match timeout(limit, self.connections.ask(request)).await {
             Ok(answer) => answer.map_err(|error: RedisError| port_error(&self.address, &error)),
             Err(_elapsed) => Err(PortError::Unavailable(format!(
                 "Redis at {} did not answer within {limit:?}; it is tried again",

@@ -52,6 +52,7 @@ impl Backings {
             (StateBacking::Redis(settings), _) => {
                 let options = adapter_redis::Options {
                     prefix: settings.namespace.clone(),
+                    further_hosts: settings.further_hosts.clone(),
                     connect_timeout: settings.timeout,
                     answer_timeout: settings.timeout,
                 };
@@ -109,6 +110,7 @@ fn rabbitmq_options(settings: &configuration::RabbitMq) -> adapter_rabbitmq::Opt
     let seconds_a_day = 24 * 3_600;
     adapter_rabbitmq::Options {
         namespace: settings.namespace.clone(),
+        further_hosts: settings.further_hosts.clone(),
         heartbeat_seconds: u16::try_from(settings.heartbeat.as_secs()).unwrap_or(u16::MAX),
         connect_timeout: settings.confirm_timeout,
         confirm_timeout: settings.confirm_timeout,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
-use crate::reader::Reader;
+use crate::reader::{Reader, Section};
 use crate::secret::Need;
 
 /// `[queue]`: where messages wait.
@@ -24,6 +24,8 @@ pub enum QueueBacking {
 pub struct RabbitMq {
     /// The address with user and virtual host, without password.
     pub url: Url,
+    /// Further nodes of the cluster, each as `host:port`.
+    pub further_hosts: Vec<String>,
     /// The user's password.
     pub password: SecretString,
     /// First part of every exchange's and queue's name.
@@ -61,6 +63,8 @@ pub enum StateBacking {
 pub struct Redis {
     /// The address, without password.
     pub url: Url,
+    /// Its replicas, each as `host:port`: one of all takes writes.
+    pub further_hosts: Vec<String>,
     /// The password, where the server asks for one.
     pub password: Option<SecretString>,
     /// First part of every key.
@@ -203,11 +207,30 @@ fn is_namespace(text: &str) -> bool {
     (1..=40).contains(&text.len()) && text.bytes().all(allowed)
 }
 
+/// Most hosts that may be named beside the first one.
+const FURTHER_HOSTS_MAX: usize = 8;
+
+fn hosts(section: &mut Section<'_, '_>) -> Vec<String> {
+    let expected = "up to 8 addresses as host:port, separated by commas, or \"\"";
+    let is_host = |text: &str| {
+        text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+    };
+    let accept =
+        |text: &str| text.is_empty() || split(text).all(is_host) && split(text).count() <= FURTHER_HOSTS_MAX;
+    let text = section.text_where("further_hosts", expected, accept);
+    split(&text).filter(|host| !host.is_empty()).map(str::to_owned).collect()
+}
+
+fn split(hosts: &str) -> impl Iterator<Item = &str> {
+    hosts.split(',').map(str::trim)
+}
+
 pub(crate) fn queue(reader: &mut Reader<'_>) -> QueueBacking {
     let is_rabbitmq = reader.section("queue").word("kind", &[("embedded", false), ("rabbitmq", true)]);
     let need = Need::required_if(is_rabbitmq, "because queue.kind is \"rabbitmq\"");
     let mut section = reader.section("queue.rabbitmq");
     let url = section.url("url", &["amqp", "amqps"], need);
+    let further_hosts = hosts(&mut section);
     let password = section.secret("password", need);
     let namespace = section.text_where("namespace", NAMESPACE, is_namespace);
     let heartbeat = section.seconds("heartbeat_seconds", 1..=60);
@@ -221,6 +244,7 @@ pub(crate) fn queue(reader: &mut Reader<'_>) -> QueueBacking {
     };
     QueueBacking::RabbitMq(RabbitMq {
         url,
+        further_hosts,
         password,
         namespace,
         heartbeat,
@@ -236,11 +260,14 @@ pub(crate) fn state(reader: &mut Reader<'_>) -> StateBacking {
     let need = Need::required_if(is_redis, "because state.kind is \"redis\"");
     let mut section = reader.section("state.redis");
     let url = section.url("url", &["redis", "rediss"], need);
+    let further_hosts = hosts(&mut section);
     let password = section.secret("password", if is_redis { Need::Optional } else { Need::Unused });
     let namespace = section.text_where("namespace", NAMESPACE, is_namespace);
     let timeout = section.seconds("timeout_seconds", 1..=60);
     match url {
-        Some(url) if is_redis => StateBacking::Redis(Redis { url, password, namespace, timeout }),
+        Some(url) if is_redis => {
+            StateBacking::Redis(Redis { url, further_hosts, password, namespace, timeout })
+        }
         _ => StateBacking::Embedded,
     }
 }

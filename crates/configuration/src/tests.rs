@@ -134,6 +134,21 @@ fn the_spool_has_a_directory_unless_it_is_switched_off() {
 }
 
 #[test]
+fn further_hosts_are_addresses_separated_by_commas() {
+    let pairs = [("SYNCFLEET__QUEUE__RABBITMQ__FURTHER_HOSTS", " mq2:5672,mq3:5673 ")];
+    let QueueBacking::RabbitMq(rabbitmq) = load(&full_file(), &pairs).unwrap().queue else {
+        panic!("not RabbitMQ")
+    };
+    assert_eq!(rabbitmq.further_hosts, ["mq2:5672", "mq3:5673"]);
+    let StateBacking::Redis(redis) = load(&full_file(), &[]).unwrap().state else { panic!("not Redis") };
+    assert_eq!(redis.further_hosts, Vec::<String>::new());
+    for wrong in ["mq2", "mq2:5672,", ":5672", "mq2:x"] {
+        let pairs = [("SYNCFLEET__STATE__REDIS__FURTHER_HOSTS", wrong)];
+        assert!(problems(&full_file(), &pairs).contains("host:port"), "{wrong}");
+    }
+}
+
+#[test]
 fn a_password_may_hold_any_character() {
     let environment = [("ODD", "p%41@:/?#ß")];
     let text = full_file().replacen("\npassword = \"env:SECRET\"", "\npassword = \"env:ODD\"", 1);

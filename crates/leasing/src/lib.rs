@@ -48,6 +48,8 @@ impl LeaseKeeper<'_> {
                     return Some(LeaseGuard::new(held, self.clock.clone()));
                 }
                 Ok(None) => debug!(lease = name, "Somebody else holds the lease."),
+                // Said already, once for the whole process.
+                Err(problem @ PortError::Lost(_)) => debug!(lease = name, "{problem}"),
                 Err(problem) if said => debug!(lease = name, "The lease cannot be asked for: {problem}"),
                 Err(problem) => {
                     said = true;

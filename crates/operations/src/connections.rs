@@ -153,7 +153,7 @@ mod tests {
     }
 
     async fn release(queue: &MemoryQueue, state: &MemoryState) -> Option<Generation> {
-        generation::release(queue, state, jiff::Timestamp::UNIX_EPOCH).await.unwrap()
+        generation::release(queue, state, "anna", jiff::Timestamp::UNIX_EPOCH).await.unwrap()
     }
 
     #[tokio::test]
@@ -164,7 +164,9 @@ mod tests {
         assert!(running.look().await && running.look().await && watch().look().await);
         assert_eq!(release(&queue, &state).await, None, "nothing is wrong");
 
+        assert_eq!(generation::loss(&queue, &state).await, Ok(None));
         let kept = state.exchange(Default::default());
+        assert_eq!(generation::loss(&queue, &state).await, Ok(Some(Loss::Emptied)));
         assert!(!running.look().await && reason(&health).contains("release --store"), "{}", reason(&health));
         assert!(!watch().look().await);
         state.exchange(kept);
@@ -174,7 +176,7 @@ mod tests {
         let released = release(&queue, &state).await.unwrap();
         assert!(running.look().await && watch().look().await);
         assert_eq!(running.entered.unwrap().id, released.id);
-        assert_eq!(generation::released_at(&state).await.unwrap(), Some(jiff::Timestamp::UNIX_EPOCH));
+        assert_eq!(generation::last_release(&state).await.unwrap().unwrap().by, "anna");
         assert_eq!(queue.marks.lock().unwrap().len(), 2, "one generation, and that there is one");
     }
 
@@ -197,6 +199,7 @@ mod tests {
         assert!(one.look().await && other.look().await, "who did not advance follows");
         state.exchange(old);
         assert!(!watch().look().await, "the queue knows of a newer one");
+        assert_eq!(generation::loss(&queue, &state).await, Ok(Some(Loss::Older)));
         release(&queue, &state).await.unwrap();
         assert!(one.look().await && other.look().await && watch().look().await);
     }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use shared::ports::queue::{Depth, FlowTopology, Queue};
 use shared::ports::state::State;
 use shared::routing::{server_of, shards_of};
-use shared::{cursor, membership};
+use shared::{cursor, generation, membership};
 
 use crate::dead_letters::{DeadLetterDesk, OpenCount};
 use crate::sweep_state::{SweepState, cursor_name};
@@ -72,6 +72,10 @@ pub struct FlowStatus {
 /// Takes the snapshot. Changes nothing; answers also when queue or store do not.
 pub async fn snapshot(sources: Sources<'_>, now: Timestamp) -> Status {
     let mut problems = Vec::new();
+    // Where queue or store do not answer, that is said below.
+    if let Ok(Some(loss)) = generation::loss(sources.queue, sources.state).await {
+        problems.push(format!("the fleet pauses: {}", loss.text()));
+    }
     let dead_letters = known(sources.desk.counts().await, "dead letters", &mut problems).unwrap_or_default();
     let mut flows = Vec::new();
     for topology in sources.flows {
@@ -186,6 +190,10 @@ mod tests {
         );
         assert!(parties.sweep_going_on);
         assert!(serde_json::to_string(&status).unwrap().contains("\"workers\":{\"worker-1\":"));
+
+        queue.remember("generation").await.unwrap();
+        let status = snapshot(sources, now).await;
+        assert!(status.problems[0].contains("release --store"), "{:?}", status.problems);
 
         queue.is_away.store(true, Ordering::SeqCst);
         let status = snapshot(sources, now).await;

@@ -5,7 +5,7 @@ use connector_espocrm::Record;
 use jiff::Timestamp;
 use shared::fault::Fault;
 use shared::record_key::RecordKey;
-use shared::{intent, link};
+use shared::{generation, intent, link};
 
 use super::link::PartyLink;
 use super::map;
@@ -67,10 +67,24 @@ impl Parties {
             party: None,
             remote: Remote::None,
         };
-        if let Some(bet_nr) = look.bet_nr() {
-            self.look_at_party(&mut look, bet_nr).await?;
+        match look.bet_nr() {
+            Some(bet_nr) => self.look_at_party(&mut look, bet_nr).await?,
+            None if look.intent.is_none() => look.intent = self.forgotten_intent(&look).await?,
+            None => {}
         }
         Ok(look)
+    }
+
+    /// The store may have been lost with an intent in it: a record that was there before is treated as if it had one.
+    async fn forgotten_intent(&self, look: &Look) -> Result<Option<CreateIntent>, Fault> {
+        let (Some(record), Some(crm)) = (&look.record, &look.crm) else { return Ok(None) };
+        if crm.party.identity.is_blank() {
+            return Ok(None);
+        }
+        let Some(release) = generation::last_release(&*self.state).await? else { return Ok(None) };
+        let is_younger = record.timestamp("createdAt")?.is_some_and(|at| at > release.at);
+        let intent = CreateIntent { party: plan::to_create(crm), bet_nr: None, found: false };
+        Ok((!is_younger).then_some(intent))
     }
 
     pub(super) async fn look_at_party(&self, look: &mut Look, bet_nr: i64) -> Result<(), Fault> {

@@ -195,6 +195,15 @@ fn gone(input: &Input<'_>, crm: &CrmSide, bet_nr: i64) -> Plan {
     Plan { mass_change: (!said).then_some(MassChange::Tombstone), ..Plan::of(Verdict::Gone, actions) }
 }
 
+/// What is created in Advoware of a record.
+pub fn to_create(crm: &CrmSide) -> Party {
+    let mut party = crm.party.clone().masked();
+    if matches!(party.salutation, Some(Salutation::CrmOnly(_))) {
+        party.salutation = None;
+    }
+    party
+}
+
 /// There is no key: create in Advoware, unless there is nothing to call the party by.
 fn create(input: &Input<'_>, crm: &CrmSide) -> Result<Plan, Fault> {
     if crm.party.identity.is_blank() {
@@ -202,11 +211,8 @@ fn create(input: &Input<'_>, crm: &CrmSide) -> Result<Plan, Fault> {
             "Neither lastName nor firmenname is filled, so there is nothing to create in Advoware",
         ));
     }
-    let mut party = crm.party.clone().masked();
-    let unknown = matches!(party.salutation, Some(Salutation::CrmOnly(_)));
-    if unknown {
-        party.salutation = None;
-    }
+    let party = to_create(crm);
+    let unknown = matches!(crm.party.salutation, Some(Salutation::CrmOnly(_)));
     let actions = vec![
         Action::DeclareIntent(CreateIntent { party: party.clone(), bet_nr: None, found: false }),
         Action::CreateParty(party.clone()),
