@@ -53,9 +53,9 @@ metrics! {
     LEASES_LOST = "syncfleet_leases_lost_total", Counter, ["flow"], "Leases that ended before their holder released them.";
     QUEUE_CONNECTED = "syncfleet_queue_connected", Gauge, [], "1 while the queue answers.";
     STATE_CONNECTED = "syncfleet_state_connected", Gauge, [], "1 while the state store answers.";
+    STORE_LOST = "syncfleet_store_lost", Gauge, [], "1 while the state store is not the one it was (emptied, or an older copy): the fleet pauses until a person releases it.";
     BUILD_INFO = "syncfleet_build_info", Gauge, ["version"], "Always 1; the label is the version.";
 }
-    STORE_LOST = "syncfleet_store_lost", Gauge, [], "1 while the state store is not the one it was (emptied, or an older copy): the fleet pauses until a person releases it.";
 
 #[cfg(test)]
 mod tests {
