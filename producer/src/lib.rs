@@ -1,12 +1,15 @@
 //! The producer: cron sweeps and webhooks become messages.
 //!
-//! [`run::run`] serves the webhooks ([`webhook`]) in every producer; the sweeps ([`sweep`]) are fired at their
-//! cron times ([`schedule`]) by the one that holds the leader's lease ([`leader`]).
+//! [`run::run`] serves the webhooks ([`webhook`]) in every producer, and keeps their messages on local disk
+//! ([`spool`]) while the broker is away ([`intake`]); the sweeps ([`sweep`]) are fired at their cron times
+//! ([`schedule`]) by the one that holds the leader's lease ([`leader`]).
 
+pub mod intake;
 pub mod leader;
 pub mod program;
 pub mod run;
 pub mod schedule;
+pub mod spool;
 pub mod sweep;
 pub mod webhook;
 

@@ -14,6 +14,8 @@ use tokio::net::TcpListener;
 
 use crate::run::{self, Engine, ProducerSettings};
 use crate::schedule::Schedule;
+use crate::spool::way::waits;
+use crate::spool::{Spool, SpoolSettings};
 
 /// A producer's engine, as configured.
 pub fn engine(config: &Config, parts: &Parts, health: Health) -> Engine {
@@ -27,15 +29,32 @@ pub fn engine(config: &Config, parts: &Parts, health: Health) -> Engine {
             lease_ttl: settings.lease,
             webhook_body_bytes_max: settings.webhook_body_bytes_max,
             webhook_concurrency_max: settings.webhook_concurrency_max,
+            webhook_answer_max: settings.webhook_answer_max,
             drain: settings.drain,
             publish_batch_max: settings.publish_batch_max,
         },
         queue: parts.queue.clone(),
+        spool: spool(config, parts),
         state: parts.state.clone(),
         meter: parts.meter.clone(),
         clock: parts.clock.clone(),
         health,
     }
+}
+
+/// The spool, where the queue may go away and one is configured.
+fn spool(config: &Config, parts: &Parts) -> Option<Arc<Spool>> {
+    let open = assembly::spool_disk(config, parts.clock.clone())?;
+    let (producer, spool) = (&config.producer, config.producer.spool.as_ref()?);
+    let (_, disk_wait) = waits(producer.webhook_answer_max);
+    let settings = SpoolSettings {
+        dir: spool.dir.clone(),
+        messages_max: spool.messages_max,
+        disk_wait,
+        writes_max: producer.webhook_concurrency_max,
+    };
+    let flows = parts.flows.iter().map(|flow| flow.spec().name.clone());
+    Some(Arc::new(Spool::new(settings, open, flows)))
 }
 
 fn schedules(config: &Config, parts: &Parts) -> HashMap<FlowName, Schedule> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use operations::connections;
 use operations::health::Health;
 use operations::http::Bounds;
-use operations::preparation::prepare;
+use operations::preparation::{await_store, prepare_queue};
 use shared::clock::Clock;
 use shared::envelope::{Cause, Envelope, Operation};
 use shared::flow::{Flow, FlowSpec, Verdict};
@@ -20,12 +20,14 @@ use shared::record_key::{FlowName, RecordKey};
 use shared::trace::TraceParent;
 use shared::{labelled, names};
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::schedule::Schedule;
-use crate::{leader, webhook};
+use crate::spool::Spool;
+use crate::{leader, spool, webhook};
 
 /// Connections kept open for each webhook that may be handled at once: senders keep idle ones.
 const CONNECTIONS_PER_REQUEST: usize = 4;
@@ -40,6 +42,8 @@ pub struct ProducerSettings {
     pub name: String,
     /// When each flow is swept; a flow that is not in here is not.
     pub schedules: HashMap<FlowName, Schedule>,
+    /// Longest time until a webhook is answered.
+    pub webhook_answer_max: Duration,
     /// Time-to-live of the leader's lease.
     pub lease_ttl: Duration,
     /// Largest webhook body.
@@ -59,6 +63,8 @@ pub struct Engine {
     pub settings: ProducerSettings,
     /// The queue.
     pub queue: Arc<dyn Queue>,
+    /// Where messages of webhooks wait while the queue is away; `None`: they are refused then.
+    pub spool: Option<Arc<Spool>>,
     /// The state store.
     pub state: Arc<dyn State>,
     /// Metrics.
@@ -104,22 +110,54 @@ pub async fn run(
         .iter()
         .map(|flow| FlowTopology { flow: flow.spec().name.clone(), shards: flow.spec().shards })
         .collect();
+    let mut beside = JoinSet::new();
+    open_spool(&engine, &mut beside).await;
     let serving =
         listener.map(|listener| tokio::spawn(serve(engine.clone(), flows.clone(), listener, stop.clone())));
-    let (queue, state, meter) = (engine.queue.as_ref(), engine.state.as_ref(), engine.meter.as_ref());
-    let preparing = prepare(queue, state, &topologies, meter, &engine.health);
-    if stop.run_until_cancelled(preparing).await.is_some() {
-        let (checking, watching) = (tokio::spawn(check(flows.clone())), tokio::spawn(watch(engine.clone())));
-        leader::lead(engine.clone(), flows, stop).await;
-        checking.abort();
-        watching.abort();
-    }
+    stop.run_until_cancelled(begin(&engine, &flows, topologies, &mut beside)).await;
+    leader::lead(engine.clone(), flows, stop).await;
     if let Some(serving) = serving
         && tokio::time::timeout(drain, serving).await.is_err()
     {
         warn!("Webhooks under way did not end in time.");
     }
+    beside.shutdown().await;
+    if let Some(left) = engine.spool.as_ref().map(|spool| spool.waiting()).filter(|left| *left > 0) {
+        info!(left, "Messages stay in the spool: they are published when a producer is started on it again.");
+    }
     info!(producer.name = %engine.settings.name, "The producer stops.");
+}
+
+/// Opens the spool before the first webhook is taken, so that nothing overtakes what an earlier process left in it.
+/// A webhook is taken all the same where it cannot be opened.
+async fn open_spool(engine: &Arc<Engine>, beside: &mut JoinSet<()>) {
+    let Some(spool) = engine.spool.clone() else { return };
+    engine.health.set("spool", Err("is not open yet".to_owned()));
+    spool.open_once(&engine.health).await;
+    let engine = engine.clone();
+    beside.spawn(async move { spool::report(&engine, &spool).await });
+}
+
+/// Prepares queue and store, and begins what needs them: the spool is drained as soon as the queue is there.
+async fn begin(
+    engine: &Arc<Engine>,
+    flows: &[Arc<dyn Flow>],
+    topologies: Vec<FlowTopology>,
+    beside: &mut JoinSet<()>,
+) {
+    let (queue, state, meter) = (engine.queue.as_ref(), engine.state.as_ref(), engine.meter.as_ref());
+    prepare_queue(queue, &topologies, &engine.health).await;
+    if let Some(spool) = &engine.spool {
+        spool.queue_is_prepared();
+        let topologies: Arc<[FlowTopology]> = topologies.into();
+        for flow in flows {
+            let spec = flow.spec().clone();
+            beside.spawn(spool::drain::drain(engine.clone(), spool.clone(), spec, topologies.clone()));
+        }
+    }
+    await_store(queue, state, meter, &engine.health).await;
+    beside.spawn(check(flows.to_vec()));
+    beside.spawn(watch(engine.clone()));
 }
 
 async fn serve(

@@ -1,4 +1,9 @@
 //! When sweeps are due: cron expressions in a time zone, as cron users expect. Pure.
+//!
+//! Where the clocks change, the rules are Vixie cron's. A line with one hour and one minute (`30 2 * * *`) fires once
+//! that day: at the first instant after the hour that is left out, and in the first of the two hours that are the
+//! same. Any other line (`0 * * * *`, `*/15 * * * *`, `0 2,3 * * *`) goes by the hours that there are: nothing is made
+//! up for the one that is left out, and in the one that comes twice it fires twice.
 
 use croner::Cron;
 use jiff::Timestamp;
@@ -72,18 +77,61 @@ mod tests {
         assert_eq!(schedule.due(Some(at("2026-11-20T12:15:00Z")), now), None);
     }
 
+    /// What fires from `start` on, looked at each minute for some hours.
+    fn fired(cron: &str, start: &str, hours: i64) -> Vec<String> {
+        let (schedule, start) = (schedule(cron), at(start));
+        let mut last = start;
+        let mut fired = Vec::new();
+        for minute in 0..=hours * 60 {
+            let now = start + jiff::SignedDuration::from_mins(minute);
+            if let Some(tick) = schedule.due(Some(last), now) {
+                assert_eq!(schedule.next_after(last), Some(tick), "{cron}: both directions agree");
+                fired.push(tick.strftime("%H:%M").to_string());
+                last = tick;
+            }
+        }
+        fired
+    }
+
+    /// Times are in UTC. In Berlin, 01:00 UTC of 2026-03-29 is 03:00 where 02:00 would have been, and both 00:00 and
+    /// 01:00 UTC of 2026-10-25 are 02:00.
     #[test]
-    fn daylight_saving_neither_skips_nor_doubles_a_daily_job() {
-        let daily = schedule("30 2 * * *");
-        // 2026-03-29: 02:00 to 03:00 does not exist; the job runs once that day.
-        let spring = daily.next_after(at("2026-03-28T12:00:00Z")).unwrap();
-        assert!(spring >= at("2026-03-29T00:00:00Z") && spring < at("2026-03-29T02:00:00Z"), "{spring}");
-        let after = daily.next_after(spring).unwrap();
-        assert_eq!(after, at("2026-03-30T00:30:00Z"));
-        // 2026-10-25: 02:30 exists twice; the job runs once.
-        let autumn = daily.next_after(at("2026-10-24T12:00:00Z")).unwrap();
-        let next = daily.next_after(autumn).unwrap();
-        assert_eq!(next, at("2026-10-26T01:30:00Z"), "after {autumn}");
+    fn where_the_clocks_change_lines_fire_as_cron_users_expect() {
+        let (spring, autumn) = ("2026-03-28T22:59:00Z", "2026-10-24T21:59:00Z");
+        let hourly = ["23:00", "00:00", "01:00", "02:00", "03:00"];
+        let cases: [(&str, &str, &[&str]); 10] = [
+            ("30 2 * * *", spring, &["01:00"]),
+            ("0 3 * * *", spring, &["01:00"]),
+            ("30 1 * * *", spring, &["00:30"]),
+            ("0 2,3 * * *", spring, &["01:00"]),
+            ("0 * * * *", spring, &hourly),
+            ("30 2 * * *", autumn, &["00:30"]),
+            ("0 3 * * *", autumn, &["02:00"]),
+            ("0 2,3 * * *", autumn, &["00:00", "01:00", "02:00"]),
+            ("0 * * * *", autumn, &["22:00", "23:00", "00:00", "01:00", "02:00"]),
+            ("0 */2 * * *", autumn, &["22:00", "00:00", "01:00"]),
+        ];
+        for (cron, start, expected) in cases {
+            assert_eq!(fired(cron, start, 5), expected, "{cron} from {start}");
+        }
+        for start in [spring, autumn] {
+            let quarters = fired("*/15 * * * *", start, 5);
+            assert_eq!(quarters.len(), 20, "four in each hour that there is: {quarters:?}");
+        }
+    }
+
+    #[test]
+    fn ticks_that_were_missed_while_the_clocks_changed_fire_once() {
+        let (before, after) = (at("2026-10-24T21:30:00Z"), at("2026-10-25T03:10:00Z"));
+        for (cron, latest) in [
+            ("30 2 * * *", "2026-10-25T00:30:00Z"),
+            ("0 * * * *", "2026-10-25T03:00:00Z"),
+            ("*/15 * * * *", "2026-10-25T03:00:00Z"),
+        ] {
+            let tick = schedule(cron).due(Some(before), after);
+            assert_eq!(tick, Some(at(latest)), "{cron}");
+            assert_eq!(schedule(cron).due(tick, after), None, "{cron}");
+        }
     }
 
     proptest! {

@@ -99,9 +99,7 @@ impl Sweeper<'_> {
             let batch = self.messages(page.records, &sweep.sweep_id).await?;
             skipped += found - batch.len();
             published += batch.len();
-            // The lease is asked for last: a leader that was frozen must not publish when it wakes up.
-            self.guard.fence()?;
-            self.engine.publish(&batch, Cause::Sweep, self.flow.spec()).await?;
+            self.publish(&batch).await?;
             sweep.unfinished = page.next.is_some();
             sweep.from = page.next;
             if !sweep.unfinished {
@@ -116,6 +114,21 @@ impl Sweeper<'_> {
         meter.add(&names::SWEEP_KEYS, &[labels[0], "published"], published as u64);
         meter.add(&names::SWEEP_KEYS, &[labels[0], "skipped"], skipped as u64);
         info!(flow.name = labels[0], published, skipped, "The sweep is through.");
+        Ok(())
+    }
+
+    /// Publishes a page under the lease. The lease is asked for last, and before each batch; what is not confirmed when
+    /// trust in it ends is cut off, the end being looked at first: a leader that was frozen must not go on publishing
+    /// when it wakes up.
+    async fn publish(&self, batch: &[Outbound]) -> Result<(), Fault> {
+        for part in batch.chunks(self.engine.settings.publish_batch_max.max(1)) {
+            let trusted_for = self.guard.trusted_for()?;
+            tokio::select! {
+                biased;
+                () = tokio::time::sleep(trusted_for) => return Err(unconfirmed().into()),
+                outcome = self.engine.publish(part, Cause::Sweep, self.flow.spec()) => outcome?,
+            }
+        }
         Ok(())
     }
 
@@ -150,6 +163,12 @@ impl Sweeper<'_> {
             problem.into()
         })
     }
+}
+
+fn unconfirmed() -> PortError {
+    let why =
+        "the queue did not confirm a page of the sweep while the lease was trusted; it is published again";
+    PortError::Unavailable(why.to_owned())
 }
 
 /// Whether going on from the same place can only fail again.

@@ -1,6 +1,8 @@
 //! Webhooks and sweeps of a flow that does as it is told, on the embedded queue.
 
 mod faults;
+mod queue;
+mod spool;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -163,10 +165,12 @@ impl Bench {
                 lease_ttl: Duration::from_millis(600),
                 webhook_body_bytes_max: 1_000_000,
                 webhook_concurrency_max: 8,
+                webhook_answer_max: PATIENCE,
                 drain: Duration::from_secs(2),
                 publish_batch_max: 3,
             },
             queue: self.store.queue.clone(),
+            spool: None,
             state: self.store.state.clone(),
             meter: Arc::new(NoMeter),
             clock: self.clock.clone(),

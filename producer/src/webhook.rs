@@ -4,7 +4,6 @@
 //! is always 503 (never 429 or 502).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Path, State};
@@ -19,10 +18,9 @@ use shared::{labelled, names};
 use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
+use crate::intake;
 use crate::run::Engine;
 
-/// Longest time until a webhook's messages are durable; EspoCRM waits 10 s for the whole answer.
-const PUBLISH_TIME_MAX: Duration = Duration::from_secs(8);
 /// When a sender that honours it may come again.
 const RETRY_AFTER_SECONDS: &str = "30";
 
@@ -106,15 +104,14 @@ async fn accept(
     engine.meter.set(&names::LAST_EVENT, &[name], engine.clock.now().as_duration().as_secs_f64());
     labelled::reach("producer.after_verify");
     let batch = messages(engine, flow, items);
-    match tokio::time::timeout(PUBLISH_TIME_MAX, engine.publish(&batch, Cause::Webhook, flow.spec())).await {
-        Ok(Ok(())) => {
+    match intake::take(engine, flow.spec(), &batch).await {
+        Ok(taken) => {
             labelled::reach("producer.after_publish");
-            engine.meter.add(&names::WEBHOOK_ITEMS, &[name, "published"], batch.len() as u64);
+            engine.meter.add(&names::WEBHOOK_ITEMS, &[name, taken.name()], batch.len() as u64);
             engine.meter.add(&names::WEBHOOKS, &[name, "accepted"], 1);
             StatusCode::OK.into_response()
         }
-        Ok(Err(problem)) => not_now(engine, name, &problem.to_string()),
-        Err(_) => not_now(engine, name, "the queue did not confirm in time"),
+        Err(problem) => not_now(engine, name, &problem.to_string()),
     }
 }
 

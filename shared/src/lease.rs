@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::clock::{Clock, later};
+use crate::clock::{Clock, elapsed, later};
 use crate::fault::{Fault, FaultKind};
 use crate::flow::Guard;
 use crate::ports::state::Fence;
@@ -74,6 +74,16 @@ impl LeaseGuard {
         self.lease.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// How much longer the lease is trusted, if it is not renewed: nothing that was begun under it may last longer.
+    ///
+    /// # Errors
+    /// The same fault as [`Guard::fence`]'s where it is not trusted any more.
+    pub fn trusted_for(&self) -> Result<Duration, Fault> {
+        let now = self.clock.now();
+        let lease = self.lease().filter(|lease| lease.is_trusted(now)).ok_or_else(lost)?;
+        Ok(elapsed(now, lease.trusted_until))
+    }
+
     /// Takes a renewal over that was sent at `request_start`.
     pub fn renew(&self, request_start: Timestamp) {
         let mut lease = self.lease.lock().unwrap_or_else(PoisonError::into_inner);
@@ -90,12 +100,14 @@ impl Guard for LeaseGuard {
     fn fence(&self) -> Result<Option<Fence>, Fault> {
         match self.lease() {
             Some(lease) if lease.is_trusted(self.clock.now()) => Ok(Some(lease.fence)),
-            _ => {
-                let kind = FaultKind::Busy { after: Duration::from_secs(1) };
-                Err(Fault::new(kind, "lease_lost", "the lease was lost; whoever holds it now goes on"))
-            }
+            _ => Err(lost()),
         }
     }
+}
+
+fn lost() -> Fault {
+    let kind = FaultKind::Busy { after: Duration::from_secs(1) };
+    Fault::new(kind, "lease_lost", "the lease was lost; whoever holds it now goes on")
 }
 
 #[cfg(test)]
@@ -120,8 +132,11 @@ mod tests {
         let fence = Fence { lease: "shard/parties.000".into(), term: 3 };
         let guard = LeaseGuard::new(HeldLease::new(fence.clone(), Timestamp::UNIX_EPOCH, ttl), clock.clone());
         assert_eq!(guard.fence().unwrap(), Some(fence));
-        clock.advance(ttl);
+        clock.advance(Duration::from_secs(20));
+        assert_eq!(guard.trusted_for().unwrap(), Duration::from_secs(7));
+        clock.advance(Duration::from_secs(7));
         assert_eq!(guard.fence().unwrap_err().code, "lease_lost");
+        assert_eq!(guard.trusted_for().unwrap_err().code, "lease_lost");
         guard.renew(clock.now());
         assert!(guard.fence().is_ok());
         guard.revoke();

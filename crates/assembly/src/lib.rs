@@ -7,6 +7,7 @@ pub mod program;
 
 mod backings;
 mod parties;
+mod spool;
 
 use std::sync::Arc;
 
@@ -18,6 +19,8 @@ use shared::ports::PortError;
 use shared::ports::queue::{FlowTopology, Queue};
 use shared::ports::state::State;
 use shared::record_key::FlowName;
+
+pub use spool::{OpenDisk, spool_disk};
 
 /// What a process does with the embedded directory; makes no difference to RabbitMQ and Redis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

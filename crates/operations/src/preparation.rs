@@ -14,8 +14,7 @@ use crate::health::Health;
 /// First and longest wait between two tries.
 const WAIT: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
-/// Declares what the flows need, and waits until the store is the right one. Says each new reason once; readiness
-/// knows it.
+/// Declares what the flows need, and waits until the store is the right one. Readiness knows why that takes long.
 pub async fn prepare(
     queue: &dyn Queue,
     state: &dyn State,
@@ -23,6 +22,12 @@ pub async fn prepare(
     meter: &dyn Meter,
     health: &Health,
 ) {
+    prepare_queue(queue, flows, health).await;
+    await_store(queue, state, meter, health).await;
+}
+
+/// Declares what the flows need. Says each new reason once; readiness knows it.
+pub async fn prepare_queue(queue: &dyn Queue, flows: &[FlowTopology], health: &Health) {
     let mut wait = WAIT.0;
     let mut said = String::new();
     while let Err(problem) = queue.prepare(flows).await {
@@ -36,6 +41,10 @@ pub async fn prepare(
         wait = (wait * 2).min(WAIT.1);
     }
     health.set("queue", Ok("connected".to_owned()));
+}
+
+/// Waits until the store is the right one.
+pub async fn await_store(queue: &dyn Queue, state: &dyn State, meter: &dyn Meter, health: &Health) {
     let mut store = StoreWatch::new(queue, state, meter, health);
     while !store.look().await {
         sleep(ASK_EVERY).await;

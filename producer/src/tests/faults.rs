@@ -1,79 +1,18 @@
 //! The producer when queue or flow fail.
 
-use std::sync::atomic::AtomicBool;
-
-use async_trait::async_trait;
-use shared::dead_letter::DeadLetterEvent;
 use shared::meter::{Meter, Metric};
 use shared::names;
-use shared::ports::queue::{Consumer, DeadLetterPage, Depth, Queue};
 use shared::ports::state::{State as _, Write};
-use shared::routing::Shard;
 
+use super::queue::{Mood, Moody};
 use super::*;
-
-/// A queue that can go away, around one that works.
-#[derive(Debug)]
-struct Leaving {
-    inner: Arc<dyn Queue>,
-    is_away: AtomicBool,
-}
-
-#[async_trait]
-impl Queue for Leaving {
-    async fn prepare(&self, flows: &[FlowTopology]) -> Result<(), PortError> {
-        self.inner.prepare(flows).await
-    }
-
-    async fn publish(&self, batch: &[Outbound]) -> Result<(), PortError> {
-        if self.is_away.load(Ordering::SeqCst) {
-            return Err(PortError::Unavailable("away, as told".into()));
-        }
-        self.inner.publish(batch).await
-    }
-
-    async fn consume(&self, shard: &Shard, prefetch: u16) -> Result<Box<dyn Consumer>, PortError> {
-        self.inner.consume(shard, prefetch).await
-    }
-
-    async fn depth(&self, topology: &FlowTopology) -> Result<Depth, PortError> {
-        self.inner.depth(topology).await
-    }
-
-    async fn append_dead_letter_event(&self, event: &DeadLetterEvent) -> Result<(), PortError> {
-        self.inner.append_dead_letter_event(event).await
-    }
-
-    async fn scan_dead_letters(&self, from: u64, limit: u32) -> Result<DeadLetterPage, PortError> {
-        self.inner.scan_dead_letters(from, limit).await
-    }
-
-    async fn remember(&self, mark: &str) -> Result<(), PortError> {
-        self.inner.remember(mark).await
-    }
-
-    async fn forget(&self, mark: &str) -> Result<(), PortError> {
-        self.inner.forget(mark).await
-    }
-
-    async fn remembers(&self, mark: &str) -> Result<bool, PortError> {
-        self.inner.remembers(mark).await
-    }
-
-    async fn ping(&self) -> Result<(), PortError> {
-        if self.is_away.load(Ordering::SeqCst) {
-            return Err(PortError::Unavailable("away, as told".into()));
-        }
-        self.inner.ping().await
-    }
-}
 
 /// Remembers counters and gauges, by name and last label.
 #[derive(Debug, Default)]
-struct Recorder(Mutex<HashMap<String, f64>>);
+pub(super) struct Recorder(Mutex<HashMap<String, f64>>);
 
 impl Recorder {
-    fn of(&self, metric: &'static Metric, label: &str) -> Option<f64> {
+    pub(super) fn of(&self, metric: &'static Metric, label: &str) -> Option<f64> {
         self.0.lock().unwrap().get(&format!("{} {label}", metric.name)).copied()
     }
 }
@@ -92,13 +31,13 @@ impl Meter for Recorder {
     fn observe(&self, _: &'static Metric, _: &[&str], _: f64) {}
 }
 
-fn engine_with(bench: &Bench, change: impl FnOnce(&mut Engine)) -> Arc<Engine> {
+pub(super) fn engine_with(bench: &Bench, change: impl FnOnce(&mut Engine)) -> Arc<Engine> {
     let mut engine = Arc::into_inner(bench.engine("producer-1", YEARLY)).unwrap();
     change(&mut engine);
     Arc::new(engine)
 }
 
-async fn until(what: &str, condition: impl Fn() -> bool) {
+pub(super) async fn until(what: &str, condition: impl Fn() -> bool) {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while !condition() {
         assert!(tokio::time::Instant::now() < deadline, "waited in vain for {what}");
@@ -121,12 +60,12 @@ fn swept_until(page: u64, clock: &dyn Clock) -> SweepState {
 #[tokio::test]
 async fn a_producer_whose_queue_goes_away_is_not_ready() {
     let bench = Bench::new();
-    let queue = Arc::new(Leaving { inner: bench.store.queue.clone(), is_away: AtomicBool::new(false) });
+    let queue = Moody::new(&bench, Mood::Works);
     let engine = engine_with(&bench, |engine| engine.queue = queue.clone());
     let health = engine.health.clone();
     let running = start(engine, Arc::new(Scripted::new(1))).await;
     until("readiness", || health.readiness().ready && health.readiness().parts.contains_key("state")).await;
-    queue.is_away.store(true, Ordering::SeqCst);
+    queue.set(Mood::IsAway);
     until("the loss to be noticed", || !health.readiness().ready).await;
     assert!(!health.readiness().parts["queue"].ready);
     running.end().await;
@@ -176,7 +115,7 @@ async fn a_producer_that_was_restarted_knows_when_the_last_sweep_ended() {
 #[tokio::test]
 async fn what_was_not_made_durable_is_not_counted_as_published() {
     let bench = Bench::new();
-    let queue = Arc::new(Leaving { inner: bench.store.queue.clone(), is_away: AtomicBool::new(false) });
+    let queue = Moody::new(&bench, Mood::Works);
     let recorder = Arc::new(Recorder::default());
     let engine = engine_with(&bench, |engine| {
         engine.queue = queue.clone();
@@ -184,10 +123,10 @@ async fn what_was_not_made_durable_is_not_counted_as_published() {
     });
     let running = start(engine, Arc::new(Scripted::new(1))).await;
     bench.until_swept().await;
-    queue.is_away.store(true, Ordering::SeqCst);
+    queue.set(Mood::IsAway);
     let body = json!(["a", "b"]).to_string();
     assert_eq!(running.post("/webhooks/parties", "Key: x\r\n", body.as_bytes()).await, 503);
-    queue.is_away.store(false, Ordering::SeqCst);
+    queue.set(Mood::Works);
     assert_eq!(running.post("/webhooks/parties", "Key: x\r\n", body.as_bytes()).await, 200);
     assert_eq!(recorder.of(&names::WEBHOOK_ITEMS, "published"), Some(2.0));
     running.end().await;
