@@ -34,6 +34,7 @@ metrics! {
     UPSTREAM_REQUESTS = "syncfleet_upstream_requests_total", Counter, ["system", "operation", "outcome"], "Requests to upstream systems by outcome.";
     UPSTREAM_REQUEST_DURATION = "syncfleet_upstream_request_duration_seconds", Histogram, ["system", "operation"], "Time from sending a request to having read its answer.";
     UPSTREAM_BREAKER_OPEN = "syncfleet_upstream_breaker_open", Gauge, ["system"], "1 while requests to the system are held back because it failed.";
+    LIMITS_LOCAL = "syncfleet_limits_local", Gauge, ["system"], "1 while the state store does not answer, and this process keeps to its share of an account's limits.";
     LIMITER_WAIT = "syncfleet_limiter_wait_seconds", Histogram, ["system"], "Time requests waited for the system's limits.";
     TOKEN_REFRESHES = "syncfleet_token_refreshes_total", Counter, ["system", "outcome"], "Access tokens asked for, by outcome.";
     ACCOUNT_PAUSED = "syncfleet_account_paused", Gauge, ["system"], "1 while a system's account is paused: its credentials are refused or locked out.";

@@ -27,14 +27,15 @@ pub(crate) fn build(
     let (Some(parties), (Some(crm), Some(remote))) = (&config.flow.parties, connectors) else {
         return Ok(None);
     };
-    let crm = espocrm(crm, meter.clone(), clock.clone())?;
-    let remote = advoware(remote, meter.clone(), clock)?;
+    let crm = espocrm(crm, state.clone(), meter.clone(), clock.clone())?;
+    let remote = advoware(remote, state.clone(), meter.clone(), clock)?;
     let flow = Parties::new(settings(parties), crm, remote, state, meter).map_err(wrong)?;
     Ok(Some(Arc::new(flow)))
 }
 
 fn espocrm(
     settings: &configuration::EspoCrm,
+    state: Arc<dyn State>,
     meter: Arc<dyn Meter>,
     clock: Arc<dyn Clock>,
 ) -> Result<EspoCrm, PortError> {
@@ -45,12 +46,14 @@ fn espocrm(
             Credentials::Hmac { api_key: api_key.clone(), secret_key: secret_key.clone() }
         }
     };
-    let settings = Settings { url: settings.url.clone(), credentials, limits: limits(&settings.limits) };
+    let limits = limits(&settings.limits);
+    let settings = Settings { url: settings.url.clone(), credentials, limits, fleet: Some(state) };
     EspoCrm::new(settings, meter, clock).map_err(wrong)
 }
 
 fn advoware(
     settings: &configuration::Advoware,
+    state: Arc<dyn State>,
     meter: Arc<dyn Meter>,
     clock: Arc<dyn Clock>,
 ) -> Result<Advoware, PortError> {
@@ -65,7 +68,8 @@ fn advoware(
     )
     .map_err(wrong)?;
     let limits = limits(&settings.limits);
-    let settings = Settings { configurator: settings.configurator_url.clone(), credentials, limits };
+    let configurator = settings.configurator_url.clone();
+    let settings = Settings { configurator, credentials, limits, fleet: Some(state) };
     Advoware::new(settings, meter, clock).map_err(wrong)
 }
 

@@ -25,7 +25,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let credentials =
         Credentials::new(app_id, &secret(api_key)?, kanzlei, database, user, secret(password)?)?;
-    let settings = Settings { configurator: configurator.parse()?, credentials, limits: Limits::default() };
+    let settings =
+        Settings { configurator: configurator.parse()?, credentials, limits: Limits::default(), fleet: None };
     let advoware = Advoware::new(settings, Arc::new(NoMeter), Arc::new(SystemClock))?;
     let server = advoware.sign_in().await?;
     writeln!(std::io::stdout(), "signed in as {user} of {kanzlei}; the firm's server is {server}")?;

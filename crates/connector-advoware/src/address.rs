@@ -70,7 +70,7 @@ mod tests {
 
     fn answer(body: impl Into<String>) -> Answer {
         Answer::recorded(
-            crate::SIGN_IN_SYSTEM,
+            crate::CONFIGURATOR_SYSTEM,
             "GET Url",
             200,
             &[("Content-Type", "application/json")],

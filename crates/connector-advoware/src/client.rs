@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http_client::{Answer, Limits, Request, SetupError, Upstream, base_url};
+use http_client::{Answer, Fleet, Limits, Request, SetupError, Upstream, base_url};
 use secrecy::{ExposeSecret as _, SecretString};
 use shared::clock::Clock;
 use shared::fault::{Fault, FaultKind};
 use shared::meter::Meter;
 use shared::names::TOKEN_REFRESHES;
+use shared::ports::state::State;
 use shared::settlement::UNAUTHORIZED_PAUSE;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -19,7 +20,7 @@ use uuid::Uuid;
 
 use crate::address::{self, Address};
 use crate::token::{self, Token};
-use crate::{SIGN_IN_SYSTEM, SYSTEM, error};
+use crate::{CONFIGURATOR_SYSTEM, SIGN_IN_SYSTEM, SYSTEM, error};
 
 /// Who signs in.
 #[derive(Clone)]
@@ -85,6 +86,8 @@ pub struct Settings {
     pub credentials: Credentials,
     /// The account's limits.
     pub limits: Limits,
+    /// Where the processes of a fleet share these limits; without it they hold for this process.
+    pub fleet: Option<Arc<dyn State>>,
 }
 
 /// An employee's account at a firm's Advoware. Cheap to clone; clones share token, limits, breaker and pauses.
@@ -95,7 +98,8 @@ pub struct Advoware(Arc<Inner>);
 struct Inner {
     data: Upstream,
     sign_in: Upstream,
-    configurator: Url,
+    configurator: Upstream,
+    configurator_url: Url,
     credentials: Credentials,
     meter: Arc<dyn Meter>,
     address: Mutex<KnownAddress>,
@@ -122,15 +126,20 @@ impl Advoware {
     /// # Errors
     /// [`SetupError`] when the address or TLS is unusable.
     pub fn new(settings: Settings, meter: Arc<dyn Meter>, clock: Arc<dyn Clock>) -> Result<Self, SetupError> {
-        let Settings { configurator, credentials, limits } = settings;
+        let Settings { configurator, credentials, limits, fleet } = settings;
+        let configurator_url = base_url(&configurator)?;
         let upstream = |system| {
             let secrets = vec![credentials.password.clone(), credentials.api_key.clone()];
-            Upstream::new(system, limits, secrets, Arc::clone(&meter), Arc::clone(&clock))
+            let Credentials { kanzlei, database, app_id, user, .. } = &credentials;
+            let identity = [configurator_url.as_str(), kanzlei, database, app_id, user];
+            let fleet = fleet.clone().map(|state| Fleet::new(state, system, &identity));
+            Upstream::new(system, limits, secrets, Arc::clone(&meter), Arc::clone(&clock), fleet)
         };
         Ok(Self(Arc::new(Inner {
             data: upstream(SYSTEM)?,
             sign_in: upstream(SIGN_IN_SYSTEM)?,
-            configurator: base_url(&configurator)?,
+            configurator: upstream(CONFIGURATOR_SYSTEM)?,
+            configurator_url,
             credentials,
             meter,
             address: Mutex::default(),
@@ -192,8 +201,8 @@ impl Advoware {
             return Ok(address.clone());
         }
         let request = address::request(&inner.credentials.kanzlei);
-        let secure = inner.configurator.scheme() == "https";
-        let looked_up = match inner.sign_in.send(&inner.configurator, request).await {
+        let secure = inner.configurator_url.scheme() == "https";
+        let looked_up = match inner.configurator.send(&inner.configurator_url, request).await {
             Ok(answer) => address::read(&answer, secure),
             Err(fault) => Err(fault),
         };
@@ -253,6 +262,8 @@ impl Advoware {
         if let Err(fault) = &result
             && fault.kind == FaultKind::Unauthorized
         {
+            // Both: whoever in the fleet waits to sign in must not try it either.
+            inner.sign_in.pause_refused(UNAUTHORIZED_PAUSE, &fault.text);
             inner.data.pause_refused(UNAUTHORIZED_PAUSE, &fault.text);
         }
         result

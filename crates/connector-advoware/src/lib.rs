@@ -21,6 +21,8 @@ pub use party::{Field, Party, PartyPatch};
 
 /// The system's name in faults, metrics and logs.
 pub const SYSTEM: &str = "advoware";
-/// The name of address discovery and sign-in in faults, metrics and logs: they run elsewhere, and fail on their
-/// own.
+/// The name of sign-in in faults, metrics and logs: it runs elsewhere, fails on its own, and a refusal there is what
+/// locks an account out.
 pub const SIGN_IN_SYSTEM: &str = "advoware_sign_in";
+/// The name of address discovery in faults, metrics and logs.
+pub const CONFIGURATOR_SYSTEM: &str = "advoware_configurator";

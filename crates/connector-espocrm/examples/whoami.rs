@@ -17,8 +17,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err("usage: whoami <address of the CRM> <file with the API key> [entity type …]".into());
     };
     let key = SecretString::from(std::fs::read_to_string(key_file)?.trim().to_owned());
-    let settings =
-        Settings { url: url.parse()?, credentials: Credentials::ApiKey(key), limits: Limits::default() };
+    let settings = Settings {
+        url: url.parse()?,
+        credentials: Credentials::ApiKey(key),
+        limits: Limits::default(),
+        fleet: None,
+    };
     let crm = EspoCrm::new(settings, Arc::new(NoMeter), Arc::new(SystemClock))?;
 
     let me = crm.app_user().await?;

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use http_client::{Answer, Limits, Request, SetupError, Upstream};
+use http_client::{Answer, Fleet, Limits, Request, SetupError, Upstream};
 use shared::clock::Clock;
 use shared::fault::Fault;
 use shared::meter::Meter;
+use shared::ports::state::State;
 use url::Url;
 
 use crate::{Credentials, SYSTEM, error};
@@ -20,6 +21,8 @@ pub struct Settings {
     /// The account's limits. EspoCRM locks an address out after more than 10 refused log-ins within 60 s, so
     /// keep `concurrency_max` at 10 or below.
     pub limits: Limits,
+    /// Where the processes of a fleet share these limits; without it they hold for this process.
+    pub fleet: Option<Arc<dyn State>>,
 }
 
 /// An API user's account at an EspoCRM. Cheap to clone; clones share limits, breaker and pauses.
@@ -36,11 +39,12 @@ impl EspoCrm {
     /// # Errors
     /// [`SetupError`] when the address or TLS is unusable.
     pub fn new(settings: Settings, meter: Arc<dyn Meter>, clock: Arc<dyn Clock>) -> Result<Self, SetupError> {
-        let Settings { url, credentials, limits } = settings;
+        let Settings { url, credentials, limits, fleet } = settings;
         let mut base = http_client::base_url(&url)?;
         let path = format!("{}api/v1/", base.path());
         base.set_path(&path);
-        let upstream = Upstream::new(SYSTEM, limits, credentials.secrets(), meter, clock)?;
+        let fleet = fleet.map(|state| Fleet::new(state, SYSTEM, &[base.as_str()]));
+        let upstream = Upstream::new(SYSTEM, limits, credentials.secrets(), meter, clock, fleet)?;
         Ok(Self { upstream, base, credentials })
     }
 
@@ -83,7 +87,7 @@ mod tests {
         let url = Url::parse(&format!("http://{}/crm", listener.local_addr().unwrap())).unwrap();
         tokio::spawn(async move { axum::serve(listener, router).await });
         let credentials = Credentials::ApiKey(SecretString::from("the-key"));
-        let settings = Settings { url, credentials, limits: Limits::default() };
+        let settings = Settings { url, credentials, limits: Limits::default(), fleet: None };
         (EspoCrm::new(settings, Arc::new(NoMeter), Arc::new(SystemClock)).unwrap(), seen)
     }
 

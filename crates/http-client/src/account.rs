@@ -4,8 +4,11 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// Why an account is paused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum PauseKind {
     /// The upstream asked for fewer requests.
     Throttled,
@@ -22,12 +25,12 @@ pub(crate) struct Pause {
 }
 
 /// The state of an account.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Account {
-    pause: Option<Pause>,
+    pub(crate) pause: Option<Pause>,
     /// Whether a request has been accepted since the start, or since the credentials were last refused. Until
     /// then requests go out one at a time, since some upstreams lock an address out after a few refusals.
-    proven: bool,
+    pub(crate) proven: bool,
 }
 
 impl Account {
@@ -41,6 +44,11 @@ impl Account {
         self.proven
     }
 
+    /// Whether the credentials were refused and have not been accepted since.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.pause.as_ref().is_some_and(|pause| pause.kind == PauseKind::Refused)
+    }
+
     /// Pauses the account; a pause that lasts longer stays.
     pub(crate) fn pause(&mut self, pause: Pause) {
         if pause.kind == PauseKind::Refused {
@@ -51,18 +59,18 @@ impl Account {
         }
     }
 
-    /// A request was accepted: the credentials work. Answers whether that ends a time of refusals.
+    /// A request was accepted: the credentials work. Answers whether that is news.
     pub(crate) fn accepted(&mut self, now: Duration) -> bool {
         if self.paused(now).is_some() {
             // An answer to a request from before the pause.
             return false;
         }
+        let news = !self.proven || self.is_refused();
         self.proven = true;
-        let ended = self.pause.as_ref().is_some_and(|p| p.kind == PauseKind::Refused);
-        if ended {
+        if self.is_refused() {
             self.pause = None;
         }
-        ended
+        news
     }
 }
 
@@ -78,12 +86,12 @@ mod tests {
     fn a_refusal_pauses_and_asks_for_new_proof() {
         let mut account = Account::default();
         assert!(!account.is_proven());
-        assert!(!account.accepted(Duration::ZERO));
+        assert!(account.accepted(Duration::ZERO) && !account.accepted(Duration::ZERO));
         account.pause(pause(PauseKind::Refused, 60));
-        assert!(!account.is_proven());
+        assert!(!account.is_proven() && account.is_refused());
         assert!(account.paused(Duration::from_secs(59)).is_some());
         assert!(account.paused(Duration::from_secs(60)).is_none());
-        assert!(account.accepted(Duration::from_secs(61)) && account.is_proven());
+        assert!(account.accepted(Duration::from_secs(61)) && account.is_proven() && !account.is_refused());
     }
 
     #[test]

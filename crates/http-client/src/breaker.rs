@@ -112,6 +112,24 @@ impl Breaker {
         }
     }
 
+    /// When the next probe is due; `None` while the breaker is closed or a probe is on its way.
+    pub fn probe_at(&self) -> Option<Duration> {
+        match self.state {
+            State::Open { probe_at } => Some(probe_at),
+            State::Closed { .. } | State::Probing => None,
+        }
+    }
+
+    /// Takes over what the fleet knows: open until a probe at this time, or closed. A probe of our own that is on
+    /// its way goes on, and failures of our own go on being counted.
+    pub fn adopt(&mut self, probe_at: Option<Duration>) {
+        match (self.state, probe_at) {
+            (State::Probing, _) | (State::Closed { .. }, None) => {}
+            (_, Some(probe_at)) => self.state = State::Open { probe_at },
+            (State::Open { .. }, None) => self.state = State::Closed { failures: 0 },
+        }
+    }
+
     /// The request was given up without an outcome; a probe's place becomes free at once.
     pub fn abandoned(&mut self, admission: Admission, now: Duration) {
         if admission == Admission::Probe {
@@ -184,6 +202,32 @@ mod tests {
         breaker.succeeded(Admission::Pass);
         assert!(!breaker.failed(Admission::Pass, at(29)));
         assert_eq!(breaker, before);
+    }
+
+    #[test]
+    fn what_the_fleet_knows_is_taken_over() {
+        let mut breaker = Breaker::new(POLICY);
+        breaker.adopt(Some(at(30)));
+        assert_eq!(
+            (breaker.admit(at(10)), breaker.probe_at()),
+            (Admission::Held { after: at(20) }, Some(at(30)))
+        );
+        breaker.adopt(None);
+        assert_eq!(breaker.admit(at(10)), Admission::Pass);
+        let mut probing = opened_at(0);
+        assert_eq!(probing.admit(at(30)), Admission::Probe);
+        probing.adopt(None);
+        assert_eq!(probing.admit(at(30)), Admission::Held { after: PROBE_WAIT });
+    }
+
+    #[test]
+    fn failures_go_on_being_counted_while_the_fleet_is_well() {
+        let mut breaker = Breaker::new(POLICY);
+        for _ in 0..3 {
+            breaker.failed(Admission::Pass, at(0));
+            breaker.adopt(breaker.probe_at());
+        }
+        assert!(breaker.is_open());
     }
 
     proptest! {

@@ -2,14 +2,16 @@
 //! back.
 //!
 //! A connector builds a [`Request`] (pure), hands it to its [`Upstream`], and reads the [`Answer`] (pure). In
-//! between stand the account's limits: rate and concurrency, the circuit breaker, pauses; then the deadline and
-//! the bound on the answer's size. This is the only crate that knows `reqwest`. It knows no vendor.
+//! between stand the account's limits: rate and concurrency, the circuit breaker, pauses, all of them the whole
+//! fleet's (see [`Fleet`]); then the deadline and the bound on the answer's size. This is the only crate that knows `reqwest`. It knows no vendor.
 
 mod account;
 mod answer;
 pub mod breaker;
+mod desk;
 mod effect;
-pub mod limiter;
+mod fleet;
+mod limiter;
 mod redact;
 mod request;
 pub mod retry_after;
@@ -20,6 +22,7 @@ mod upstream;
 
 pub use answer::Answer;
 pub use effect::{codes, may_have_taken_effect};
+pub use fleet::Fleet;
 pub use redact::Redactor;
 pub use request::{Method, Request};
 pub use settings::{Limits, SetupError, base_url};

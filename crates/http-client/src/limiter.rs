@@ -2,39 +2,59 @@
 
 use std::time::Duration;
 
-/// A token bucket in its virtual-scheduling form (GCRA). Pure: time is an argument, counted from any fixed
-/// instant.
+/// A token bucket. Pure: time is an argument, counted from any fixed instant.
+///
+/// It holds one second's worth of requests, and at least one. When its rate changes it keeps what it holds, up to
+/// what it may hold then: a higher rate never comes with a burst.
 #[derive(Debug, Clone)]
 pub struct Bucket {
-    interval: Duration,
-    burst: u32,
-    /// When the bucket will be full again.
-    full_at: Duration,
+    per_second: f64,
+    level: f64,
+    at: Duration,
 }
 
 impl Bucket {
-    /// A full bucket that gives `per_second_max` requests a second, and one second's worth at once at most.
-    pub fn new(per_second_max: u32) -> Self {
-        let per_second_max = per_second_max.max(1);
-        Self {
-            interval: Duration::from_secs(1) / per_second_max,
-            burst: per_second_max,
-            full_at: Duration::ZERO,
-        }
+    /// A full bucket that gives `per_second` requests a second.
+    pub fn full(per_second: f64) -> Self {
+        Self { per_second, level: capacity(per_second), at: Duration::ZERO }
     }
 
-    /// Takes a place in the flow and answers how long to wait for it; `None`, and no place taken, when that would
-    /// be longer than `wait_max`.
-    pub fn reserve(&mut self, now: Duration, wait_max: Duration) -> Option<Duration> {
-        let full_at = self.full_at.max(now);
-        let backlog = full_at - now;
-        let wait = (backlog + self.interval).saturating_sub(self.interval * self.burst);
-        if wait > wait_max {
-            return None;
-        }
-        self.full_at = full_at + self.interval;
-        Some(wait)
+    /// An empty one.
+    pub fn empty(per_second: f64) -> Self {
+        Self { level: 0.0, ..Self::full(per_second) }
     }
+
+    /// Changes the rate; 0 stops the flow.
+    pub fn set_rate(&mut self, per_second: f64, now: Duration) {
+        self.refill(now);
+        self.per_second = per_second;
+        self.level = self.level.min(capacity(per_second));
+    }
+
+    /// Takes a request out.
+    ///
+    /// # Errors
+    /// The time until there will be one, where there is none now.
+    pub fn take(&mut self, now: Duration) -> Result<(), Duration> {
+        self.refill(now);
+        // A nanosecond more or less is not worth a second wait.
+        let missing = 1.0 - self.level;
+        if missing > 1e-9 {
+            return Err(Duration::try_from_secs_f64(missing / self.per_second).unwrap_or(Duration::MAX));
+        }
+        self.level -= 1.0;
+        Ok(())
+    }
+
+    fn refill(&mut self, now: Duration) {
+        let grown = now.saturating_sub(self.at).as_secs_f64() * self.per_second;
+        self.level = (self.level + grown).min(capacity(self.per_second));
+        self.at = self.at.max(now);
+    }
+}
+
+fn capacity(per_second: f64) -> f64 {
+    per_second.max(1.0)
 }
 
 #[cfg(test)]
@@ -44,42 +64,69 @@ mod tests {
 
     #[test]
     fn a_burst_passes_and_then_one_each_interval() {
-        let mut bucket = Bucket::new(10);
-        let waits: Vec<_> =
-            (0..13).map(|_| bucket.reserve(Duration::ZERO, Duration::MAX).unwrap().as_millis()).collect();
-        assert_eq!(waits, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 100, 200, 300]);
+        let mut bucket = Bucket::full(10.0);
+        let mut now = Duration::ZERO;
+        let mut sent = Vec::new();
+        while sent.len() < 13 {
+            match bucket.take(now) {
+                Ok(()) => sent.push(now.as_millis()),
+                Err(wait) => now += wait,
+            }
+        }
+        assert_eq!(sent, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 100, 200, 300]);
     }
 
     #[test]
-    fn whoever_would_wait_too_long_takes_no_place() {
-        let mut bucket = Bucket::new(1);
-        let wait_max = Duration::from_secs(1);
-        assert_eq!(bucket.reserve(Duration::ZERO, wait_max), Some(Duration::ZERO));
-        assert_eq!(bucket.reserve(Duration::ZERO, wait_max), Some(wait_max));
-        for _ in 0..5 {
-            assert_eq!(bucket.reserve(Duration::ZERO, wait_max), None);
-        }
-        assert_eq!(bucket.reserve(Duration::from_secs(1), wait_max), Some(wait_max));
+    fn a_bucket_without_flow_waits_for_ever() {
+        assert_eq!(Bucket::empty(0.0).take(Duration::from_secs(9)), Err(Duration::MAX));
+    }
+
+    #[test]
+    fn a_higher_rate_comes_without_a_burst() {
+        let mut bucket = Bucket::empty(1.0);
+        bucket.set_rate(100.0, Duration::ZERO);
+        assert_eq!(bucket.take(Duration::ZERO), Err(Duration::from_millis(10)));
     }
 
     proptest! {
-        /// In any span of time, no more requests go out than the rate allows plus one burst.
+        /// In any span of time, no more requests go out than the rate allows plus one burst, also while the rate
+        /// changes below its maximum.
         #[test]
         fn the_rate_holds_in_every_window(
-            per_second_max in 1_u32..50, steps in prop::collection::vec(0_u64..300, 1..200),
+            per_second_max in 1_u32..50,
+            steps in prop::collection::vec((0_u64..300, prop::option::of(0.0_f64..1.0)), 1..200),
         ) {
-            let mut bucket = Bucket::new(per_second_max);
+            let rate = f64::from(per_second_max);
+            let mut bucket = Bucket::full(rate);
             let mut now = Duration::ZERO;
             let mut sent = Vec::new();
-            for step in steps {
+            for (step, share) in steps {
                 now += Duration::from_millis(step);
-                let wait = bucket.reserve(now, Duration::MAX);
-                sent.push(now + wait.unwrap_or_default());
+                if let Some(share) = share {
+                    bucket.set_rate(rate * share, now);
+                }
+                while bucket.take(now).is_ok() {
+                    sent.push(now);
+                }
             }
             for (i, from) in sent.iter().enumerate() {
                 for (j, to) in sent.iter().enumerate().skip(i) {
-                    let allowed = (*to - *from).as_secs_f64() * f64::from(per_second_max) + f64::from(per_second_max);
+                    let allowed = (*to - *from).as_secs_f64() * rate + rate;
                     prop_assert!((j - i + 1) as f64 <= allowed + 1e-3);
+                }
+            }
+        }
+
+        /// Whoever waits as long as it was told gets out.
+        #[test]
+        fn the_wait_suffices(rate in 0.01_f64..1_000.0, steps in prop::collection::vec(0_u64..100, 1..100)) {
+            let mut bucket = Bucket::empty(rate);
+            let mut now = Duration::ZERO;
+            for step in steps {
+                now += Duration::from_millis(step);
+                if let Err(wait) = bucket.take(now) {
+                    now += wait + Duration::from_nanos(1);
+                    prop_assert!(bucket.take(now).is_ok());
                 }
             }
         }

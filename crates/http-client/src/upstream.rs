@@ -9,21 +9,26 @@ use shared::clock::Clock;
 use shared::fault::{Fault, FaultKind};
 use shared::meter::Meter;
 use shared::names;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 use url::Url;
 
-use crate::account::{Account, Pause, PauseKind};
+use crate::account::{Pause, PauseKind};
 use crate::answer::failure_kind;
-use crate::breaker::{Admission, Breaker};
+use crate::breaker::Admission;
+use crate::desk::{Desk, Pass, Standing, Step};
 use crate::effect::codes;
-use crate::limiter::Bucket;
+use crate::fleet::Fleet;
+use crate::fleet::seat::Seat;
 use crate::settings::{Limits, SetupError};
 use crate::transport::{self, Failure, RawAnswer};
 use crate::{Answer, Redactor, Request, retry_after};
 
-/// An account at an upstream. Cheap to clone; clones share limits, breaker and pauses.
+mod beat;
+
+/// An account at an upstream. Cheap to clone; clones share limits, breaker and pauses, and so does the fleet where
+/// there is one.
 #[derive(Clone)]
 pub struct Upstream(Arc<Inner>);
 
@@ -35,15 +40,13 @@ struct Inner {
     meter: Arc<dyn Meter>,
     clock: Arc<dyn Clock>,
     started: Instant,
-    slots: Semaphore,
-    proof: Semaphore,
-    state: Mutex<State>,
-}
-
-struct State {
-    breaker: Breaker,
-    bucket: Bucket,
-    account: Account,
+    fleet: Option<beat::Beat>,
+    /// Requests go out in the order in which they came.
+    line: tokio::sync::Mutex<()>,
+    /// Something changed that the first in line may wait for.
+    changed: Notify,
+    desk: Mutex<Desk>,
+    shown: Mutex<Standing>,
 }
 
 impl fmt::Debug for Upstream {
@@ -53,7 +56,8 @@ impl fmt::Debug for Upstream {
 }
 
 impl Upstream {
-    /// Sets up an account. `system` is its label in metrics and faults; `secrets` are masked in excerpts.
+    /// Sets up an account. `system` is its label in metrics and faults; `secrets` are masked in excerpts. With a
+    /// `fleet` the limits, the breaker and the pauses are the whole fleet's; without, this process's own.
     /// Redirects are not followed, and proxies named in the environment are not used.
     ///
     /// # Errors
@@ -64,11 +68,14 @@ impl Upstream {
         secrets: Vec<SecretString>,
         meter: Arc<dyn Meter>,
         clock: Arc<dyn Clock>,
+        fleet: Option<Fleet>,
     ) -> Result<Self, SetupError> {
         let client = transport::client(&limits)?;
-        meter.set(&names::UPSTREAM_BREAKER_OPEN, &[system], 0.0);
-        meter.set(&names::ACCOUNT_PAUSED, &[system], 0.0);
-        Ok(Self(Arc::new(Inner {
+        let name = format!("{:016x}", fastrand::u64(..));
+        let seat = fleet.as_ref().map(|_| Seat::new(name, limits.concurrency_max.max(1)));
+        let desk = Desk::new(limits, seat);
+        let standing = desk.standing(Duration::ZERO);
+        let upstream = Self(Arc::new(Inner {
             system,
             limits,
             client,
@@ -76,14 +83,14 @@ impl Upstream {
             meter,
             clock,
             started: Instant::now(),
-            slots: Semaphore::new(limits.concurrency_max.max(1) as usize),
-            proof: Semaphore::new(1),
-            state: Mutex::new(State {
-                breaker: Breaker::new(limits.breaker),
-                bucket: Bucket::new(limits.requests_per_second_max),
-                account: Account::default(),
-            }),
-        })))
+            fleet: fleet.map(beat::Beat::new),
+            line: tokio::sync::Mutex::new(()),
+            changed: Notify::new(),
+            desk: Mutex::new(desk),
+            shown: Mutex::new(standing),
+        }));
+        upstream.show(standing);
+        Ok(upstream)
     }
 
     /// The label of the system.
@@ -133,7 +140,6 @@ impl Upstream {
             pause_seconds = pause.as_secs(),
             "account paused: {why}"
         );
-        self.0.meter.set(&names::ACCOUNT_PAUSED, &[self.0.system], 1.0);
         self.pause(PauseKind::Refused, pause, why.to_owned());
     }
 
@@ -143,14 +149,8 @@ impl Upstream {
     /// `account_paused` or `breaker_open`, as [`Self::send`] would answer.
     pub fn check_open(&self, operation: &str) -> Result<(), Fault> {
         let now = self.now();
-        let state = self.state();
-        if let Some(pause) = state.account.paused(now) {
-            return Err(self.paused_fault(pause, now, operation));
-        }
-        match state.breaker.held(now) {
-            Some(after) => Err(self.breaker_fault(after, operation)),
-            None => Ok(()),
-        }
+        let held_back = self.desk().held_back(now);
+        held_back.and_then(|step| self.sent_back(&step, now, operation)).map_or(Ok(()), Err)
     }
 
     async fn send_within_limits(
@@ -164,8 +164,7 @@ impl Upstream {
             Fault::bug(codes::REQUEST_INVALID, text)
         })?;
         self.check_open(operation)?;
-        let places = self.wait_for_places(operation).await?;
-        let mut ticket = self.admit(operation)?;
+        let mut ticket = self.wait_in_line(operation).await?;
         let sent_at = Instant::now();
         let exchange = transport::exchange(&self.0.client, wire, self.0.limits.answer_bytes_max);
         let outcome = match tokio::time::timeout(self.0.limits.deadline, exchange).await {
@@ -176,46 +175,60 @@ impl Upstream {
             Ok(raw) => Ok(self.answered(raw, operation, &mut ticket)),
             Err(failure) => Err(self.failed(failure, request, operation, &mut ticket)),
         };
-        drop(places);
+        drop(ticket);
         self.measure(operation, sent_at, &result);
         result
     }
 
-    /// Waits for a slot, for the proof that the credentials work, and for the rate.
-    async fn wait_for_places(&self, operation: &str) -> Result<Places<'_>, Fault> {
+    /// Waits until the request may go out: for its turn, a slot, the rate, and the proof that the account works.
+    async fn wait_in_line(&self, operation: &str) -> Result<Ticket<'_>, Fault> {
         let began = Instant::now();
         let wait_max = self.0.limits.wait_max;
-        let full = || {
+        let waiting = async {
+            let _queued = Queued::new(self);
+            let _first = self.0.line.lock().await;
+            self.first_in_line(operation).await
+        };
+        let ticket = tokio::time::timeout(wait_max, waiting).await.unwrap_or_else(|_| {
             let text = format!(
                 "{operation} was not sent: the limits set for {} leave no room within {wait_max:?}.",
                 self.0.system
             );
-            Fault::new(FaultKind::Throttled { after: wait_max }, codes::LIMITER_FULL, text)
-        };
-        let waiting = async {
-            let slot = self.0.slots.acquire().await.map_err(|_| full())?;
-            let proof = self.0.proof.acquire().await.map_err(|_| full())?;
-            let proof = (!self.state().account.is_proven()).then_some(proof);
-            let wait = self.state().bucket.reserve(self.now(), wait_max).ok_or_else(full)?;
-            tokio::time::sleep(wait).await;
-            Ok(Places { _slot: slot, _proof: proof })
-        };
-        let places = tokio::time::timeout(wait_max, waiting).await.unwrap_or_else(|_| Err(full()));
+            Err(Fault::new(FaultKind::Throttled { after: wait_max }, codes::LIMITER_FULL, text))
+        });
         let waited = began.elapsed().as_secs_f64();
         self.0.meter.observe(&names::LIMITER_WAIT, &[self.0.system], waited);
-        places
+        ticket
     }
 
-    /// The last look before sending: things may have changed during the wait.
-    fn admit(&self, operation: &str) -> Result<Ticket<'_>, Fault> {
-        let now = self.now();
-        let mut state = self.state();
-        if let Some(pause) = state.account.paused(now) {
-            return Err(self.paused_fault(pause, now, operation));
+    async fn first_in_line(&self, operation: &str) -> Result<Ticket<'_>, Fault> {
+        loop {
+            let now = self.now();
+            let step = self.desk().step(now);
+            let wait = match step {
+                Step::Go(pass) => {
+                    return Ok(Ticket { upstream: self, pass, refused: false, concluded: false });
+                }
+                Step::Wait(wait) => wait,
+                Step::Ask(wait) => {
+                    self.look_now();
+                    wait
+                }
+                held => match self.sent_back(&held, now, operation) {
+                    Some(fault) => return Err(fault),
+                    None => continue,
+                },
+            };
+            let _ = tokio::time::timeout(wait, self.0.changed.notified()).await;
         }
-        match state.breaker.admit(now) {
-            Admission::Held { after } => Err(self.breaker_fault(after, operation)),
-            admission => Ok(Ticket { upstream: self, admission, concluded: false }),
+    }
+
+    /// The fault of a request that is sent back.
+    fn sent_back(&self, step: &Step, now: Duration, operation: &str) -> Option<Fault> {
+        match step {
+            Step::Paused(pause) => Some(self.paused_fault(pause, now, operation)),
+            Step::BreakerOpen(after) => Some(self.breaker_fault(*after, operation)),
+            Step::Go(_) | Step::Wait(_) | Step::Ask(_) => None,
         }
     }
 
@@ -228,7 +241,7 @@ impl Upstream {
             headers: raw.headers,
             body: raw.body,
             retry_after: None,
-            counts: ticket.admission == Admission::Pass,
+            counts: ticket.pass.admission == Admission::Pass,
             redactor: Arc::clone(&self.0.redactor),
         };
         if let Some(text) = answer.header("retry-after") {
@@ -241,9 +254,11 @@ impl Upstream {
         } else {
             ticket.succeeded();
         }
-        if !matches!(status, 401 | 403 | 429 | 500..) && self.state().account.accepted(self.now()) {
-            tracing::info!(upstream.system = self.0.system, "the account works again");
-            self.0.meter.set(&names::ACCOUNT_PAUSED, &[self.0.system], 0.0);
+        ticket.refused = matches!(status, 401 | 403);
+        if !ticket.refused && !matches!(status, 429 | 500..) {
+            let now = self.now();
+            self.desk().accepted(now);
+            self.tell();
         }
         let wish = if status == 429 {
             Some(answer.retry_after.unwrap_or(crate::answer::THROTTLE_DEFAULT))
@@ -303,7 +318,38 @@ impl Upstream {
 
     fn pause(&self, kind: PauseKind, pause: Duration, why: String) {
         let until = self.now().saturating_add(pause);
-        self.state().account.pause(Pause { kind, until, why });
+        self.desk().pause(kind, until, why);
+        self.tell();
+    }
+
+    /// Lets the fleet hear what it has not heard, and the first in line look again.
+    fn tell(&self) {
+        if self.desk().has_news() {
+            self.look_now();
+        }
+        self.show_changes();
+        self.0.changed.notify_one();
+    }
+
+    /// Shows how the account stands, where that has changed.
+    fn show_changes(&self) {
+        let standing = self.desk().standing(self.now());
+        let before = {
+            let mut shown = self.0.shown.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *shown, standing)
+        };
+        if before != standing {
+            self.show(standing);
+            log(self.0.system, before, standing);
+        }
+    }
+
+    fn show(&self, standing: Standing) {
+        let Inner { system, meter, .. } = &*self.0;
+        let flag = |on| f64::from(u8::from(on));
+        meter.set(&names::UPSTREAM_BREAKER_OPEN, &[system], flag(standing.breaker_open));
+        meter.set(&names::ACCOUNT_PAUSED, &[system], flag(standing.refused));
+        meter.set(&names::LIMITS_LOCAL, &[system], flag(!standing.shared));
     }
 
     fn paused_fault(&self, pause: &Pause, now: Duration, operation: &str) -> Fault {
@@ -334,60 +380,87 @@ impl Upstream {
         self.0.started.elapsed()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.0.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What a request holds while it is on its way.
-struct Places<'a> {
-    _slot: SemaphorePermit<'a>,
-    _proof: Option<SemaphorePermit<'a>>,
+fn log(system: &str, before: Standing, standing: Standing) {
+    match (before.breaker_open, standing.breaker_open) {
+        (false, true) => {
+            tracing::warn!(upstream.system = system, "circuit breaker opened: the upstream fails");
+        }
+        (true, false) => {
+            tracing::info!(upstream.system = system, "circuit breaker closed: the upstream works again");
+        }
+        _ => {}
+    }
+    if before.refused && !standing.refused {
+        tracing::info!(upstream.system = system, "the account works again");
+    }
+    match (before.shared, standing.shared) {
+        (true, false) => tracing::warn!(
+            upstream.system = system,
+            "the state store does not answer: this process keeps to its share of the account's limits"
+        ),
+        (false, true) => {
+            tracing::info!(upstream.system = system, "the account's limits are shared with the fleet again");
+        }
+        _ => {}
+    }
 }
 
-/// A request that the breaker let out. Tells the breaker how it ended, even when the request is given up.
+/// A place in the line.
+struct Queued<'a>(&'a Upstream);
+
+impl<'a> Queued<'a> {
+    fn new(upstream: &'a Upstream) -> Self {
+        let now = upstream.now();
+        upstream.desk().queue(now);
+        Self(upstream)
+    }
+}
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        self.0.desk().leave_queue();
+    }
+}
+
+/// A request that is on its way. Tells how it ended, even when it is given up.
 struct Ticket<'a> {
     upstream: &'a Upstream,
-    admission: Admission,
+    pass: Pass,
+    /// Its answer may be a refusal of the credentials.
+    refused: bool,
     concluded: bool,
 }
 
 impl Ticket<'_> {
     fn succeeded(&mut self) {
-        self.conclude(|breaker, admission, _| breaker.succeeded(admission));
+        self.concluded = true;
+        self.upstream.desk().succeeded(self.pass.admission);
     }
 
     /// Answers whether the failure counts against the message.
     fn failed(&mut self) -> bool {
-        self.conclude(|breaker, admission, now| breaker.failed(admission, now))
-    }
-
-    fn conclude<T>(&mut self, tell: impl FnOnce(&mut Breaker, Admission, Duration) -> T) -> T {
         self.concluded = true;
-        let Inner { system, meter, .. } = &*self.upstream.0;
         let now = self.upstream.now();
-        let mut state = self.upstream.state();
-        let was_open = state.breaker.is_open();
-        let told = tell(&mut state.breaker, self.admission, now);
-        let is_open = state.breaker.is_open();
-        drop(state);
-        if was_open != is_open {
-            meter.set(&names::UPSTREAM_BREAKER_OPEN, &[system], f64::from(u8::from(is_open)));
-            if is_open {
-                tracing::warn!(upstream.system = system, "circuit breaker opened: the upstream fails");
-            } else {
-                tracing::info!(upstream.system = system, "circuit breaker closed: the upstream works again");
-            }
-        }
-        told
+        self.upstream.desk().failed(self.pass.admission, now)
     }
 }
 
 impl Drop for Ticket<'_> {
     fn drop(&mut self) {
-        if !self.concluded {
-            self.conclude(|breaker, admission, now| breaker.abandoned(admission, now));
+        let now = self.upstream.now();
+        {
+            let mut desk = self.upstream.desk();
+            if !self.concluded {
+                desk.abandoned(self.pass.admission, now);
+            }
+            desk.done(&self.pass, self.refused, now);
         }
+        self.upstream.tell();
     }
 }
 

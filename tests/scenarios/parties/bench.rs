@@ -218,7 +218,7 @@ pub fn flow(
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let credentials = connector_espocrm::Credentials::ApiKey(espocrm::API_KEY.to_owned().into());
     let url = crm.base_url().parse().unwrap();
-    let crm = connector_espocrm::Settings { url, credentials, limits: limits() };
+    let crm = connector_espocrm::Settings { url, credentials, limits: limits(), fleet: None };
     let crm = EspoCrm::new(crm, Arc::new(NoMeter), Arc::clone(&clock)).unwrap();
     let account = AdvowareOptions::default();
     let credentials = connector_advoware::Credentials::new(
@@ -231,7 +231,7 @@ pub fn flow(
     )
     .unwrap();
     let configurator = advoware.base_url().parse().unwrap();
-    let advoware = connector_advoware::Settings { configurator, credentials, limits: limits() };
+    let advoware = connector_advoware::Settings { configurator, credentials, limits: limits(), fleet: None };
     let advoware = Advoware::new(advoware, Arc::new(NoMeter), clock).unwrap();
     Arc::new(Parties::new(settings, crm, advoware, state, Arc::new(NoMeter)).unwrap())
 }

@@ -77,8 +77,12 @@ async fn start() -> (Advoware, Shared) {
     let key = SecretString::from(STANDARD.encode("test-secret-key"));
     let credentials =
         Credentials::new("app", &key, "kanzlei", "db", "MM", SecretString::from("password")).unwrap();
-    let settings =
-        Settings { configurator: Url::parse(&url).unwrap(), credentials, limits: Limits::default() };
+    let settings = Settings {
+        configurator: Url::parse(&url).unwrap(),
+        credentials,
+        limits: Limits::default(),
+        fleet: None,
+    };
     (Advoware::new(settings, Arc::new(NoMeter), Arc::new(SystemClock)).unwrap(), firm)
 }
 

@@ -142,7 +142,7 @@ fn upstream(limits: Limits) -> (Upstream, Arc<Seen>) {
     let meter = Arc::new(Seen::default());
     let secrets = vec![SecretString::from("s3cr3t")];
     let upstream =
-        Upstream::new("test", limits, secrets, Arc::clone(&meter) as _, Arc::new(SystemClock)).unwrap();
+        Upstream::new("test", limits, secrets, Arc::clone(&meter) as _, Arc::new(SystemClock), None).unwrap();
     (upstream, meter)
 }
 
