@@ -1,6 +1,7 @@
 //! The fleet's backings: RabbitMQ and Redis, as real processes.
 
 mod faults;
+mod generation;
 mod places;
 mod queue;
 mod state;

@@ -17,6 +17,7 @@ use crate::backing::QueueBacking;
 pub mod dead_letters;
 pub mod delays;
 pub mod delivering;
+pub mod marks;
 pub mod publishing;
 pub mod settling;
 
@@ -53,6 +54,7 @@ macro_rules! queue_suite {
             dead_letters::one_record_is_read_by_its_position
             dead_letters::an_empty_log_is_an_empty_page
             dead_letters::resolving_twice_changes_nothing
+            marks::a_mark_is_remembered_over_a_crash_until_it_is_forgotten
         );
     };
     (@each $backing:ty; $($part:ident :: $test:ident)*) => {

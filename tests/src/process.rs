@@ -190,6 +190,17 @@ impl RunningProgram {
     pub async fn wait_for_log(&mut self, text: &str, timeout: Duration) -> Result<String> {
         let Self { process, log, name } = self;
         let what = format!("line with `{text}` in the log of {name}");
+    /// Waits until everything is read that it printed, which takes its end, and returns the last 2,000 lines.
+    ///
+    /// # Errors
+    /// When its outputs stay open.
+    pub async fn complete_log(&self, timeout: Duration) -> Result<String> {
+        let what = format!("end of the output of {}", self.name);
+        let complete = || if self.log.is_complete() { Ok(()) } else { Err("open") };
+        wait::try_until(&what, timeout, async || complete()).await?;
+        Ok(self.log())
+    }
+
         let found = wait::try_until(&what, timeout, async || {
             let ended = process.ended();
             match (log.find(text), ended) {

@@ -1,4 +1,4 @@
-//! A private Redis server: `appendonly yes`, `appendfsync everysec`, own folder, own port.
+//! A private Redis server: `appendonly yes`, `appendfsync always`, own folder, own port.
 
 use std::path::Path;
 use std::time::Duration;
@@ -29,8 +29,16 @@ pub async fn shared_redis() -> Result<&'static Redis> {
 pub struct Redis {
     folder: Folder,
     port: u16,
+    /// The port of the server that it began as a replica of.
+    primary: Option<u16>,
     server: Supervised,
 }
+
+/// What a server held at one time.
+pub struct BackUp(Folder);
+
+/// The files that hold the data.
+const DATA: &str = "appendonlydir";
 
 impl Redis {
     /// Starts a server with an empty folder and waits until it answers.
@@ -38,6 +46,24 @@ impl Redis {
     /// # Errors
     /// When the package is missing (with what to install) or the server does not become ready.
     pub async fn start() -> Result<Self> {
+        Self::start_as(None).await
+    }
+
+    /// Starts a replica of another server, and waits until it has everything.
+    ///
+    /// # Errors
+    /// As [`Redis::start`], and when it does not catch up.
+    pub async fn start_replica_of(primary: &Self) -> Result<Self> {
+        let replica = Self::start_as(Some(primary.port)).await?;
+        wait::try_until("replica that has caught up", READY_TIMEOUT, async || {
+            let info = replica.control(&["INFO", "replication"]).await.map_err(|error| error.to_string())?;
+            if info.contains("master_link_status:up") { Ok(()) } else { Err(info) }
+        })
+        .await?;
+        Ok(replica)
+    }
+
+    async fn start_as(primary: Option<u16>) -> Result<Self> {
         if !Path::new(PROGRAM).exists() {
             return Err(HarnessError::new(format!(
                 "{PROGRAM} is missing: install it with `apt-get install -y redis-server`, \
@@ -48,8 +74,8 @@ impl Redis {
         for _ in 0..START_TRIES {
             let folder = Folder::new("redis")?;
             let port = free_port()?;
-            let server = launch(&folder, port)?;
-            let mut redis = Self { folder, port, server };
+            let server = launch(&folder, port, primary)?;
+            let mut redis = Self { folder, port, primary, server };
             match redis.ready().await {
                 Ok(()) => return Ok(redis),
                 Err(error) => last = Some(error),
@@ -68,7 +94,7 @@ impl Redis {
         self.port
     }
 
-    /// SIGKILL: loses what it had not yet written to its append-only file, about a second at most.
+    /// SIGKILL: nothing that was answered is lost.
     pub fn kill_9(&mut self) {
         self.server.kill_9();
     }
@@ -91,8 +117,58 @@ impl Redis {
         if self.server.ended().is_none() {
             self.stop().await?;
         }
-        self.server = launch(&self.folder, self.port)?;
+        self.server = launch(&self.folder, self.port, self.primary)?;
         self.ready().await
+    }
+
+    /// Makes a replica the primary, for good.
+    ///
+    /// # Errors
+    /// As [`Redis::control`].
+    pub async fn promote(&mut self) -> Result<()> {
+        self.primary = None;
+        self.control(&["REPLICAOF", "NO", "ONE"]).await.map(drop)
+    }
+
+    /// Runs a command and returns its answer as text, for example `&["FLUSHALL"]`.
+    ///
+    /// # Errors
+    /// When the server does not answer, or refuses.
+    pub async fn control(&self, command: &[&str]) -> Result<String> {
+        let failed =
+            |error: redis::RedisError| HarnessError::new(format!("redis {}: {error}", command.join(" ")));
+        let client = redis::Client::open(self.url()).map_err(failed)?;
+        let mut connection = client.get_multiplexed_async_connection().await.map_err(failed)?;
+        let mut request = redis::Cmd::new();
+        for part in command {
+            request.arg(*part);
+        }
+        let answer: redis::Value = request.query_async(&mut connection).await.map_err(failed)?;
+        Ok(redis::from_redis_value(answer.clone()).unwrap_or_else(|_| format!("{answer:?}")))
+    }
+
+    /// A copy of what it holds now.
+    ///
+    /// # Errors
+    /// When the files cannot be copied.
+    pub fn back_up(&self) -> Result<BackUp> {
+        let copy = Folder::new("redis-backup")?;
+        copy_files(&self.folder.join(DATA), copy.path())?;
+        Ok(BackUp(copy))
+    }
+
+    /// Puts a copy in the place of what it holds, and starts it again.
+    ///
+    /// # Errors
+    /// As [`Redis::restart`], or when the files cannot be copied.
+    pub async fn restore(&mut self, copy: &BackUp) -> Result<()> {
+        self.stop().await?;
+        let data = self.folder.join(DATA);
+        std::fs::remove_dir_all(&data)
+            .and_then(|()| std::fs::create_dir(&data))
+            .map_err(|error| HarnessError::new(format!("{} is not emptied: {error}", data.display())))?;
+        copy_files(copy.0.path(), &data)?;
+        self.restart().await
     }
 
     /// SIGSTOP: connections stay open, nothing answers.
@@ -129,7 +205,7 @@ impl Redis {
     }
 }
 
-fn launch(folder: &Folder, port: u16) -> Result<Supervised> {
+fn launch(folder: &Folder, port: u16, primary: Option<u16>) -> Result<Supervised> {
     let port = port.to_string();
     let args = [
         ["--port", port.as_str()],
@@ -138,12 +214,25 @@ fn launch(folder: &Folder, port: u16) -> Result<Supervised> {
         ["--logfile", "redis.log"],
         ["--daemonize", "no"],
         ["--appendonly", "yes"],
-        ["--appendfsync", "everysec"],
+        ["--appendfsync", "always"],
         ["--save", ""],
     ];
-    Supervised::start(Path::new(PROGRAM), args.iter().flatten(), |command| {
+    let primary = primary.map(|port| format!("127.0.0.1 {port}"));
+    let replica = primary.iter().flat_map(|primary| ["--replicaof", primary.as_str()]);
+    Supervised::start(Path::new(PROGRAM), args.iter().flatten().copied().chain(replica), |command| {
         command.current_dir(folder.path());
     })
+}
+
+fn copy_files(from: &Path, to: &Path) -> Result<()> {
+    let copy = || -> std::io::Result<()> {
+        for file in std::fs::read_dir(from)? {
+            let file = file?;
+            std::fs::copy(file.path(), to.join(file.file_name()))?;
+        }
+        Ok(())
+    };
+    copy().map_err(|error| HarnessError::new(format!("{} is not copied: {error}", from.display())))
 }
 
 async fn ping(port: u16) -> std::io::Result<String> {

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use crate::http::{Answer, Http};
 use crate::supervise::Folder;
-use crate::{HarnessError, Result, unique_name, wait};
+use crate::{HarnessError, Program, Result, unique_name, wait};
 
 pub use member::{Kind, Member};
 pub use settings::Backing;
@@ -90,7 +90,8 @@ pub struct Fleet {
     backing: Backing,
     namespace: String,
     folder: Folder,
-    secrets: Vec<String>,
+    /// Variables of the environment that hold a secret, and the secret.
+    secrets: Vec<(String, String)>,
 }
 
 impl Fleet {
@@ -141,7 +142,6 @@ impl Fleet {
         for member in &mut members {
             member.configure(folder.path(), &secrets, &plan.settings);
         }
-        let secrets = secrets.into_iter().map(|(_, secret)| secret).collect();
         Ok(Self { crm, advoware, members, webhooks, http, backing: plan.backing, namespace, folder, secrets })
     }
 
@@ -240,6 +240,23 @@ impl Fleet {
         Ok(())
     }
 
+    /// Runs the operator's program, such as `&["release", "parties", "--by", "anna"]`, and returns what it printed.
+    ///
+    /// # Errors
+    /// When it does not end in time, or not with success, with what it printed.
+    pub async fn operate(&self, args: &[&str]) -> Result<String> {
+        let secrets = self.secrets.iter();
+        let program =
+            secrets.fold(Program::new("syncfleet")?, |program, (name, value)| program.env(name, value));
+        let mut running = program.args(args.iter().copied()).current_dir(self.folder.path()).start()?;
+        let status = running.wait_exit(READY_TIMEOUT).await?;
+        let printed = running.complete_log(READY_TIMEOUT).await?;
+        if status.success() {
+            return Ok(printed);
+        }
+        Err(HarnessError::new(format!("syncfleet {} ended with {status}:\n{printed}", args.join(" "))))
+    }
+
     /// The queue, as an operator looks at it.
     ///
     /// # Errors
@@ -304,7 +321,11 @@ impl Fleet {
         let mut found = Vec::new();
         for member in &self.members {
             let (log, printed) = (member.log(), member.printed());
-            let secrets = self.secrets.iter().filter(|secret| printed.contains(secret.as_str()));
+            let secrets = self
+                .secrets
+                .iter()
+                .map(|(_, secret)| secret)
+                .filter(|secret| printed.contains(secret.as_str()));
             let leaked = secrets.chain(names.iter().filter(|name| log.contains(name.as_str())));
             found.extend(leaked.map(|text| format!("{} prints {text}", member.name())));
         }
