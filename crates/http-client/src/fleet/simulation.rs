@@ -169,8 +169,7 @@ fn play(seed: u64, processes: usize, limits: Limits) -> Result<(), TestCaseError
             away_until = now + millis(&mut rng, 100..40_000);
         }
         store.away = now < away_until;
-        for number in 0..processes {
-            let process = &mut fleet[number];
+        for (number, process) in fleet.iter_mut().enumerate() {
             if rng.u32(..4_000) == 0 {
                 process.frozen_until = now + millis(&mut rng, 10..30_000);
             }

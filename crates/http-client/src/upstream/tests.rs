@@ -13,6 +13,10 @@ use super::*;
 use crate::breaker::BreakerPolicy;
 use crate::{Method, may_have_taken_effect};
 
+mod fleet;
+
+const OK: &str = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}";
+
 /// What the server does with a request.
 #[derive(Clone)]
 enum Reply {
@@ -24,6 +28,8 @@ enum Reply {
     Silence,
     /// Answers once it is told to.
     When(Arc<Notify>),
+    /// Answers after this time.
+    After(Duration),
 }
 
 fn http(status: &str, headers: &str, body: &str) -> Reply {
@@ -85,7 +91,11 @@ async fn answer(stream: &mut TcpStream, reply: Reply, running: &AtomicUsize) {
         Reply::Silence => std::future::pending().await,
         Reply::When(told) => {
             told.notified().await;
-            "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}".to_owned()
+            OK.to_owned()
+        }
+        Reply::After(time) => {
+            tokio::time::sleep(time).await;
+            OK.to_owned()
         }
     };
     running.fetch_sub(1, Ordering::SeqCst);
@@ -139,10 +149,15 @@ impl Meter for Seen {
 }
 
 fn upstream(limits: Limits) -> (Upstream, Arc<Seen>) {
+    upstream_in(None, limits)
+}
+
+fn upstream_in(fleet: Option<Fleet>, limits: Limits) -> (Upstream, Arc<Seen>) {
     let meter = Arc::new(Seen::default());
     let secrets = vec![SecretString::from("s3cr3t")];
     let upstream =
-        Upstream::new("test", limits, secrets, Arc::clone(&meter) as _, Arc::new(SystemClock), None).unwrap();
+        Upstream::new("test", limits, secrets, Arc::clone(&meter) as _, Arc::new(SystemClock), fleet)
+            .unwrap();
     (upstream, meter)
 }
 
