@@ -6,6 +6,7 @@ mod backing_embedded;
 mod backing_fleet;
 mod embedded_kills;
 mod embedded_processes;
+mod limits;
 mod processes;
 mod queue;
 mod state;
