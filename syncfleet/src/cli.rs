@@ -76,6 +76,18 @@ pub enum Command {
         after_long_help = "Examples:\n  syncfleet release parties --by anna\n  syncfleet release --store --by anna"
     )]
     Release(ReleaseArgs),
+    /// Look at messages that wait for other records.
+    ///
+    /// A message whose record depends on another one, such as a child whose parent is not linked yet, is parked until
+    /// a sync of that one succeeds.
+    #[command(subcommand)]
+    Parked(ParkedCommand),
+    /// Move the installation to another queue and store, such as from one machine to a fleet and back.
+    ///
+    /// Messages are moved, everything else is copied, and both sides are compared at the end. Stop all programs of
+    /// both first. Killed at any moment, it goes on when it is run again. The source keeps its copies, and no program
+    /// serves it any more; the target must be empty.
+    Migrate(MigrateArgs),
     /// Check or explain the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -297,6 +309,45 @@ pub struct DlqDiscardArgs {
     /// Who does it; kept with the dead letter. The user's name where none is given.
     #[arg(long, value_name = "NAME")]
     pub by: Option<String>,
+}
+
+/// `parked …`
+#[derive(Debug, Subcommand)]
+pub enum ParkedCommand {
+    /// List them, those that wait longest first. Changes nothing.
+    #[command(after_long_help = "Example:\n  syncfleet parked list --json | jq 'group_by(.waits_for)'")]
+    List(ParkedListArgs),
+}
+
+/// `parked list`
+#[derive(Debug, Clone, Args)]
+pub struct ParkedListArgs {
+    /// Only those of this flow.
+    #[arg(long, value_name = "FLOW", value_parser = flow_name)]
+    pub flow: Option<FlowName>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `migrate`
+#[derive(Debug, Clone, Args)]
+#[command(
+    after_long_help = "Examples:\n  syncfleet --config one-machine.toml migrate --to fleet.toml --dry-run\n  syncfleet --config one-machine.toml migrate --to fleet.toml"
+)]
+pub struct MigrateArgs {
+    /// The settings to move to; --config names those to move from.
+    #[arg(long, value_name = "FILE")]
+    pub to: PathBuf,
+    /// Say what would be moved, and move nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Give up a migration that was not finished: move back what was moved.
+    #[arg(long, conflicts_with = "dry_run")]
+    pub abandon: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `release`

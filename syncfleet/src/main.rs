@@ -12,8 +12,10 @@ mod fleet;
 mod health;
 mod http;
 mod keys;
+mod migrate;
 mod operator;
 mod output;
+mod parked;
 mod plan;
 mod release;
 mod simulators;
@@ -53,6 +55,8 @@ async fn run(cli: Cli) -> Outcome {
         Command::Sync(args) => sync::run(file, &args).await,
         Command::Status(args) => status::run(file, args.json).await,
         Command::Dlq(command) => dlq::run(file, &command).await,
+        Command::Parked(command) => parked::run(file, &command).await,
+        Command::Migrate(args) => migrate::run(file, &args).await,
         Command::Release(args) => release::run(file, &args).await,
         Command::Config(command) => config::run(file, &command),
         Command::Health(args) => health::run(&args).await,

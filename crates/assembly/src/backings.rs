@@ -12,8 +12,9 @@ use shared::flow::{Check, Verdict};
 use shared::ports::PortError;
 use shared::ports::queue::Queue;
 use shared::ports::state::State;
+use shared::ports::transfer::{TransferQueue, TransferState};
 
-use crate::Role;
+use crate::{Role, Transfer};
 
 /// The adapters in use.
 #[derive(Debug, Clone)]
@@ -79,6 +80,18 @@ impl Backings {
         }
     }
 
+    pub(crate) fn transfer(&self) -> Transfer {
+        let queue: Arc<dyn TransferQueue> = match &self.queue {
+            QueueAdapter::Embedded(embedded) => embedded.queue.clone(),
+            QueueAdapter::RabbitMq(queue) => queue.clone(),
+        };
+        let state: Arc<dyn TransferState> = match &self.state {
+            StateAdapter::Embedded(embedded) => embedded.state.clone(),
+            StateAdapter::Redis(state) => state.clone(),
+        };
+        Transfer { queue, state }
+    }
+
     pub(crate) async fn check(&self) -> Vec<Check> {
         let mut checks = match &self.queue {
             QueueAdapter::Embedded(embedded) => vec![answers("embedded queue", embedded.queue.ping().await)],
@@ -92,6 +105,24 @@ impl Backings {
         }
         checks
     }
+}
+
+/// How a person calls queue and store: where they are, without credentials. The same name is the same place.
+pub fn backing_names(config: &Config) -> (String, String) {
+    let directory = || {
+        let dir = &config.embedded.dir;
+        let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.clone());
+        format!("directory {}", dir.display())
+    };
+    let queue = match &config.queue {
+        QueueBacking::Embedded => directory(),
+        QueueBacking::RabbitMq(settings) => format!("RabbitMQ at {}", settings.place()),
+    };
+    let state = match &config.state {
+        StateBacking::Embedded => directory(),
+        StateBacking::Redis(settings) => format!("Redis at {}", settings.place()),
+    };
+    (queue, state)
 }
 
 fn open_directory(config: &Config, role: Role, clock: Arc<dyn Clock>) -> Result<Embedded, PortError> {

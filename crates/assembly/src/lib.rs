@@ -9,6 +9,8 @@ mod backings;
 mod parties;
 mod spool;
 
+pub use backings::backing_names;
+
 use std::sync::Arc;
 
 use configuration::Config;
@@ -18,6 +20,7 @@ use shared::meter::Meter;
 use shared::ports::PortError;
 use shared::ports::queue::{FlowTopology, Queue};
 use shared::ports::state::State;
+use shared::ports::transfer::{TransferQueue, TransferState};
 use shared::record_key::FlowName;
 
 pub use spool::{OpenDisk, spool_disk};
@@ -29,6 +32,15 @@ pub enum Role {
     Serving,
     /// Publishes, reads, and handles dead letters beside a serving process.
     Visiting,
+}
+
+/// Queue and store, to take everything out of them.
+#[derive(Debug, Clone)]
+pub struct Transfer {
+    /// The queue.
+    pub queue: Arc<dyn TransferQueue>,
+    /// The state store.
+    pub state: Arc<dyn TransferState>,
 }
 
 /// Everything that was built.
@@ -55,6 +67,11 @@ impl Parts {
             shards: flow.spec().shards,
         };
         self.flows.iter().map(topology).collect()
+    }
+
+    /// Queue and store as they are moved to other backings.
+    pub fn transfer(&self) -> Transfer {
+        self.backings.transfer()
     }
 
     /// A flow by its name.

@@ -43,6 +43,11 @@ pub struct RabbitMq {
 }
 
 impl RabbitMq {
+    /// Where it is, without credentials: what tells one installation from another.
+    pub fn place(&self) -> String {
+        place(&self.url, &self.namespace)
+    }
+
     /// The address with the password in it, as clients want it.
     pub fn url_with_password(&self) -> SecretString {
         with_password(&self.url, Some(&self.password))
@@ -74,10 +79,20 @@ pub struct Redis {
 }
 
 impl Redis {
+    /// Where it is, without credentials: what tells one installation from another.
+    pub fn place(&self) -> String {
+        place(&self.url, &self.namespace)
+    }
+
     /// The address with the password in it, as clients want it.
     pub fn url_with_password(&self) -> SecretString {
         with_password(&self.url, self.password.as_ref())
     }
+}
+
+fn place(url: &Url, namespace: &str) -> String {
+    let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
+    format!("{}{port}{}, namespace {namespace}", url.host_str().unwrap_or_default(), url.path())
 }
 
 fn with_password(url: &Url, password: Option<&SecretString>) -> SecretString {

@@ -5,6 +5,7 @@ pub mod connections;
 pub mod dead_letters;
 pub mod health;
 pub mod http;
+pub mod migration;
 pub mod preparation;
 pub mod status;
 pub mod sweep_state;

@@ -10,11 +10,12 @@ use tokio::time::sleep;
 
 use crate::connections::{ASK_EVERY, StoreWatch};
 use crate::health::Health;
+use crate::migration::mark;
 
 /// First and longest wait between two tries.
 const WAIT: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
-/// Declares what the flows need, and waits until the store is the right one. Readiness knows why that takes long.
+/// Declares what the flows need, and waits until the store may be worked with. Readiness knows why that takes long.
 pub async fn prepare(
     queue: &dyn Queue,
     state: &dyn State,
@@ -43,10 +44,23 @@ pub async fn prepare_queue(queue: &dyn Queue, flows: &[FlowTopology], health: &H
     health.set("queue", Ok("connected".to_owned()));
 }
 
-/// Waits until the store is the right one.
+/// Waits until the store is the right one and no migration stands in the way.
 pub async fn await_store(queue: &dyn Queue, state: &dyn State, meter: &dyn Meter, health: &Health) {
     let mut store = StoreWatch::new(queue, state, meter, health);
-    while !store.look().await {
+    let mut said = String::new();
+    loop {
+        if store.look().await {
+            let reason = match mark::obstacle(state).await {
+                Ok(None) => return,
+                Ok(Some(reason)) => reason,
+                Err(problem) => problem.to_string(),
+            };
+            health.set("state", Err(reason.clone()));
+            if reason != said {
+                tracing::error!("Nothing is served yet, trying on: {reason}");
+                said = reason;
+            }
+        }
         sleep(ASK_EVERY).await;
     }
 }

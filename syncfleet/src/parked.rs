@@ -1,0 +1,75 @@
+//! `parked`: messages that wait for other records.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use shared::parking;
+use shared::record_key::RecordKey;
+
+use crate::cli::{ParkedCommand, ParkedListArgs};
+use crate::operator;
+use crate::output::{self, Outcome, counted};
+
+/// Keys that are read in one round trip.
+const PAGE_KEYS: u32 = 200;
+
+/// A line of the list.
+#[derive(Debug, Serialize)]
+struct Waiting {
+    record: RecordKey,
+    waits_for: RecordKey,
+    since: Timestamp,
+    first_seen: Timestamp,
+    look_again_at: Timestamp,
+}
+
+/// Runs the command.
+pub async fn run(file: Option<&Path>, command: &ParkedCommand) -> Outcome {
+    let ParkedCommand::List(args) = command;
+    let (_, parts) = operator::visit(file)?;
+    let mut found = Vec::new();
+    let mut after = None;
+    loop {
+        let page = parking::page(parts.state.as_ref(), after.as_ref(), PAGE_KEYS).await;
+        let page = page.map_err(operator::port_failed)?;
+        let Some((last, _)) = page.last() else { break };
+        after = Some(last.clone());
+        for (awaited, waiting) in page {
+            found.extend(waiting.into_iter().map(|parked| Waiting {
+                record: parked.record,
+                waits_for: awaited.clone(),
+                since: parked.since,
+                first_seen: parked.first_seen,
+                look_again_at: parked.look_again_at,
+            }));
+        }
+    }
+    found.retain(|waiting| args.flow.as_ref().is_none_or(|flow| waiting.record.flow() == flow));
+    found.sort_by(|one, other| (one.since, &one.record).cmp(&(other.since, &other.record)));
+    show(args, &found);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(args: &ParkedListArgs, found: &[Waiting]) {
+    if args.json {
+        return output::json(&found);
+    }
+    if found.is_empty() {
+        return output::line("Nothing is parked.");
+    }
+    let second = |at: Timestamp| at.strftime("%Y-%m-%d %H:%M:%SZ").to_string();
+    let rows = found.iter().map(|waiting| {
+        let Waiting { record, waits_for, since, first_seen, look_again_at } = waiting;
+        [
+            record.to_string(),
+            waits_for.to_string(),
+            second(*since),
+            second(*look_again_at),
+            second(*first_seen),
+        ]
+    });
+    output::line(output::table(["RECORD", "WAITS FOR", "SINCE", "LOOKS AGAIN AT", "FIRST SEEN"], rows));
+    output::line(counted(found.len(), "parked message"));
+}
