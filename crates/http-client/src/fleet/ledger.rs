@@ -139,18 +139,24 @@ impl Ledger {
         self
     }
 
-    /// How many slots each should hold: what it wants, dealt out one by one in turn; then the rest among those who
-    /// want any. While there are two for each, everyone keeps one, so that it can begin at once and go on without
-    /// the store.
-    pub(crate) fn targets(&self, slots_max: u32) -> BTreeMap<&str, u32> {
-        let mut row: Vec<_> = self.seats.iter().collect();
-        row.sort_by_key(|(name, seat)| (seat.turn, *name));
-        let kept = u32::from(row.len() as u64 * 2 <= u64::from(slots_max));
-        let mut targets: BTreeMap<&str, u32> = row.iter().map(|(name, _)| (name.as_str(), 0)).collect();
-        let mut left = slots_max;
-        deal(&row, &mut targets, &mut left, |seat| seat.wants.max(kept));
-        deal(&row, &mut targets, &mut left, |seat| if seat.wants > 0 { u32::MAX } else { kept });
-        targets
+    /// How many slots each should hold, in the order of the seats: what it wants, dealt out one by one in turn; then
+    /// the rest among those who want any. While there are two for each, everyone keeps one, so that it can begin
+    /// at once and go on without the store.
+    fn targets(&self, slots_max: u32) -> Vec<u32> {
+        let seats: Vec<&Seat> = self.seats.values().collect();
+        let mut row: Vec<usize> = (0..seats.len()).collect();
+        row.sort_by_key(|place| seats[*place].turn);
+        let kept = u32::from(seats.len() as u64 * 2 <= u64::from(slots_max));
+        let mut dealt = Dealt { targets: vec![0; seats.len()], left: slots_max };
+        dealt.deal(&row, |place| seats[place].wants.max(kept));
+        dealt.deal(&row, |place| if seats[place].wants > 0 { u32::MAX } else { kept });
+        dealt.targets
+    }
+
+    /// How many slots a process should hold.
+    pub(crate) fn target(&self, me: &str, slots_max: u32) -> u32 {
+        let place = self.seats.keys().position(|name| name == me);
+        place.map_or(0, |place| self.targets(slots_max)[place])
     }
 
     /// Where the breaker stands, by this process's clock.
@@ -180,23 +186,23 @@ impl Ledger {
     /// Writes down what the process wants, where that makes a difference to anybody, and sends it to the end of
     /// the row when it has had its turn.
     fn wish(&mut self, report: &Report<'_>, slots_max: u32) {
-        let before = self.clone();
+        let before = self.targets(slots_max);
         let Some(seat) = self.seats.get_mut(report.me) else { return };
-        let is_new = (seat.wants > 0) != (report.wants > 0);
-        seat.wants = report.wants.min(slots_max);
-        if !is_new && self.targets(slots_max) == before.targets(slots_max) {
-            *self = before;
-        }
+        let (wants, wanted) = (report.wants.min(slots_max), seat.wants);
+        seat.wants = wants;
         let targets = self.targets(slots_max);
-        let empty_handed =
-            self.seats.iter().any(|(name, seat)| seat.wants > 0 && targets.get(name.as_str()) == Some(&0));
-        if report.had_its_turn && empty_handed {
+        let makes_a_difference = (wants > 0) != (wanted > 0) || targets != before;
+        if !makes_a_difference && let Some(seat) = self.seats.get_mut(report.me) {
+            seat.wants = wanted;
+        }
+        let is_empty_handed = |(seat, target): (&Seat, &u32)| seat.wants > 0 && *target == 0;
+        if report.had_its_turn && self.seats.values().zip(&targets).any(is_empty_handed) {
             self.go_to_the_end(report.me);
         }
     }
 
     fn take_or_give(&mut self, report: &Report<'_>, slots_max: u32) {
-        let target = self.targets(slots_max).get(report.me).copied().unwrap_or(0);
+        let target = self.target(report.me, slots_max);
         let (free, above) = self.free(slots_max);
         let quiet = self.quiet_until.is_some();
         let Some(seat) = self.seats.get_mut(report.me) else { return };
@@ -221,8 +227,7 @@ impl Ledger {
     /// How many slots a process may use, and how many it holds.
     pub(crate) fn granted(&self, me: &str, slots_max: u32) -> (u32, u32) {
         let held = self.seats.get(me).map_or(0, |seat| seat.slots);
-        let target = self.targets(slots_max).get(me).copied().unwrap_or(0);
-        (held.min(target).saturating_sub(self.free(slots_max).1), held)
+        (held.min(self.target(me, slots_max)).saturating_sub(self.free(slots_max).1), held)
     }
 
     fn try_out(&mut self, report: &Report<'_>) {
@@ -270,24 +275,25 @@ impl Ledger {
     }
 }
 
-/// Deals slots out one by one in turn, until all have what they wish or none is left.
-fn deal<'a>(
-    row: &[(&'a String, &Seat)],
-    targets: &mut BTreeMap<&'a str, u32>,
-    left: &mut u32,
-    wish: impl Fn(&Seat) -> u32,
-) {
-    loop {
-        let before = *left;
-        for (name, seat) in row {
-            let target = targets.entry(name.as_str()).or_default();
-            if *left > 0 && *target < wish(seat) {
-                *target += 1;
-                *left -= 1;
+struct Dealt {
+    targets: Vec<u32>,
+    left: u32,
+}
+
+impl Dealt {
+    /// Deals slots out one by one in turn, until all have what they wish or none is left.
+    fn deal(&mut self, row: &[usize], wish: impl Fn(usize) -> u32) {
+        loop {
+            let before = self.left;
+            for place in row {
+                if self.left > 0 && self.targets[*place] < wish(*place) {
+                    self.targets[*place] += 1;
+                    self.left -= 1;
+                }
             }
-        }
-        if *left == 0 || *left == before {
-            return;
+            if self.left == 0 || self.left == before {
+                return;
+            }
         }
     }
 }
@@ -330,14 +336,14 @@ mod tests {
 
     fn seats(wants: &[u32]) -> Ledger {
         let seat = |(i, wants): (usize, &u32)| {
-            (format!("p{i}"), Seat { wants: *wants, turn: i as u64, ..Seat::default() })
+            (format!("p{i:02}"), Seat { wants: *wants, turn: i as u64, ..Seat::default() })
         };
         Ledger { seats: wants.iter().enumerate().map(seat).collect(), ..Ledger::default() }
     }
 
     fn check(slots_max: u32, wants: &[u32], expected: &[u32]) {
         let ledger = seats(wants);
-        let targets: Vec<u32> = ledger.targets(slots_max).into_values().collect();
+        let targets = ledger.targets(slots_max);
         assert_eq!(targets, expected, "{slots_max} slots for {wants:?}");
     }
 
@@ -445,7 +451,7 @@ mod tests {
         for seconds in (0..10).step_by(3) {
             assert!(watch.look(&ledger, Duration::from_secs(seconds), ttl).is_empty());
         }
-        assert_eq!(watch.look(&ledger, ttl, ttl), ["p0"]);
+        assert_eq!(watch.look(&ledger, ttl, ttl), ["p00"]);
         assert!(watch.look(&ledger, Duration::from_secs(60), ttl).is_empty());
     }
 
@@ -464,16 +470,16 @@ mod tests {
         ) {
             let ledger = seats(&wants);
             let targets = ledger.targets(slots_max);
-            let sum: u32 = targets.values().sum();
+            let sum: u32 = targets.iter().sum();
             prop_assert!(sum <= slots_max);
             if wants.iter().any(|w| *w > 0) {
                 prop_assert_eq!(sum, slots_max);
             }
             // Nobody has less than another by more than one, unless it wants no more.
-            for (name, seat) in &ledger.seats {
-                let most = ledger.seats.iter().filter(|(_, s)| s.wants > 0).map(|(n, _)| targets[n.as_str()]).max();
-                let mine = targets[name.as_str()];
-                prop_assert!(mine >= seat.wants.min(slots_max) || mine + 1 >= most.unwrap_or(0));
+            let wishing = wants.iter().zip(&targets).filter(|(wants, _)| **wants > 0);
+            let most = wishing.clone().map(|(_, target)| *target).max().unwrap_or(0);
+            for (wants, target) in wishing {
+                prop_assert!(target >= wants.min(&slots_max) || target + 1 >= most);
             }
         }
     }

@@ -182,7 +182,7 @@ impl Seat {
             self.held_since = now;
         }
         (self.cap, self.held) = (cap, Some(held));
-        self.target = ledger.targets(self.slots_max).get(self.name.as_str()).copied().unwrap_or(0);
+        self.target = ledger.target(&self.name, self.slots_max);
         self.members = u32::try_from(ledger.seats.len()).unwrap_or(u32::MAX);
         self.trial = match ledger.trial.as_deref() {
             None => Trial::Free,

@@ -249,7 +249,7 @@ fn saturated(processes: usize, limits: Limits, length: Duration, span: Duration)
 
 #[test]
 fn forty_processes_share_four_slots_and_none_starves() {
-    let span = Duration::from_secs(120);
+    let span = Duration::from_secs(75);
     let length = Duration::from_millis(100);
     let sent = saturated(40, limits(4, 1_000), length, span);
     for (number, sent) in sent.iter().enumerate() {
