@@ -47,6 +47,18 @@ impl Reason {
             Self::Poison => "poison",
         }
     }
+
+    /// What it means, for people.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::AttemptsSpent => "all attempts failed",
+            Self::Permanent => "it would fail in the same way for ever",
+            Self::Unreadable => "it is no message of this fleet",
+            Self::Expired => "it waited longer than its age limit",
+            Self::Bug => "a defect of syncfleet",
+            Self::Poison => "it was handed over again and again without being settled",
+        }
+    }
 }
 
 /// A dead letter as it is kept.

@@ -95,6 +95,20 @@ pub struct Attempt {
     pub text: String,
 }
 
+/// One replay of a dead letter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replay {
+    /// The dead letter.
+    pub letter: Uuid,
+    /// Who replayed it.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// Tells the copies apart that two operators, or one after a crash, published of one replay: only one of them
+    /// begins a life ([`crate::replay`]).
+    pub copy: u64,
+}
+
 /// A message.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Envelope {
@@ -120,6 +134,8 @@ pub struct Envelope {
     pub sweep_id: Option<String>,
     /// The failed attempts, oldest first, at most [`HISTORY_MAX`].
     pub history: Vec<Attempt>,
+    /// The replays that it went through, oldest first, at most [`HISTORY_MAX`].
+    pub replays: Vec<Replay>,
 }
 
 impl Envelope {
@@ -146,6 +162,7 @@ impl Envelope {
             trace,
             sweep_id: None,
             history: Vec::new(),
+            replays: Vec::new(),
         }
     }
 
@@ -162,13 +179,17 @@ impl Envelope {
 
     /// The same message in a fresh life, with its history kept: a replay of a dead letter.
     #[must_use]
-    pub fn replayed(mut self, id: Uuid, now: Timestamp) -> Self {
+    pub fn replayed(mut self, id: Uuid, replay: Replay) -> Self {
         self.id = id;
-        self.time = now;
-        self.first_seen = now;
+        self.time = replay.at;
+        self.first_seen = replay.at;
         self.cause = Cause::Replay;
         self.attempt = 0;
         self.sweep_id = None;
+        self.replays.push(replay);
+        if self.replays.len() > HISTORY_MAX {
+            self.replays.remove(0);
+        }
         self
     }
 
@@ -188,7 +209,7 @@ impl Envelope {
             attempt: self.attempt,
             traceparent: self.trace,
             sweepid: self.sweep_id.clone(),
-            data: Data { attempts: self.history.clone() },
+            data: Data { attempts: self.history.clone(), replays: self.replays.clone() },
         };
         // Serialising plain structs with string keys cannot fail.
         serde_json::to_vec(&wire).unwrap_or_default()
@@ -263,6 +284,8 @@ struct Wire {
 struct Data {
     #[serde(default)]
     attempts: Vec<Attempt>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    replays: Vec<Replay>,
 }
 
 impl Wire {
@@ -284,6 +307,7 @@ impl Wire {
             trace: self.traceparent,
             sweep_id: self.sweepid,
             history: self.data.attempts,
+            replays: self.data.replays,
         })
     }
 
@@ -383,11 +407,16 @@ mod tests {
             (envelope.attempt, envelope.history.len(), envelope.history[0].duration_ms),
             (30, HISTORY_MAX, 10)
         );
-        let replayed = envelope.replayed(Uuid::from_u128(8), Timestamp::UNIX_EPOCH);
+        let replay =
+            |copy: u64| Replay { letter: envelope.id, by: "anna".into(), at: Timestamp::UNIX_EPOCH, copy };
+        let replayed = envelope.clone().replayed(Uuid::from_u128(8), replay(1));
         assert_eq!(
             (replayed.attempt, replayed.history.len(), replayed.cause),
             (0, HISTORY_MAX, Cause::Replay)
         );
+        assert_eq!(Envelope::parse(&replayed.to_bytes()).unwrap(), replayed);
+        let often = (0..30).fold(replayed, |e, n| e.replayed(Uuid::from_u128(9), replay(n)));
+        assert_eq!((often.replays.len(), often.replays[HISTORY_MAX - 1].copy), (HISTORY_MAX, 29));
     }
 
     proptest! {

@@ -27,6 +27,7 @@ pub mod names;
 pub mod parking;
 pub mod ports;
 pub mod record_key;
+pub mod replay;
 pub mod retry;
 pub mod retry_mark;
 pub mod routing;

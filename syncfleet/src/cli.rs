@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use shared::record_key::FlowName;
-use uuid::Uuid;
+
+use crate::dlq::DlqCommand;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -191,126 +192,6 @@ pub struct SyncArgs {
     pub timeout: u64,
 }
 
-/// `dlq …`
-#[derive(Debug, Subcommand)]
-pub enum DlqCommand {
-    /// List open dead letters, oldest first. Changes nothing.
-    #[command(
-        after_long_help = "Examples:\n  syncfleet dlq list --since 24h\n  syncfleet dlq list --flow parties --reason permanent --text rechtsform"
-    )]
-    List(DlqListArgs),
-    /// Group open dead letters by flow and error: how many, since when.
-    Groups(DlqGroupsArgs),
-    /// Show one with all attempts, and what a sync would write now.
-    Show(DlqShowArgs),
-    /// Send again.
-    ///
-    /// Replaying is safe to repeat: a message only says which record to look at.
-    #[command(
-        after_long_help = "Examples:\n  syncfleet dlq replay 0192f0c1-2b7e-7c3a-9d55-0242ac120002\n  syncfleet dlq replay --all --reason attempts_spent --dry-run"
-    )]
-    Replay(DlqReplayArgs),
-    /// Give up, with a reason that is kept.
-    #[command(
-        after_long_help = "Example:\n  syncfleet dlq discard 0192f0c1-2b7e-7c3a-9d55-0242ac120002 --reason 'party was entered twice'"
-    )]
-    Discard(DlqDiscardArgs),
-}
-
-/// Which dead letters.
-#[derive(Debug, Clone, Default, Args)]
-pub struct FilterArgs {
-    /// Only of this flow.
-    #[arg(long, value_name = "FLOW", value_parser = flow_name)]
-    pub flow: Option<FlowName>,
-    /// Only with this reason: attempts_spent, permanent, unreadable, expired, bug, poison.
-    #[arg(long, value_name = "REASON", value_parser = reason)]
-    pub reason: Option<shared::dead_letter::Reason>,
-    /// Only with this text in record, error or answer; upper and lower case alike.
-    #[arg(long, value_name = "TEXT")]
-    pub text: Option<String>,
-    /// Only younger than this (30m, 24h, 7d) or since this time (2026-11-20T09:00:00Z).
-    #[arg(long, value_name = "AGE|TIME", value_parser = crate::since::parse)]
-    pub since: Option<crate::since::Since>,
-}
-
-impl FilterArgs {
-    /// Whether any of them was given.
-    pub fn is_set(&self) -> bool {
-        self.flow.is_some() || self.reason.is_some() || self.text.is_some() || self.since.is_some()
-    }
-}
-
-/// `dlq list`
-#[derive(Debug, Clone, Args)]
-pub struct DlqListArgs {
-    /// Which.
-    #[command(flatten)]
-    pub filter: FilterArgs,
-    /// At most so many.
-    #[arg(long, value_name = "N", default_value_t = 50)]
-    pub limit: usize,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `dlq groups`
-#[derive(Debug, Clone, Args)]
-pub struct DlqGroupsArgs {
-    /// Which.
-    #[command(flatten)]
-    pub filter: FilterArgs,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `dlq show`
-#[derive(Debug, Clone, Args)]
-pub struct DlqShowArgs {
-    /// The dead letter's id.
-    #[arg(value_name = "ID")]
-    pub id: Uuid,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `dlq replay`
-#[derive(Debug, Clone, Args)]
-pub struct DlqReplayArgs {
-    /// Ids of dead letters.
-    #[arg(value_name = "ID", required_unless_present = "all")]
-    pub ids: Vec<Uuid>,
-    /// All that the filters leave.
-    #[arg(long, conflicts_with = "ids")]
-    pub all: bool,
-    /// Which.
-    #[command(flatten)]
-    pub filter: FilterArgs,
-    /// Say what would be sent again, and send nothing.
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Who does it; kept with the dead letter. The user's name where none is given.
-    #[arg(long, value_name = "NAME")]
-    pub by: Option<String>,
-}
-
-/// `dlq discard`
-#[derive(Debug, Clone, Args)]
-pub struct DlqDiscardArgs {
-    /// Ids of dead letters.
-    #[arg(value_name = "ID", required = true)]
-    pub ids: Vec<Uuid>,
-    /// Why.
-    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
-    pub reason: String,
-    /// Who does it; kept with the dead letter. The user's name where none is given.
-    #[arg(long, value_name = "NAME")]
-    pub by: Option<String>,
-}
-
 /// `parked …`
 #[derive(Debug, Subcommand)]
 pub enum ParkedCommand {
@@ -407,15 +288,12 @@ pub struct SimulatorsArgs {
     pub idle: Option<u64>,
 }
 
-fn flow_name(text: &str) -> Result<FlowName, String> {
+/// A flow's name on the command line.
+///
+/// # Errors
+/// What a name must be.
+pub fn flow_name(text: &str) -> Result<FlowName, String> {
     FlowName::new(text).map_err(|error| error.to_string())
-}
-
-fn reason(text: &str) -> Result<shared::dead_letter::Reason, String> {
-    let all = shared::dead_letter::Reason::ALL;
-    all.into_iter()
-        .find(|reason| reason.name() == text)
-        .ok_or_else(|| format!("expected one of {}", all.map(shared::dead_letter::Reason::name).join(", ")))
 }
 
 #[cfg(test)]

@@ -58,10 +58,10 @@ fn text(status: &Status) -> String {
                 open.flow.clone(),
                 open.reason.name().to_owned(),
                 open.count.to_string(),
-                ago(open.oldest, status.at),
+                ago(open.first, status.at),
             ]
         });
-        let table = output::table(["FLOW", "REASON", "OPEN", "OLDEST"], rows);
+        let table = output::table(["FLOW", "REASON", "OPEN", "FIRST"], rows);
         let _ = write!(text, "\nDead letters\n{}", indented(&table));
     }
     text
@@ -157,7 +157,7 @@ mod tests {
                 flow: "parties".into(),
                 reason: Reason::Permanent,
                 count: 2,
-                oldest: at("2026-11-17T12:00:00Z"),
+                first: at("2026-11-17T12:00:00Z"),
             }],
         };
         insta::assert_snapshot!(text(&status), @r"
@@ -176,7 +176,7 @@ mod tests {
           dead letters  0
 
         Dead letters
-          FLOW     REASON     OPEN  OLDEST
+          FLOW     REASON     OPEN  FIRST
           parties  permanent  2     3 days ago
         ");
     }

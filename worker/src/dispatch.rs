@@ -20,9 +20,9 @@ use tracing::{Instrument, debug, error, info, warn};
 use uuid::Uuid;
 
 use crate::held::Held;
-use crate::incoming;
 use crate::parking;
 use crate::run::Engine;
+use crate::{incoming, lives};
 
 /// Longest time the flow may take to tell the record's user about a failure.
 const REPORT_TIME_MAX: Duration = Duration::from_secs(20);
@@ -49,8 +49,16 @@ pub async fn run(
     flow: &Arc<dyn Flow>,
     guard: Arc<dyn Guard>,
     key: &RecordKey,
-    mut held: Vec<Held>,
+    held: Vec<Held>,
 ) -> Ended {
+    let mut held = match lives::without_copies(engine, held).await {
+        Ok(held) if held.is_empty() => return Ended::Failed,
+        Ok(held) => held,
+        Err(problem) => {
+            warn!("The lives of replayed messages cannot be looked up, so they come again: {problem}");
+            return Ended::Unsettled;
+        }
+    };
     let envelopes: Vec<&Envelope> = held.iter().map(|h| &h.envelope).collect();
     let spokesman = held.swap_remove(incoming::spokesman(&envelopes));
     let span = tracing::info_span!(

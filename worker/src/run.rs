@@ -1,6 +1,5 @@
 //! A worker's life: prepare the queue, serve, drain.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +19,7 @@ use tracing::{info, warn};
 
 use crate::parking::Lot;
 use crate::shard::Consuming;
-use crate::{fleet, parking, poison};
+use crate::{fleet, parking};
 
 /// How often the depth of queues and the open dead letters are measured.
 const MEASURE_EVERY: Duration = Duration::from_secs(5);
@@ -117,7 +116,6 @@ async fn measure(engine: Arc<Engine>, topologies: Vec<FlowTopology>) {
 }
 
 async fn measure_depths(engine: &Engine, topologies: &[FlowTopology]) {
-    let mut marked = HashSet::new();
     let mut ticks = tokio::time::interval(MEASURE_EVERY);
     loop {
         ticks.tick().await;
@@ -126,9 +124,6 @@ async fn measure_depths(engine: &Engine, topologies: &[FlowTopology]) {
         }
         if let Err(problem) = engine.desk.measure(engine.meter.as_ref()).await {
             warn!("Open dead letters cannot be counted now: {problem}");
-        }
-        if let Err(problem) = poison::mark(engine, &mut marked).await {
-            warn!("Messages that killed their workers cannot be marked now: {problem}");
         }
     }
 }

@@ -22,6 +22,8 @@ pub(crate) struct MemoryQueue {
     pub(crate) refuses_appends: AtomicBool,
     pub(crate) refuses_publishing: AtomicBool,
     pub(crate) is_away: AtomicBool,
+    /// The oldest events that the log has dropped.
+    pub(crate) dropped: AtomicU64,
 }
 
 fn unless(refused: &AtomicBool, what: &str) -> Result<(), PortError> {
@@ -64,6 +66,7 @@ impl Queue for MemoryQueue {
         tokio::task::yield_now().await;
         unless(&self.is_away, "scanning")?;
         let log = self.log.lock().unwrap();
+        let from = from.max(self.dropped.load(Ordering::SeqCst));
         let wanted = log.iter().enumerate().skip(from as usize).take(limit as usize);
         let entries: Vec<LogEntry> =
             wanted.map(|(n, event)| LogEntry { position: n as u64, event: event.clone() }).collect();
@@ -96,16 +99,32 @@ impl Queue for MemoryQueue {
 /// Documents, and whether each ends by itself.
 pub(crate) type Documents = BTreeMap<String, (Versioned, bool)>;
 
-/// The state store. Nothing ends by itself; [`MemoryState::expire`] ends what has a time to live.
-#[derive(Debug, Default)]
+/// The state store. Nothing ends by itself; [`MemoryState::expire`] ends leases, and documents with a time to live.
+#[derive(Debug)]
 pub(crate) struct MemoryState {
     documents: Mutex<Documents>,
+    /// Holders and terms.
+    leases: Mutex<BTreeMap<String, (String, u64)>>,
     version: AtomicU64,
+    /// Writes that are taken before it fails.
+    pub(crate) writes_left: AtomicU64,
+}
+
+impl Default for MemoryState {
+    fn default() -> Self {
+        Self {
+            documents: Mutex::default(),
+            leases: Mutex::default(),
+            version: AtomicU64::new(0),
+            writes_left: AtomicU64::new(u64::MAX),
+        }
+    }
 }
 
 impl MemoryState {
-    pub(crate) fn expire(&self) {
-        self.documents.lock().unwrap().retain(|_, (_, ends)| !*ends);
+    pub(crate) fn expire(&self, prefix: &str) {
+        self.leases.lock().unwrap().clear();
+        self.documents.lock().unwrap().retain(|key, (_, ends)| !(*ends && key.starts_with(prefix)));
     }
 
     /// What it holds now, and what it held at another time.
@@ -118,8 +137,14 @@ impl MemoryState {
         self.documents.lock().unwrap().clone()
     }
 
+    fn is_held(&self, fence: &Fence) -> bool {
+        self.leases.lock().unwrap().get(&fence.lease).is_some_and(|(_, term)| *term == fence.term)
+    }
+
+    /// The keys of all documents but those of the letters.
     pub(crate) fn keys(&self) -> Vec<String> {
-        self.documents.lock().unwrap().keys().cloned().collect()
+        let documents = self.documents.lock().unwrap();
+        documents.keys().filter(|key| !key.starts_with("letters/")).cloned().collect()
     }
 }
 
@@ -133,6 +158,13 @@ impl State for MemoryState {
 
     async fn write(&self, write: Write<'_>) -> Result<Written, PortError> {
         tokio::task::yield_now().await;
+        if write.fence.is_some_and(|fence| !self.is_held(fence)) {
+            return Err(PortError::Fenced("the lease is another holder's".into()));
+        }
+        let take = |left: u64| left.checked_sub(1);
+        if self.writes_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_err() {
+            return Err(PortError::Unavailable("the store fails".into()));
+        }
         let mut documents = self.documents.lock().unwrap();
         let present = documents.get(write.key).map(|(document, _)| document.version);
         let fits = match write.expected {
@@ -165,16 +197,28 @@ impl State for MemoryState {
         Ok(found.take(limit as usize).map(|(key, (document, _))| (key.clone(), document.clone())).collect())
     }
 
-    async fn acquire_lease(&self, _: &str, _: &str, _: Duration) -> Result<Option<Grant>, PortError> {
-        Err(PortError::Misconfigured("this double has no leases".into()))
+    async fn acquire_lease(&self, name: &str, holder: &str, _: Duration) -> Result<Option<Grant>, PortError> {
+        tokio::task::yield_now().await;
+        let mut leases = self.leases.lock().unwrap();
+        match leases.get(name) {
+            Some((present, term)) if present == holder => return Ok(Some(Grant { term: *term })),
+            Some(_other) => return Ok(None),
+            None => {}
+        }
+        let term = self.version.fetch_add(1, Ordering::SeqCst) + 1;
+        leases.insert(name.to_owned(), (holder.to_owned(), term));
+        Ok(Some(Grant { term }))
     }
 
-    async fn renew_lease(&self, _: &Fence, _: &str, _: Duration) -> Result<bool, PortError> {
-        Err(PortError::Misconfigured("this double has no leases".into()))
+    async fn renew_lease(&self, fence: &Fence, _: &str, _: Duration) -> Result<bool, PortError> {
+        Ok(self.is_held(fence))
     }
 
-    async fn release_lease(&self, _: &Fence, _: &str) -> Result<(), PortError> {
-        Err(PortError::Misconfigured("this double has no leases".into()))
+    async fn release_lease(&self, fence: &Fence, _: &str) -> Result<(), PortError> {
+        if self.is_held(fence) {
+            self.leases.lock().unwrap().remove(&fence.lease);
+        }
+        Ok(())
     }
 
     async fn count(&self, _: &str, _: u64, _: Duration) -> Result<u64, PortError> {

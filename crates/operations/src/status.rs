@@ -54,7 +54,7 @@ pub struct FlowStatus {
     /// When the oldest waiting message was published, where that is known.
     pub oldest: Option<Timestamp>,
     /// Open dead letters.
-    pub dead_letters: usize,
+    pub dead_letters: u64,
     /// The workers that live, each with the number of shards that fall to it.
     pub workers: BTreeMap<String, usize>,
     /// Shards of the flow.

@@ -129,8 +129,9 @@ impl Demo<'_> {
     pub(super) async fn held(&self) -> Result<Held, String> {
         let (crm, advoware) =
             (self.systems.records(Side::Crm).await?, self.systems.records(Side::Advoware).await?);
-        let listed = self.desk.list(&Filter::default(), 0, usize::MAX).await;
-        let letters = listed.map_err(|problem| problem.to_string())?.letters;
+        let failed = |problem: shared::ports::PortError| problem.to_string();
+        let mut walk = self.desk.walk(&Filter::default()).await.map_err(failed)?;
+        let letters = walk.take(usize::MAX).await.map_err(failed)?;
         Ok(Held::new(crm, advoware, report::ids_of(&letters)))
     }
 

@@ -1,17 +1,28 @@
-//! The desk for dead letters: list, group, show, replay, discard, and close those that took care of themselves.
+//! The desk for dead letters: list, group, show, replay, discard, export, and close those that took care of
+//! themselves.
 //!
-//! It folds the append-only log into the dead letters that are open, reading on from where it stood. In memory
-//! is a summary of each open one, below 2 kB, at most [`LETTERS_MAX`] of them; the whole letter is read from the
-//! log when it is asked for.
+//! What it shows is a projection of the append-only log, kept as small documents in the state store
+//! (`documents.rs`) and brought up to date by whoever looks (`projector.rs`). So nobody reads the log from its
+//! beginning, and no process holds more than a few pages in memory, whatever the number of letters. The whole letter
+//! is read from the log when it is asked for.
 
-mod fold;
+mod apply;
+mod documents;
+mod log;
+mod lost;
+mod projector;
+#[cfg(test)]
+mod properties;
 mod replay;
 mod select;
+mod signature;
 #[cfg(test)]
 mod tests;
+mod walk;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -22,33 +33,46 @@ use shared::ports::queue::{FlowTopology, Queue};
 use shared::ports::state::State;
 use shared::record_key::RecordKey;
 use shared::{dead_mark, names};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 use uuid::Uuid;
 
-pub use fold::LETTERS_MAX;
-pub use replay::{Refusal, ReplayReport, Replayed};
-pub use select::{Filter, Group, LetterSummary, Selection, UNKNOWN_FLOW};
+pub use documents::{Ending, LetterSummary};
+pub use log::News;
+pub use replay::{Done, Refusal, Report};
+pub use select::{Filter, Group};
+pub use signature::UNKNOWN_FLOW;
+pub use walk::Walk;
 
-use fold::Fold;
+use documents::{COUNTS, Entry, GROUPS};
+use projector::Projector;
 
-/// Records read from the log at once.
-pub(crate) const SCAN_RECORDS: u32 = 500;
+/// Groups listed at most; the largest.
+const GROUPS_MAX: usize = 1_000;
+/// How often a process looks whether the log has dropped letters.
+const LOST_EVERY: Duration = Duration::from_secs(300);
 
 /// Why the desk could not do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DeskError {
-    /// No open dead letter has this id.
-    #[error("no open dead letter has the id {0}; `syncfleet dlq list` shows the open ones")]
+    /// No dead letter has this id.
+    #[error("no dead letter has the id {0}; `syncfleet dlq list` shows the open ones")]
     Unknown(Uuid),
-    /// It was closed before: replayed, discarded, or settled by a later run.
-    #[error("dead letter {0} was closed before; nothing is left to do")]
-    Closed(Uuid),
+    /// The log has dropped it.
+    #[error(
+        "dead letter {0} is lost: the log was full or the letter too old, see queue.rabbitmq.dead_letter_retention_days \
+         and dead_letter_log_bytes_max; its record is looked at again by the next sweep that finds it"
+    )]
+    Dropped(Uuid),
     /// Who does it must be known.
     #[error("a name is needed: who replays or discards is kept in the log")]
     NameMissing,
     /// Why it is given up must be known.
     #[error("a reason is needed: why a dead letter is discarded is kept in the log")]
     ReasonMissing,
+    /// The edited message cannot be sent.
+    #[error("the edited message cannot be sent: {0}; nothing was changed")]
+    Unsendable(String),
     /// Queue or state store.
     #[error(transparent)]
     Port(#[from] PortError),
@@ -57,14 +81,32 @@ pub enum DeskError {
 /// A part of the open dead letters.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Listing {
-    /// The letters asked for, oldest first.
+    /// The letters asked for, newest first.
     pub letters: Vec<LetterSummary>,
-    /// How many match in all.
-    pub total: usize,
+    /// How many match in all, where flow and reason are all that was asked for.
+    pub total: Option<u64>,
+    /// Whether there are more behind these.
+    pub has_more: bool,
     /// Records of the log that nobody can read.
     pub unreadable: u64,
-    /// Whether more than [`LETTERS_MAX`] are open, so that the newest are not listed yet.
-    pub is_cut: bool,
+}
+
+/// The groups of open dead letters.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Groups {
+    /// The largest first.
+    pub groups: Vec<Group>,
+    /// Further groups, too many to be listed.
+    pub left_out: usize,
+}
+
+/// One dead letter with all that is known.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Shown {
+    /// The letter.
+    pub letter: DeadLetter,
+    /// How it ended; none while it is open.
+    pub ending: Option<Ending>,
 }
 
 /// How many dead letters are open.
@@ -75,76 +117,137 @@ pub struct OpenCount {
     /// Why they are here.
     pub reason: Reason,
     /// How many.
-    pub count: usize,
-    /// When the oldest became a dead letter.
-    pub oldest: Timestamp,
+    pub count: u64,
+    /// When the first became a dead letter, since last none was open.
+    pub first: Timestamp,
 }
 
 /// The desk. Cheap to keep for the life of a process; safe to use from many tasks.
 #[derive(Debug)]
 pub struct DeadLetterDesk {
-    queue: Arc<dyn Queue>,
-    state: Arc<dyn State>,
+    projector: Projector,
     flows: Vec<FlowTopology>,
-    fold: Mutex<Fold>,
+    /// The flows that a gauge was set for.
+    measured: Mutex<BTreeSet<String>>,
+    /// When it was looked whether letters are lost.
+    looked: Mutex<Option<Instant>>,
 }
 
 impl DeadLetterDesk {
     /// A desk over the queue's log. `flows` are those that messages can be replayed to.
     pub fn new(queue: Arc<dyn Queue>, state: Arc<dyn State>, flows: Vec<FlowTopology>) -> Self {
-        Self { queue, state, flows, fold: Mutex::default() }
+        let projector = Projector::new(queue, state);
+        Self { projector, flows, measured: Mutex::default(), looked: Mutex::default() }
     }
 
-    /// Open dead letters that match, oldest first, from the `offset`-th, at most `limit`. Changes nothing.
-    ///
-    /// # Errors
-    /// As the queue's.
-    pub async fn list(&self, filter: &Filter, offset: usize, limit: usize) -> Result<Listing, PortError> {
-        let fold = self.refreshed().await?;
-        let matching = fold.summaries(filter);
-        let letters = matching.iter().skip(offset).take(limit).cloned().collect();
-        let (unreadable, is_cut) = (fold.unreadable(), fold.is_cut());
-        Ok(Listing { letters, total: matching.len(), unreadable, is_cut })
+    fn queue(&self) -> &dyn Queue {
+        self.projector.queue.as_ref()
     }
 
-    /// Open dead letters that match, by flow, reason and code; the largest group first. Changes nothing.
-    ///
-    /// # Errors
-    /// As the queue's.
-    pub async fn groups(&self, filter: &Filter) -> Result<Vec<Group>, PortError> {
-        Ok(select::group(&self.refreshed().await?.summaries(filter)))
+    fn state(&self) -> &dyn State {
+        self.projector.state.as_ref()
     }
 
-    /// How many are open, by flow and reason. Changes nothing.
+    /// Open dead letters that match, newest first, behind the letter `after`, at most `limit`.
     ///
     /// # Errors
-    /// As the queue's.
-    pub async fn counts(&self) -> Result<Vec<OpenCount>, PortError> {
-        let mut counts: BTreeMap<(String, Reason), OpenCount> = BTreeMap::new();
-        for letter in self.refreshed().await?.summaries(&Filter::default()) {
-            let flow = letter.flow_name().to_owned();
-            let new = OpenCount { flow: flow.clone(), reason: letter.reason, count: 0, oldest: letter.at };
-            counts.entry((flow, letter.reason)).or_insert(new).count += 1;
-        }
-        Ok(counts.into_values().collect())
-    }
-
-    /// Sets the gauge of open dead letters, for each flow and reason.
-    ///
-    /// # Errors
-    /// As the queue's.
-    pub async fn measure(&self, meter: &dyn Meter) -> Result<(), PortError> {
-        let counts = self.counts().await?;
-        let seen: BTreeSet<String> = {
-            let mut fold = self.fold.lock().await;
-            fold.measured.extend(self.flows.iter().map(|topology| topology.flow.to_string()));
-            fold.measured.extend(counts.iter().map(|open| open.flow.clone()));
-            fold.measured.clone()
+    /// [`DeskError::Unknown`] when there is no letter `after`; else as the ports'.
+    pub async fn list(
+        &self,
+        filter: &Filter,
+        after: Option<Uuid>,
+        limit: usize,
+    ) -> Result<Listing, DeskError> {
+        let checkpoint = self.projector.refresh().await?;
+        let after = match after {
+            Some(id) => Some(self.place(id).await?),
+            None => None,
         };
-        for flow in &seen {
+        let mut walk = Walk::begin(self.state(), filter, after.as_deref()).await?;
+        let letters = walk.take(limit).await?;
+        let has_more = letters.len() == limit && walk.next().await?.is_some();
+        let total = match filter.is_counted() {
+            true => Some(self.counted(filter).await?.iter().map(|open| open.count).sum()),
+            false => None,
+        };
+        Ok(Listing { letters, total, has_more, unreadable: checkpoint.unreadable })
+    }
+
+    /// All open dead letters that match, newest first.
+    ///
+    /// # Errors
+    /// As the ports'.
+    pub async fn walk(&self, filter: &Filter) -> Result<Walk<'_>, PortError> {
+        self.projector.refresh().await?;
+        Walk::begin(self.state(), filter, None).await
+    }
+
+    async fn place(&self, id: Uuid) -> Result<String, DeskError> {
+        let opening = self.entry(id).await?.and_then(|entry| entry.opened);
+        let opening = opening.ok_or(DeskError::Unknown(id))?;
+        Ok(documents::place(opening.at, &id))
+    }
+
+    async fn entry(&self, id: Uuid) -> Result<Option<Entry>, PortError> {
+        Ok(self.projector.entries(&BTreeSet::from([id])).await?.remove(&id))
+    }
+
+    /// The groups of open dead letters that may hold some that match. Of times a group knows only the first and the
+    /// last, and of texts what all its letters have in common.
+    ///
+    /// # Errors
+    /// As the ports'.
+    pub async fn groups(&self, filter: &Filter) -> Result<Groups, PortError> {
+        self.projector.refresh().await?;
+        let (mut groups, mut left_out) = (Vec::new(), 0);
+        let mut tallies = walk::Tallies::new(GROUPS);
+        while let Some(page) = tallies.next(self.state()).await? {
+            groups.extend(page.into_iter().map(Group::from).filter(|group| filter.covers_group(group)));
+            groups.sort_by_key(|group| (std::cmp::Reverse(group.count), std::cmp::Reverse(group.last)));
+            left_out += groups.len().saturating_sub(GROUPS_MAX);
+            groups.truncate(GROUPS_MAX);
+        }
+        Ok(Groups { groups, left_out })
+    }
+
+    /// How many are open, by flow and reason.
+    ///
+    /// # Errors
+    /// As the ports'.
+    pub async fn counts(&self) -> Result<Vec<OpenCount>, PortError> {
+        self.projector.refresh().await?;
+        self.counted(&Filter::default()).await
+    }
+
+    async fn counted(&self, filter: &Filter) -> Result<Vec<OpenCount>, PortError> {
+        let (mut counts, mut tallies) = (Vec::new(), walk::Tallies::new(COUNTS));
+        while let Some(page) = tallies.next(self.state()).await? {
+            counts.extend(page.into_iter().map(|tally| OpenCount {
+                flow: tally.signature.flow,
+                reason: tally.signature.reason,
+                count: tally.count,
+                first: tally.first,
+            }));
+        }
+        counts.retain(|open| filter.covers(&open.flow, open.reason));
+        Ok(counts)
+    }
+
+    /// Sets the gauge of open dead letters, for each flow and reason; and closes now and then the letters that the
+    /// log has dropped.
+    ///
+    /// # Errors
+    /// As the ports'.
+    pub async fn measure(&self, meter: &dyn Meter) -> Result<(), PortError> {
+        self.close_lost().await?;
+        let counts = self.counts().await?;
+        let mut measured = self.measured.lock().await;
+        measured.extend(self.flows.iter().map(|topology| topology.flow.to_string()));
+        measured.extend(counts.iter().map(|open| open.flow.clone()));
+        for flow in measured.iter() {
             for reason in Reason::ALL {
                 let found = counts.iter().find(|open| open.flow == *flow && open.reason == reason);
-                #[expect(clippy::cast_precision_loss, reason = "at most LETTERS_MAX")]
+                #[expect(clippy::cast_precision_loss, reason = "a gauge; counts stay far below 2^52")]
                 let open = found.map_or(0, |open| open.count) as f64;
                 meter.set(&names::DEAD_LETTERS, &[flow, reason.name()], open);
             }
@@ -152,42 +255,35 @@ impl DeadLetterDesk {
         Ok(())
     }
 
-    /// One open dead letter with all that is known. Changes nothing.
-    ///
-    /// # Errors
-    /// [`DeskError::Unknown`], [`DeskError::Closed`]; else as the queue's.
-    pub async fn show(&self, id: Uuid) -> Result<DeadLetter, DeskError> {
-        let ids = self.select(&Selection::One(id)).await?;
-        self.whole(&ids).await?.pop().ok_or(DeskError::Unknown(id))
+    async fn close_lost(&self) -> Result<(), PortError> {
+        let mut looked = self.looked.lock().await;
+        if looked.is_some_and(|at| at.elapsed() < LOST_EVERY) {
+            return Ok(());
+        }
+        self.projector.close_lost().await?;
+        *looked = Some(Instant::now());
+        Ok(())
     }
 
-    /// Gives dead letters up: nothing is sent again. `by` and `why` are kept in the log. Safe to repeat.
-    /// Answers which were closed.
+    /// One dead letter with all that is known, also when it is closed.
     ///
     /// # Errors
-    /// [`DeskError::NameMissing`], [`DeskError::ReasonMissing`]; for a single id [`DeskError::Unknown`] and
-    /// [`DeskError::Closed`]; else as the ports'.
-    pub async fn discard(
-        &self,
-        selection: &Selection,
-        by: &str,
-        why: &str,
-        now: Timestamp,
-    ) -> Result<Vec<Uuid>, DeskError> {
-        let (by, why) = (by.trim(), why.trim());
-        if by.is_empty() {
-            return Err(DeskError::NameMissing);
-        }
-        if why.is_empty() {
-            return Err(DeskError::ReasonMissing);
-        }
-        let ids = self.select(selection).await?;
-        for id in &ids {
-            let key = self.fold.lock().await.key(id);
-            self.resolve(*id, key.as_ref(), Resolution::Discarded, by, why, now).await?;
-            tracing::info!(dead_letter.id = %id, operator = by, "A dead letter was discarded: {why}");
-        }
-        Ok(ids)
+    /// [`DeskError::Unknown`], [`DeskError::Dropped`]; else as the ports'.
+    pub async fn show(&self, id: Uuid) -> Result<Shown, DeskError> {
+        self.projector.refresh().await?;
+        let entry = self.entry(id).await?.ok_or(DeskError::Unknown(id))?;
+        let opening = entry.opened.ok_or(DeskError::Unknown(id))?;
+        let mut letters = self.whole(&[(id, opening.position)]).await?;
+        let letter = letters.pop().ok_or(DeskError::Dropped(id))?;
+        Ok(Shown { letter, ending: entry.ending })
+    }
+
+    /// Builds the projection anew from the log. Letters and log are not touched. Safe to repeat.
+    ///
+    /// # Errors
+    /// As the ports'.
+    pub async fn rebuild(&self) -> Result<(), PortError> {
+        self.projector.reset().await
     }
 
     /// Closes the dead letters of a key after a run of it succeeded. Safe to repeat.
@@ -203,75 +299,9 @@ impl DeadLetterDesk {
     ) -> Result<(), PortError> {
         for id in letters {
             let event = resolved(*id, Resolution::Superseded, worker, "", now);
-            self.queue.append_dead_letter_event(&event).await?;
+            self.queue().append_dead_letter_event(&event).await?;
         }
-        dead_mark::remove(self.state.as_ref(), key, letters).await
-    }
-
-    /// Appends the resolution, then removes the mark: in this order a crash leaves a mark too many, which the
-    /// next success of the key removes, and never an open letter that nobody sees.
-    async fn resolve(
-        &self,
-        id: Uuid,
-        key: Option<&RecordKey>,
-        resolution: Resolution,
-        by: &str,
-        note: &str,
-        now: Timestamp,
-    ) -> Result<(), PortError> {
-        self.queue.append_dead_letter_event(&resolved(id, resolution, by, note, now)).await?;
-        match key {
-            Some(key) => dead_mark::remove(self.state.as_ref(), key, &[id]).await,
-            None => Ok(()),
-        }
-    }
-
-    async fn select(&self, selection: &Selection) -> Result<Vec<Uuid>, DeskError> {
-        let fold = self.refreshed().await?;
-        match selection {
-            Selection::One(id) if fold.is_open(id) => Ok(vec![*id]),
-            Selection::One(id) if fold.is_closed(id) => Err(DeskError::Closed(*id)),
-            Selection::One(id) => Err(DeskError::Unknown(*id)),
-            Selection::Matching(filter) => Ok(fold.summaries(filter).into_iter().map(|l| l.id).collect()),
-        }
-    }
-
-    /// The whole letters of those ids that are open, each page of the log read once.
-    async fn whole(&self, ids: &[Uuid]) -> Result<Vec<DeadLetter>, PortError> {
-        let mut pages: BTreeMap<u64, BTreeSet<Uuid>> = BTreeMap::new();
-        {
-            let fold = self.fold.lock().await;
-            for id in ids {
-                if let Some(page) = fold.page(id) {
-                    pages.entry(page).or_default().insert(*id);
-                }
-            }
-        }
-        let mut letters = Vec::new();
-        for (from, mut wanted) in pages {
-            for event in self.queue.scan_dead_letters(from, SCAN_RECORDS).await?.into_events() {
-                if let DeadLetterEvent::Opened { letter } = event
-                    && wanted.remove(&letter.id)
-                {
-                    letters.push(*letter);
-                }
-            }
-        }
-        Ok(letters)
-    }
-
-    /// The fold, with everything that is in the log now.
-    async fn refreshed(&self) -> Result<MutexGuard<'_, Fold>, PortError> {
-        let mut fold = self.fold.lock().await;
-        if fold.must_start_over() {
-            fold.start_over();
-        }
-        loop {
-            let page = self.queue.scan_dead_letters(fold.position(), SCAN_RECORDS).await?;
-            if !fold.take(page) {
-                return Ok(fold);
-            }
-        }
+        dead_mark::remove(self.state(), key, letters).await
     }
 }
 

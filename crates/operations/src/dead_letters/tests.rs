@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::Mutex as StdMutex;
 use std::sync::atomic::Ordering;
 
@@ -7,6 +8,7 @@ use shared::meter::Metric;
 use shared::record_key::FlowName;
 use shared::trace::TraceParent;
 
+use super::projector::EVENTS_MAX;
 use super::*;
 use crate::doubles::{MemoryQueue, MemoryState};
 
@@ -65,7 +67,7 @@ impl Office {
     }
 
     async fn open(&self) -> Vec<u128> {
-        let listing = self.desk.list(&Filter::default(), 0, 100).await.unwrap();
+        let listing = self.desk.list(&Filter::default(), None, 200).await.unwrap();
         listing.letters.iter().map(|letter| letter.id.as_u128()).collect()
     }
 }
@@ -77,24 +79,31 @@ async fn listing_filters_pages_and_changes_nothing() {
         office.bury_plain(id).await;
     }
     office.bury(letter_of(key(9), 9, "address_unknown", 900)).await;
+    let foreign = letter_of("calendar:c1".parse().unwrap(), 7, "x", 103);
+    office.bury(DeadLetter { reason: Reason::Poison, ..foreign }).await;
     let before = office.queue.log.lock().unwrap().clone();
-    let ids = async |filter: Filter, offset, limit| {
-        let listing = office.desk.list(&filter, offset, limit).await.unwrap();
-        (listing.letters.iter().map(|l| l.id.as_u128()).collect::<Vec<_>>(), listing.total)
+    let page = async |filter: Filter, after: Option<u128>, limit| {
+        let listing = office.desk.list(&filter, after.map(Uuid::from_u128), limit).await.unwrap();
+        let ids = listing.letters.iter().map(|l| l.id.as_u128()).collect::<Vec<_>>();
+        (ids, listing.total, listing.has_more)
     };
     let all = Filter::default;
-    assert_eq!(ids(all(), 0, 3).await, (vec![1, 2, 3], 6));
-    assert_eq!(ids(all(), 3, 9).await, (vec![4, 5, 9], 6));
-    assert_eq!(ids(Filter { code: Some("address_unknown".into()), ..all() }, 0, 9).await, (vec![9], 1));
-    assert_eq!(ids(Filter { text: Some("PARTIES:R3".into()), ..all() }, 0, 9).await, (vec![3], 1));
-    assert_eq!(ids(Filter { key: Some(key(4)), ..all() }, 0, 9).await, (vec![4], 1));
-    assert_eq!(
-        ids(Filter { since: Some(at(104)), before: Some(at(900)), ..all() }, 0, 9).await,
-        (vec![4, 5], 2)
-    );
-    assert_eq!(ids(Filter { reason: Some(Reason::Bug), ..all() }, 0, 9).await, (vec![], 0));
-    let other = FlowName::new("calendar").ok();
-    assert_eq!(ids(Filter { flow: other, ..all() }, 0, 9).await, (vec![], 0));
+    assert_eq!(page(all(), None, 3).await, (vec![9, 5, 4], Some(7), true));
+    assert_eq!(page(all(), Some(4), 9).await, (vec![7, 3, 2, 1], Some(7), false));
+    assert_eq!(page(all(), Some(1), 9).await, (vec![], Some(7), false));
+    let ids = async |filter: Filter| page(filter, None, 9).await.0;
+    assert_eq!(ids(Filter { text: Some("address_".into()), ..all() }).await, [9]);
+    assert_eq!(ids(Filter { text: Some("PARTIES:R3".into()), ..all() }).await, [3]);
+    assert_eq!(ids(Filter { key: Some(key(4)), ..all() }).await, [4]);
+    assert_eq!(ids(Filter { since: Some(at(104)), before: Some(at(900)), ..all() }).await, [5, 4]);
+    assert_eq!(ids(Filter { before: Some(at(104)), ..all() }).await, [7, 3, 2, 1]);
+    assert_eq!(ids(Filter { reason: Some(Reason::Bug), ..all() }).await, [0; 0]);
+    let calendar = Filter { flow: FlowName::new("calendar").ok(), ..all() };
+    assert_eq!(page(calendar, None, 9).await, (vec![7], Some(1), false));
+    let group = office.desk.list(&all(), None, 1).await.unwrap().letters[0].group.clone();
+    assert_eq!(ids(Filter { group: Some(group), ..all() }).await, [9]);
+    let nobody = Uuid::from_u128(999_999);
+    assert_eq!(office.desk.list(&all(), Some(nobody), 9).await, Err(DeskError::Unknown(nobody)));
     assert_eq!(*office.queue.log.lock().unwrap(), before);
 }
 
@@ -105,22 +114,40 @@ async fn groups_count_what_failed_alike() {
         office.bury_plain(id).await;
     }
     office.bury(letter_of(key(9), 9, "address_unknown", 900)).await;
-    let groups = office.desk.groups(&Filter::default()).await.unwrap();
-    let shown: Vec<_> = groups.iter().map(|g| (g.code.as_str(), g.count, g.first, g.last)).collect();
-    assert_eq!(shown, [("validation_failed", 3, at(101), at(103)), ("address_unknown", 1, at(900), at(900))]);
-    assert_eq!(groups[0].example, Uuid::from_u128(1));
+    let shown = async || {
+        let found = office.desk.groups(&Filter::default()).await.unwrap();
+        found.groups.iter().map(|g| (g.code.clone(), g.count, g.first, g.last)).collect::<Vec<_>>()
+    };
+    let code = |code: &str| code.to_owned();
+    assert_eq!(
+        shown().await,
+        [(code("validation_failed"), 3, at(101), at(103)), (code("address_unknown"), 1, at(900), at(900))]
+    );
+    let three = [1, 2, 3].map(Uuid::from_u128);
+    office.desk.discard(&three, "anna", "test", at(950)).await.unwrap();
+    assert_eq!(shown().await, [(code("address_unknown"), 1, at(900), at(900))]);
+    office.bury(letter_of(key(5), 5, "validation_failed", 990)).await;
+    assert_eq!(shown().await[0], (code("validation_failed"), 1, at(990), at(990)));
 }
 
 #[tokio::test]
-async fn show_gives_the_whole_letter_from_any_page_of_the_log() {
+async fn show_gives_the_whole_letter_wherever_it_stands_also_when_it_is_closed() {
     let office = office();
-    for id in 1..=u128::from(SCAN_RECORDS) + 20 {
+    let count = u128::from(EVENTS_MAX) + 20;
+    for id in 1..=count {
         office.bury_plain(id).await;
     }
-    for id in [1, u128::from(SCAN_RECORDS) + 7] {
-        let letter = office.desk.show(Uuid::from_u128(id)).await.unwrap();
-        assert_eq!(letter, letter_of(key(id), id, "validation_failed", 100 + id as i64));
+    for id in [1, u128::from(EVENTS_MAX) + 7, count] {
+        let shown = office.desk.show(Uuid::from_u128(id)).await.unwrap();
+        assert_eq!(shown.letter, letter_of(key(id), id, "validation_failed", 100 + id as i64));
+        assert_eq!(shown.ending, None);
     }
+    office.desk.discard(&[Uuid::from_u128(1)], "anna", "entered twice", at(5_000)).await.unwrap();
+    let shown = office.desk.show(Uuid::from_u128(1)).await.unwrap();
+    let Some(Ending::Resolved { by, note, resolution: Resolution::Discarded, .. }) = shown.ending else {
+        panic!("{shown:?}");
+    };
+    assert_eq!((by.as_str(), note.as_str()), ("anna", "entered twice"));
     let nobody = Uuid::from_u128(999_999);
     assert_eq!(office.desk.show(nobody).await, Err(DeskError::Unknown(nobody)));
 }
@@ -129,14 +156,17 @@ async fn show_gives_the_whole_letter_from_any_page_of_the_log() {
 async fn a_replay_publishes_a_fresh_life_closes_the_letter_and_clears_the_mark() {
     let office = office();
     let id = office.bury_plain(1).await;
-    let report = office.desk.replay(&Selection::One(id), "anna", at(500)).await.unwrap();
+    let report = office.desk.replay(&[id], "anna", at(500)).await.unwrap();
     let published = office.published();
-    assert_eq!(report.replayed, [Replayed { letter: id, message: published[0].id, key: key(1) }]);
+    let done = Done { letter: id, message: Some(published[0].id), key: Some(key(1)) };
+    assert_eq!((report.done, report.refused), (vec![done], vec![]));
     assert_eq!(
         (published[0].cause, published[0].attempt, published[0].first_seen, &published[0].key),
         (Cause::Replay, 0, at(500), &key(1))
     );
     assert_ne!(published[0].id, id);
+    let replays: Vec<_> = published[0].replays.iter().map(|r| (r.letter, r.by.as_str(), r.at)).collect();
+    assert_eq!(replays, [(id, "anna", at(500))]);
     assert_eq!(office.open().await, [0u128; 0]);
     assert_eq!(office.state.keys(), [""; 0], "neither mark nor claim is left");
     let log = office.queue.log.lock().unwrap().clone();
@@ -144,8 +174,8 @@ async fn a_replay_publishes_a_fresh_life_closes_the_letter_and_clears_the_mark()
         panic!("not closed: {log:?}");
     };
     assert_eq!(by, "anna");
-    let again = office.desk.replay(&Selection::One(id), "anna", at(501)).await;
-    assert_eq!(again, Err(DeskError::Closed(id)));
+    let again = office.desk.replay(&[id], "bert", at(501)).await.unwrap();
+    assert!(again.done.is_empty() && again.refused[0].why.contains("anna replayed it"), "{again:?}");
     assert_eq!(office.published().len(), 1);
 }
 
@@ -155,12 +185,11 @@ async fn double_clicks_and_two_operators_send_one_message() {
         let office = office();
         let id = office.bury_plain(1).await;
         let second_desk = desk(&office.queue, &office.state);
-        let one = Selection::One(id);
-        let all = Selection::Matching(Filter::default());
+        let one = [id];
         let outcomes = tokio::join!(
             office.desk.replay(&one, "anna", at(500)),
             office.desk.replay(&one, "anna", at(500)),
-            second_desk.replay(&all, "bert", at(500)),
+            second_desk.replay(&one, "bert", at(500)),
             second_desk.replay(&one, "bert", at(501)),
         );
         assert_eq!(office.published().len(), 1, "{outcomes:?}");
@@ -185,7 +214,7 @@ async fn an_operator_overtaken_at_any_step_sends_no_second_message() {
     let mut steps_count = 0;
     loop {
         let office = office();
-        let one = Selection::One(office.bury_plain(1).await);
+        let one = [office.bury_plain(1).await];
         let slow_desk = desk(&office.queue, &office.state);
         let mut slow = Box::pin(slow_desk.replay(&one, "bert", at(500)));
         let through = steps(&mut slow, steps_count).await;
@@ -210,15 +239,16 @@ async fn a_crash_at_any_step_of_a_replay_leaves_nothing_that_another_replay_does
     let mut steps_count = 0;
     loop {
         let office = office();
-        let one = Selection::One(office.bury_plain(1).await);
+        let one = [office.bury_plain(1).await];
         let crashing_desk = desk(&office.queue, &office.state);
         let mut crashing = Box::pin(crashing_desk.replay(&one, "bert", at(500)));
         let is_through = steps(&mut crashing, steps_count).await.is_some();
         drop(crashing);
-        office.state.expire();
+        office.state.expire("replay/");
         let again = office.desk.replay(&one, "anna", at(900)).await;
-        let was_closed = matches!(again, Err(DeskError::Closed(_)));
-        assert!(was_closed || again.as_ref().is_ok_and(|report| report.replayed.len() == 1), "{again:?}");
+        let again = again.unwrap();
+        let was_closed = again.refused.first().is_some_and(|refusal| refusal.why.contains("replayed it"));
+        assert!(was_closed || again.done.len() == 1, "{again:?}");
         let messages: BTreeSet<Uuid> = office.published().iter().map(|message| message.id).collect();
         assert_eq!(messages.len(), 1, "after {steps_count} steps");
         assert_eq!(office.open().await, [0u128; 0]);
@@ -234,11 +264,11 @@ async fn a_crash_between_publishing_and_closing_leaves_the_letter_open_for_the_s
     let office = office();
     let id = office.bury_plain(1).await;
     office.queue.refuses_appends.store(true, Ordering::SeqCst);
-    let broken = office.desk.replay(&Selection::One(id), "anna", at(500)).await;
+    let broken = office.desk.replay(&[id], "anna", at(500)).await;
     assert!(matches!(broken, Err(DeskError::Port(_))), "{broken:?}");
     assert_eq!(office.open().await, [1]);
     office.queue.refuses_appends.store(false, Ordering::SeqCst);
-    office.desk.replay(&Selection::One(id), "anna", at(600)).await.unwrap();
+    office.desk.replay(&[id], "anna", at(600)).await.unwrap();
     let published = office.published();
     assert_eq!(published.len(), 2);
     assert_eq!(published[0].id, published[1].id);
@@ -252,11 +282,11 @@ async fn a_claim_whose_holder_died_ends_by_itself() {
     let (key, time_to_live) = (format!("replay/{id}"), Some(std::time::Duration::from_secs(1)));
     use shared::ports::state::Write;
     office.state.write(Write { time_to_live, ..Write::put(&key, b"{}") }).await.unwrap();
-    let report = office.desk.replay(&Selection::One(id), "anna", at(500)).await.unwrap();
-    assert!(report.replayed.is_empty() && report.refused[0].why.contains("somebody else"), "{report:?}");
-    office.state.expire();
-    let report = office.desk.replay(&Selection::One(id), "anna", at(700)).await.unwrap();
-    assert_eq!(report.replayed.len(), 1);
+    let report = office.desk.replay(&[id], "anna", at(500)).await.unwrap();
+    assert!(report.done.is_empty() && report.refused[0].why.contains("somebody else"), "{report:?}");
+    office.state.expire("replay/");
+    let report = office.desk.replay(&[id], "anna", at(700)).await.unwrap();
+    assert_eq!(report.done.len(), 1);
 }
 
 #[tokio::test]
@@ -264,11 +294,11 @@ async fn what_cannot_be_published_stays_open_and_can_be_tried_at_once() {
     let office = office();
     let id = office.bury_plain(1).await;
     office.queue.refuses_publishing.store(true, Ordering::SeqCst);
-    assert!(office.desk.replay(&Selection::One(id), "anna", at(500)).await.is_err());
+    assert!(office.desk.replay(&[id], "anna", at(500)).await.is_err());
     office.queue.refuses_publishing.store(false, Ordering::SeqCst);
     assert_eq!(office.open().await, [1]);
-    let report = office.desk.replay(&Selection::One(id), "anna", at(501)).await.unwrap();
-    assert_eq!(report.replayed.len(), 1);
+    let report = office.desk.replay(&[id], "anna", at(501)).await.unwrap();
+    assert_eq!(report.done.len(), 1);
 }
 
 #[tokio::test]
@@ -281,9 +311,8 @@ async fn unreadable_letters_and_letters_of_other_flows_are_refused_in_words_and_
     let foreign = letter_of("calendar:c1".parse().unwrap(), 2, "x", 200);
     let foreign = office.bury(foreign).await;
     let well = office.bury_plain(3).await;
-    let all = Selection::Matching(Filter::default());
-    let report = office.desk.replay(&all, "anna", at(500)).await.unwrap();
-    assert_eq!(report.replayed.iter().map(|r| r.letter).collect::<Vec<_>>(), [well]);
+    let report = office.desk.replay(&[unreadable, foreign, well], "anna", at(500)).await.unwrap();
+    assert_eq!(report.done.iter().map(|r| r.letter).collect::<Vec<_>>(), [well]);
     let why = |id| report.refused.iter().find(|r| r.letter == id).map(|r| r.why.clone()).unwrap();
     assert!(why(unreadable).contains("cannot be sent again"), "{}", why(unreadable));
     assert!(why(foreign).contains("calendar is not enabled"), "{}", why(foreign));
@@ -296,9 +325,9 @@ async fn many_letters_are_replayed_in_chunks() {
     for id in 1..=130 {
         office.bury_plain(id).await;
     }
-    let all = Selection::Matching(Filter::default());
+    let all: Vec<Uuid> = (1..=130).map(Uuid::from_u128).collect();
     let report = office.desk.replay(&all, "anna", at(5_000)).await.unwrap();
-    assert_eq!((report.replayed.len(), office.published().len()), (130, 130));
+    assert_eq!((report.done.len(), office.published().len()), (130, 130));
     assert_eq!(office.open().await, [0u128; 0]);
 }
 
@@ -306,16 +335,18 @@ async fn many_letters_are_replayed_in_chunks() {
 async fn discarding_needs_a_name_and_a_reason_and_keeps_both() {
     let office = office();
     let id = office.bury_plain(1).await;
-    let one = Selection::One(id);
+    let one = [id];
     assert_eq!(office.desk.discard(&one, " ", "why", at(1)).await, Err(DeskError::NameMissing));
     assert_eq!(office.desk.discard(&one, "anna", "", at(1)).await, Err(DeskError::ReasonMissing));
     assert_eq!(office.desk.replay(&one, "", at(1)).await, Err(DeskError::NameMissing));
     assert_eq!(office.open().await, [1]);
-    assert_eq!(office.desk.discard(&one, "anna", "a test record", at(500)).await, Ok(vec![id]));
+    let report = office.desk.discard(&one, "anna", "a test record", at(500)).await.unwrap();
+    assert_eq!(report.done, [Done { letter: id, message: None, key: Some(key(1)) }]);
     let expected = resolved(id, Resolution::Discarded, "anna", "a test record", at(500));
     assert_eq!(office.queue.log.lock().unwrap().last(), Some(&expected));
     assert!(office.published().is_empty() && office.state.keys().is_empty());
-    assert_eq!(office.desk.discard(&one, "bert", "again", at(501)).await, Err(DeskError::Closed(id)));
+    let again = office.desk.discard(&one, "bert", "again", at(501)).await.unwrap();
+    assert!(again.refused[0].why.contains("anna discarded it"), "{again:?}");
 }
 
 #[tokio::test]
@@ -356,7 +387,7 @@ async fn the_gauge_falls_back_to_zero() {
     office.desk.measure(&gauges).await.unwrap();
     assert_eq!((value("parties/permanent"), value("calendar/permanent")), (1.0, 1.0));
     for id in [id, foreign] {
-        office.desk.discard(&Selection::One(id), "anna", "test", at(500)).await.unwrap();
+        office.desk.discard(&[id], "anna", "test", at(500)).await.unwrap();
     }
     office.desk.measure(&gauges).await.unwrap();
     assert_eq!((value("parties/permanent"), value("calendar/permanent")), (0.0, 0.0));
