@@ -77,7 +77,11 @@ async fn assignment(engine: &Engine, flow: &dyn Flow) -> Result<Vec<Shard>, Port
     let (state, spec) = (engine.state.as_ref(), flow.spec());
     let me = &engine.settings.name;
     membership::announce(state, &spec.name, me, engine.settings.member_ttl).await?;
-    let members = membership::members(state, &spec.name).await?;
+    let mut members = membership::members(state, &spec.name).await?;
+    // However long the store took: a worker that lives does not drain its shards because its own announcement ended.
+    if !members.contains(me) {
+        members.push(me.clone());
+    }
     Ok(shards_of(&spec.name, spec.shards).filter(|shard| server_of(shard, &members) == Some(me)).collect())
 }
 

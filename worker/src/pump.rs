@@ -242,7 +242,8 @@ impl Pump {
         let (shaft, guard, ending) = (self.shaft.clone(), self.guard.clone(), self.ending.clone());
         let is_suspect = held.iter().any(Held::is_suspect);
         self.runs.spawn(async move {
-            let turn = if is_suspect { alone(&shaft.turns, permit, &ending).await } else { Some(permit.into()) };
+            let turn =
+                if is_suspect { alone(&shaft.turns, permit, &ending).await } else { Some(permit.into()) };
             let Some(turn) = turn else {
                 hand_back(&shaft.shard, held).await;
                 return (key, Ended::Failed);

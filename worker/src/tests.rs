@@ -2,6 +2,7 @@
 
 mod doubles;
 mod faults;
+mod keys;
 mod parking;
 
 use std::collections::{HashMap, HashSet};
@@ -35,7 +36,7 @@ use crate::parking::Lot;
 use crate::run::{self, Engine, WorkerSettings};
 use crate::shard::Consuming;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the flow does with a record.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +49,8 @@ enum Behaviour {
     /// Finds at the second look what it waits for at the first.
     WaitsOnce(&'static str),
     Panic,
+    /// Waits until the test lets it go on.
+    Held,
     Hang,
     /// Holds its thread beyond its time.
     Block,
@@ -66,6 +69,7 @@ struct Scripted {
     /// Runs that were ended from outside.
     cut: AtomicU32,
     gate: Semaphore,
+    held: Semaphore,
 }
 
 /// One run going on.
@@ -117,6 +121,7 @@ impl Scripted {
             report_panics: false,
             cut: AtomicU32::new(0),
             gate: Semaphore::new(if open_gate { 10_000 } else { 0 }),
+            held: Semaphore::new(0),
         }
     }
 
@@ -164,6 +169,10 @@ impl Flow for Scripted {
                 Err(Fault::parked("parent_missing", "as told", envelope(awaited).key))
             }
             Behaviour::Panic => panic!("as told"),
+            Behaviour::Held => {
+                self.held.acquire().await.unwrap().forget();
+                done
+            }
             Behaviour::Hang => std::future::pending().await,
             Behaviour::Block => {
                 tokio::time::sleep(self.spec.run_time_max * 3 / 4).await;
@@ -286,17 +295,21 @@ impl Bench {
     }
 
     async fn until_empty(&self) {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
-        while self.depth().await > 0 {
-            assert!(tokio::time::Instant::now() < deadline, "{} messages are left", self.depth().await);
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        self.until_depth(0).await;
     }
 
     async fn until(&self, what: &str, condition: impl Fn() -> bool) {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         while !condition() {
             assert!(tokio::time::Instant::now() < deadline, "waited in vain for {what}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn until_depth(&self, depth: u64) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while self.depth().await != depth {
+            assert!(tokio::time::Instant::now() < deadline, "{} messages, not {depth}", self.depth().await);
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }

@@ -1,0 +1,108 @@
+//! Many messages of one key, slow keys, slow flows.
+
+use super::*;
+
+/// Runs that may take as long as the test wants.
+fn patient(behaviour: &[(&str, Behaviour)], open_gate: bool) -> Scripted {
+    let mut flow = Scripted::script(behaviour, open_gate);
+    flow.spec.run_time_max = PATIENCE * 2;
+    flow
+}
+
+#[tokio::test]
+async fn a_burst_to_one_record_shares_one_run_however_small_the_prefetch() {
+    let flow = Arc::new(patient(&[], false));
+    let mut bench = Bench::changed(flow.clone(), |engine| engine.settings.prefetch = 10);
+    bench.publish(&["a"]).await;
+    bench.begin();
+    bench.until("the first run", || flow.runs_of("a") == 1).await;
+    bench.publish(&["a"; 999]).await;
+    // The run's own message, and one for all that were published after it began to read.
+    bench.until_depth(2).await;
+    assert_eq!(flow.runs_of("a"), 1);
+    flow.gate.add_permits(10);
+    bench.until_empty().await;
+    assert_eq!((flow.runs_of("a"), flow.overlaps.load(Ordering::SeqCst)), (2, 0));
+    assert!(bench.letters().await.is_empty());
+    bench.end().await;
+}
+
+#[tokio::test]
+async fn a_burst_to_one_record_costs_few_runs_however_short_they_are() {
+    let flow = Scripted::new(&[], true);
+    let mut bench =
+        Bench::changed(flow.clone(), |engine| engine.settings.key_rest = Duration::from_secs(3_600));
+    bench.publish(&["a"; 500]).await;
+    bench.begin();
+    bench.until("the first run", || flow.runs_of("a") == 1).await;
+    bench.publish(&["a"; 500]).await;
+    bench.until_depth(1).await;
+    assert_eq!(flow.runs_of("a"), 1);
+    bench.end().await;
+}
+
+#[tokio::test]
+async fn what_comes_while_a_key_rests_is_looked_at_when_the_rest_is_over() {
+    let flow = Scripted::new(&[], true);
+    let rest = Duration::from_millis(200);
+    let mut bench = Bench::changed(flow.clone(), |engine| engine.settings.key_rest = rest);
+    bench.publish(&["a"]).await;
+    bench.begin();
+    let began = tokio::time::Instant::now();
+    bench.until("the first run", || flow.runs_of("a") == 1).await;
+    bench.publish(&["a", "a"]).await;
+    bench.until_empty().await;
+    assert_eq!(flow.runs_of("a"), 2);
+    assert!(began.elapsed() >= rest, "{:?}", began.elapsed());
+    bench.end().await;
+}
+
+#[tokio::test]
+async fn a_slow_key_with_many_messages_holds_up_no_other_key() {
+    let flow = Arc::new(patient(&[("slow", Behaviour::Held)], true));
+    let mut bench = Bench::new(flow.clone());
+    let others: Vec<String> = (0..1_000).map(|n| format!("k{n}")).collect();
+    bench.publish(&["slow"]).await;
+    bench.begin();
+    bench.until("the slow run", || flow.runs_of("slow") == 1).await;
+    // More than the prefetch, before the others and between them.
+    bench.publish(&["slow"; 300]).await;
+    let between: Vec<&str> = others.iter().flat_map(|id| ["slow", id.as_str()]).collect();
+    bench.publish(&between).await;
+    bench.until("all others", || others.iter().all(|id| flow.runs_of(id) == 1)).await;
+    bench.until_depth(2).await;
+    assert_eq!((flow.runs_of("slow"), flow.cut.load(Ordering::SeqCst)), (1, 0), "it is still running");
+    flow.held.add_permits(10);
+    bench.until_empty().await;
+    assert_eq!(flow.runs_of("slow"), 2);
+    bench.end().await;
+}
+
+#[tokio::test]
+async fn a_flow_whose_upstream_hangs_holds_up_no_other_flow() {
+    let stuck: Vec<String> = (0..50).map(|n| format!("s{n}")).collect();
+    let script: Vec<(&str, Behaviour)> = stuck.iter().map(|id| (id.as_str(), Behaviour::Held)).collect();
+    let flow = Arc::new(patient(&script, true));
+    let mut other = patient(&[], true);
+    other.spec.name = FlowName::new("calendar").unwrap();
+    let other = Arc::new(other);
+    let mut bench = Bench::new(flow.clone());
+    bench.publish(&stuck.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let flows: Vec<Arc<dyn Flow>> = vec![flow.clone(), other.clone()];
+    bench.task = Some(tokio::spawn(run::run(bench.engine.clone(), flows, bench.stop.clone())));
+    let at_once = bench.engine.settings.concurrency_max;
+    let running = || stuck.iter().filter(|id| flow.runs_of(id) > 0).count();
+    bench.until("all turns of the flow to be taken", || running() == at_once).await;
+    let ids: Vec<String> = (0..100).map(|n| format!("c{n}")).collect();
+    let in_calendar = |id: &String| {
+        let key = RecordKey::new(other.spec.name.clone(), id.as_str()).unwrap();
+        Outbound::of(&Envelope { key, ..envelope(id) }, 4)
+    };
+    bench.engine.queue.prepare(&[run::topology(other.as_ref())]).await.unwrap();
+    bench.engine.queue.publish(&ids.iter().map(in_calendar).collect::<Vec<_>>()).await.unwrap();
+    bench.until("the other flow", || ids.iter().all(|id| other.runs_of(id) == 1)).await;
+    assert_eq!((running(), flow.cut.load(Ordering::SeqCst)), (at_once, 0));
+    flow.held.add_permits(100);
+    bench.until_empty().await;
+    bench.end().await;
+}
