@@ -50,6 +50,8 @@ pub use state::EmbeddedState;
 pub const DELIVERY_LIMIT: u32 = 20;
 /// Size of the database beyond which nothing new is taken, in bytes.
 pub const DATABASE_BYTES_MAX: u64 = 8 * 1024 * 1024 * 1024;
+/// Bytes of the disk that stay free: settling needs some of them.
+pub const DISK_FREE_BYTES_MIN: u64 = 32 * 1024 * 1024;
 /// How long a dead letter is kept after it was resolved.
 pub const RESOLVED_RETENTION: Duration = Duration::from_secs(30 * 24 * 3_600);
 
@@ -76,6 +78,9 @@ pub struct EmbeddedOptions {
     /// Size of the database, in bytes, beyond which publishing and new documents are refused as
     /// [`PortError::Full`]; settling goes on.
     pub bytes_max: u64,
+    /// Free bytes of the disk below which the same is refused. The write-ahead log grows by some megabytes between two
+    /// checkpoints, also by what is settled.
+    pub disk_free_bytes_min: u64,
     /// How long a dead letter is kept after it was resolved.
     pub resolved_retention: Duration,
 }
@@ -89,6 +94,7 @@ impl EmbeddedOptions {
             clock,
             delivery_limit: DELIVERY_LIMIT,
             bytes_max: DATABASE_BYTES_MAX,
+            disk_free_bytes_min: DISK_FREE_BYTES_MIN,
             resolved_retention: RESOLVED_RETENTION,
         }
     }

@@ -31,7 +31,15 @@ pub(crate) struct Store {
 
 impl Store {
     pub(crate) fn open(options: EmbeddedOptions) -> Result<Self, PortError> {
-        let EmbeddedOptions { dir, role, clock, delivery_limit, bytes_max, resolved_retention } = options;
+        let EmbeddedOptions {
+            dir,
+            role,
+            clock,
+            delivery_limit,
+            bytes_max,
+            disk_free_bytes_min,
+            resolved_retention,
+        } = options;
         directory::make(&dir)?;
         let lock = match role {
             Role::Serving => Some(directory::ServingLock::take(&dir)?),
@@ -56,7 +64,7 @@ impl Store {
             clock,
             desks,
             returns,
-            room: Room { path, bytes_max },
+            room: Room { path, bytes_max, disk_free_bytes_min },
             role,
             delivery_limit,
             dir,
@@ -83,6 +91,7 @@ fn take_over(connection: &Connection) -> rusqlite::Result<()> {
 pub(crate) struct Room {
     path: PathBuf,
     bytes_max: u64,
+    disk_free_bytes_min: u64,
 }
 
 impl Room {
@@ -93,15 +102,29 @@ impl Room {
         };
         let pages = read("PRAGMA page_count")?.saturating_sub(read("PRAGMA freelist_count")?);
         let bytes = pages.saturating_mul(read("PRAGMA page_size")?);
-        if bytes <= self.bytes_max {
-            return Ok(());
+        let (file, way_out) = (self.path.display(), "nothing new was taken, nothing is lost");
+        let full = |text: String| Err(WorkError::Refused(PortError::Full(text)));
+        if bytes > self.bytes_max {
+            let limit = self.bytes_max;
+            return full(format!(
+                "{file} holds {bytes} bytes, more than its limit of {limit}: {way_out}; let the workers catch up, or \
+                 raise the limit"
+            ));
         }
-        Err(WorkError::Refused(PortError::Full(format!(
-            "{} holds {bytes} bytes, more than its limit of {}: nothing new was taken, nothing is lost; let the \
-             workers catch up, or raise the limit",
-            self.path.display(),
-            self.bytes_max
-        ))))
+        match self.disk_free_bytes() {
+            Some(free) if free < self.disk_free_bytes_min => full(format!(
+                "the disk of {file} has {free} bytes free, less than the {} that must stay so: {way_out}; make room, \
+                 and it goes on",
+                self.disk_free_bytes_min
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// `None` where the system does not say.
+    fn disk_free_bytes(&self) -> Option<u64> {
+        let disk = rustix::fs::statvfs(self.path.parent()?).ok()?;
+        Some(disk.f_bavail.saturating_mul(disk.f_frsize))
     }
 }
 

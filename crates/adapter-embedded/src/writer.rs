@@ -1,8 +1,8 @@
 //! The writer: one thread, one connection, many requests in one transaction.
 //!
 //! A request is answered after the commit that made it durable. Each runs in a savepoint, so that one that
-//! fails leaves its neighbours alone; when the transaction as a whole fails (disk full), its requests are tried
-//! one by one, so that those which need no room (acknowledgements) still succeed.
+//! fails leaves its neighbours alone; when the transaction as a whole fails (disk full), the write-ahead log is
+//! emptied and its requests are tried one by one, so that those which need no room (acknowledgements) still succeed.
 
 use std::fmt::Debug;
 use std::path::PathBuf;
@@ -197,7 +197,19 @@ impl<C: Chores> Loop<C> {
                 let error = port_error(&self.path, &error);
                 group.drain(..).for_each(|job| job.finish(Some(error.clone())));
             }
-            Err(Failed::Inside(_) | Failed::RolledBack) => self.handle_one_by_one(group),
+            Err(Failed::Inside(_) | Failed::RolledBack) => {
+                self.empty_log();
+                self.handle_one_by_one(group);
+            }
+        }
+    }
+
+    /// Where the disk is full, the write-ahead log cannot grow, and even deleting needs room in it: what it holds goes
+    /// to the database, whose pages that are free already take it.
+    fn empty_log(&self) {
+        let emptied = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        if let Err(error) = emptied {
+            tracing::debug!(%error, "the write-ahead log cannot be emptied");
         }
     }
 

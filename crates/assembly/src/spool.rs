@@ -21,6 +21,7 @@ pub fn spool_disk(config: &Config, clock: Arc<dyn Clock>) -> Option<OpenDisk> {
             // What was accepted leaves the spool for the queue only, however often producers crash.
             delivery_limit: u32::MAX,
             bytes_max: spool.bytes_max,
+            disk_free_bytes_min: spool.disk_free_bytes_min,
             ..EmbeddedOptions::new(&spool.dir, Role::Serving, clock.clone())
         };
         Embedded::open(options).map(|embedded| embedded.queue as Arc<dyn Queue>)

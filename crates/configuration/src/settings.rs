@@ -160,6 +160,8 @@ pub struct Spool {
     pub messages_max: u64,
     /// Bytes at most.
     pub bytes_max: u64,
+    /// Bytes of its disk that stay free.
+    pub disk_free_bytes_min: u64,
 }
 
 /// `[operations]`
@@ -334,6 +336,7 @@ fn spool(reader: &mut Reader<'_>) -> Option<Spool> {
         dir: section.text("dir").into(),
         messages_max: section.integer("messages_max", 1..=100_000_000),
         bytes_max: section.integer("bytes_max", 1_000_000..=1_000_000_000_000),
+        disk_free_bytes_min: section.integer("disk_free_bytes_min", 0..=1_000_000_000_000_000),
     };
     Some(spool).filter(|spool| !spool.dir.as_os_str().is_empty())
 }

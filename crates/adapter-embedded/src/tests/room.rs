@@ -90,6 +90,20 @@ async fn at_its_limit_the_database_takes_nothing_new_and_still_settles() {
 }
 
 #[tokio::test]
+async fn a_disk_that_is_nearly_full_takes_nothing_new_and_still_settles() {
+    let dir = tempfile::tempdir().unwrap();
+    let embedded = prepared(options(dir.path(), Role::Serving)).await;
+    embedded.queue.publish(&[message(1)]).await.unwrap();
+    drop(embedded);
+    let nearly_full = EmbeddedOptions { disk_free_bytes_min: u64::MAX, ..options(dir.path(), Role::Serving) };
+    let embedded = prepared(nearly_full).await;
+    assert_full(&embedded.queue.publish(&[message(2)]).await);
+    let mut consumer = embedded.queue.consume(&shard(0), 1).await.unwrap();
+    next(consumer.as_mut()).await.receipt.ack().await.unwrap();
+    assert_eq!(embedded.queue.depth(&topology()).await.unwrap().ready, 0);
+}
+
+#[tokio::test]
 async fn a_refused_request_leaves_its_neighbours_in_the_transaction_alone() {
     let dir = tempfile::tempdir().unwrap();
     let embedded = prepared(options(dir.path(), Role::Serving)).await;
