@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use shared::clock::{elapsed, later};
 use shared::contain::contained;
-use shared::dead_letter::{DeadLetter, Reason};
+use shared::dead_letter::{DeadLetter, DeadLetterEvent, Reason};
 use shared::envelope::{Attempt, Cause, Envelope};
 use shared::fault::Fault;
 use shared::flow::{Failure, Flow, Guard, Outcome, Run};
@@ -22,6 +22,7 @@ use uuid::Uuid;
 use crate::held::Held;
 use crate::parking;
 use crate::run::Engine;
+use crate::trial;
 use crate::{incoming, lives};
 
 /// Longest time the flow may take to tell the record's user about a failure.
@@ -108,7 +109,13 @@ impl Dispatch<'_> {
         meter.shift(&names::DELIVERIES_IN_PROGRESS, &labels, 1.0);
         let in_progress = on_drop(|| meter.shift(&names::DELIVERIES_IN_PROGRESS, &labels, -1.0));
 
-        let Attempted { run, result, read_at } = self.attempt_or_park(&spokesman.envelope).await;
+        let is_suspect = spokesman.is_suspect() || others.iter().any(Held::is_suspect);
+        let attempted = if is_suspect {
+            self.attempt_alone(&spokesman.envelope, spokesman.redeliveries).await
+        } else {
+            self.attempt_or_park(&spokesman.envelope).await
+        };
+        let Attempted { run, result, read_at } = attempted;
         labelled::reach("worker.after_run");
         let settled = match result {
             Ok(outcome) => self.succeeded(&spokesman.envelope, &outcome, spokesman.receipt).await,
@@ -122,6 +129,9 @@ impl Dispatch<'_> {
         );
         match settled {
             Ok(succeeded) => {
+                if is_suspect && let Err(problem) = trial::end(self.engine, self.key).await {
+                    warn!("The record's run still counts as one that killed its worker: {problem}");
+                }
                 self.acknowledge(others).await;
                 if succeeded { Ended::Succeeded(read_at) } else { Ended::Failed }
             }
@@ -139,6 +149,26 @@ impl Dispatch<'_> {
             return None;
         }
         marks::load(self.engine.state.as_ref(), self.key).await.unwrap_or_default().retry
+    }
+
+    /// One that may have killed its workers runs only while there is not enough evidence, and leaves some.
+    async fn attempt_alone(&self, envelope: &Envelope, redeliveries: u32) -> Attempted {
+        let instead = |fault, settlement| {
+            let (run, read_at) = (self.run_of(envelope), self.engine.clock.now());
+            Attempted { run, result: Err((fault, settlement)), read_at }
+        };
+        match trial::begin(self.engine, self.key).await {
+            Ok(trials) if trials.len() >= trial::TRIALS_MAX => {
+                let verdict = trial::verdict(&trials, redeliveries);
+                instead(verdict, Settlement::DeadLetter(Reason::Poison))
+            }
+            Ok(_) => self.attempt_or_park(envelope).await,
+            Err(problem) => {
+                let fault = problem.into();
+                let settlement = decide(&fault, self.circumstances(envelope, 0), &self.flow.spec().retry);
+                instead(fault, settlement)
+            }
+        }
     }
 
     /// What waits for another record is parked, and then looked at once more: a success of that record is seen by
@@ -183,9 +213,8 @@ impl Dispatch<'_> {
         }
     }
 
-    /// Runs the handler, over again at once where the decision says so.
-    async fn attempt(&self, envelope: &Envelope) -> Attempted {
-        let run = Run {
+    fn run_of(&self, envelope: &Envelope) -> Run {
+        Run {
             key: self.key.clone(),
             operation: envelope.operation,
             cause: envelope.cause,
@@ -194,7 +223,12 @@ impl Dispatch<'_> {
             trace_id: envelope.trace.trace_id(),
             guard: self.guard.clone(),
             clock: self.engine.clock.clone(),
-        };
+        }
+    }
+
+    /// Runs the handler, over again at once where the decision says so.
+    async fn attempt(&self, envelope: &Envelope) -> Attempted {
+        let run = self.run_of(envelope);
         let mut reruns = 0;
         loop {
             let read_at = self.engine.clock.now();
@@ -331,6 +365,8 @@ impl Dispatch<'_> {
         Ok(false)
     }
 
+    /// Writes the letter, tells the record's user, acknowledges: in this order nobody is told of a letter that is not
+    /// there, and after a crash in between the message comes again and is told of again.
     async fn bury(
         &self,
         run: &Run,
@@ -346,12 +382,13 @@ impl Dispatch<'_> {
             attempt = envelope.attempt,
             "The message becomes a dead letter: {fault}"
         );
-        self.report(run, fault, envelope.attempt, Some(reason)).await;
         let worker = &self.engine.settings.name;
         let letter = DeadLetter::of_envelope(envelope, reason, fault, worker, self.engine.clock.now());
-        receipt.dead_letter(letter).await?;
+        let opened = DeadLetterEvent::Opened { letter: Box::new(letter) };
+        self.engine.queue.append_dead_letter_event(&opened).await?;
         self.engine.meter.add(&names::DEAD_LETTERS_OPENED, &[self.key.flow().as_str(), reason.name()], 1);
-        Ok(())
+        self.report(run, fault, envelope.attempt, Some(reason)).await;
+        receipt.ack().await
     }
 
     /// The store failed while the run's outcome was being noted: the message waits a little and runs again.

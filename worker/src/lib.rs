@@ -14,6 +14,7 @@ pub mod program;
 pub mod pump;
 pub mod run;
 pub mod shard;
+pub mod trial;
 pub mod turns;
 pub mod waiting;
 

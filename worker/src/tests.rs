@@ -1,5 +1,6 @@
 //! The engine against a flow that does as it is told, on the embedded queue.
 
+mod crashes;
 mod doubles;
 mod faults;
 mod keys;
@@ -66,6 +67,8 @@ struct Scripted {
     overlaps: AtomicU32,
     reports: Mutex<Vec<(String, u32, Option<Reason>)>>,
     report_panics: bool,
+    /// Telling waits for a permit.
+    reporting: Semaphore,
     /// Runs that were ended from outside.
     cut: AtomicU32,
     gate: Semaphore,
@@ -119,6 +122,7 @@ impl Scripted {
             overlaps: AtomicU32::new(0),
             reports: Mutex::default(),
             report_panics: false,
+            reporting: Semaphore::new(10_000),
             cut: AtomicU32::new(0),
             gate: Semaphore::new(if open_gate { 10_000 } else { 0 }),
             held: Semaphore::new(0),
@@ -187,6 +191,7 @@ impl Flow for Scripted {
 
     async fn report(&self, run: &Run, failure: &Failure<'_>) -> Result<(), Fault> {
         assert!(!self.report_panics, "as told");
+        self.reporting.acquire().await.unwrap().forget();
         self.reports.lock().unwrap().push((run.key.id().to_owned(), failure.attempts, failure.dead_letter));
         Ok(())
     }
@@ -317,6 +322,25 @@ impl Bench {
     async fn end(mut self) {
         self.stop.cancel();
         self.task.take().unwrap().await.unwrap();
+    }
+}
+
+/// Another worker on the same queue and store.
+fn another(engine: &Engine, name: &str) -> Engine {
+    Engine {
+        settings: WorkerSettings {
+            holder: name.to_owned(),
+            name: format!("worker-{name}"),
+            ..engine.settings.clone()
+        },
+        queue: engine.queue.clone(),
+        state: engine.state.clone(),
+        desk: engine.desk.clone(),
+        meter: engine.meter.clone(),
+        clock: engine.clock.clone(),
+        health: Health::default(),
+        consuming: Consuming::default(),
+        parking: Lot::default(),
     }
 }
 
@@ -489,21 +513,7 @@ async fn two_workers_share_the_shards_and_a_leaver_moves_only_its_own() {
     let name = FlowName::new("parties").unwrap();
     let engine = bench.engine.clone();
     bench.until("all shards", || engine.consuming.count(&name) == 4).await;
-    let second = Arc::new(Engine {
-        settings: WorkerSettings {
-            holder: "second".into(),
-            name: "worker-second".into(),
-            ..engine.settings.clone()
-        },
-        queue: engine.queue.clone(),
-        state: engine.state.clone(),
-        desk: engine.desk.clone(),
-        meter: engine.meter.clone(),
-        clock: engine.clock.clone(),
-        health: Health::default(),
-        consuming: Consuming::default(),
-        parking: Lot::default(),
-    });
+    let second = Arc::new(another(&engine, "second"));
     let stop = CancellationToken::new();
     let flows: Vec<Arc<dyn Flow>> = vec![flow.clone()];
     let task = tokio::spawn(run::run(second.clone(), flows, stop.clone()));
