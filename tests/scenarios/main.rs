@@ -7,13 +7,16 @@
     reason = "tests; seeds are printed"
 )]
 
+mod connections;
 mod fleet;
+mod guard;
 mod messages;
 mod parties;
 mod programs;
 mod starting;
 mod upstreams;
 mod webhooks;
+mod store;
 
 use std::time::Duration;
 
