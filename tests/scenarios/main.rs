@@ -11,12 +11,14 @@ mod connections;
 mod fleet;
 mod guard;
 mod messages;
+mod leader;
 mod parties;
 mod programs;
+mod spool;
 mod starting;
+mod store;
 mod upstreams;
 mod webhooks;
-mod store;
 
 use std::time::Duration;
 

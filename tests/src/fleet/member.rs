@@ -64,6 +64,7 @@ impl Member {
         ];
         let webhooks = self.webhook_port.map_or_else(String::new, |port| format!("127.0.0.1:{port}"));
         own.push(("PRODUCER__WEBHOOK_LISTEN".to_owned(), webhooks));
+        own.push(("PRODUCER__SPOOL__DIR".to_owned(), format!("spool-{}", self.name)));
         own.extend(settings.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
         for (key, value) in own {
             self.set(&key, &value);
