@@ -4,15 +4,13 @@ use jiff::Timestamp;
 use shared::dead_letter::{DeadLetter, DeadLetterEvent, Reason};
 use shared::envelope::Envelope;
 use shared::fault::Fault;
+use shared::record_key::FlowName;
 
 use crate::message::RecordKind;
 use crate::names::flow_of;
 
 /// Who "put" a dead letter that the broker made.
 const BROKER: &str = "rabbitmq";
-const POISON_TEXT: &str = "The message was handed over again and again without being settled, so the broker took \
-     it out of circulation: its worker died or lost its connection each time, by this message or by another it \
-     held. Look at the workers' logs, then replay it.";
 
 /// A record of the stream.
 #[derive(Debug, PartialEq)]
@@ -49,28 +47,51 @@ impl Raw<'_> {
                 Err(_) => Record::Unreadable,
             },
             Some(None) => Record::Unreadable,
-            None => Record::Event(Box::new(DeadLetterEvent::Opened { letter: Box::new(self.poison()) })),
+            None => {
+                let letter = match flow_of(self.routing_key) {
+                    Some(flow) => self.poison(flow),
+                    None => self.foreign(),
+                };
+                Record::Event(Box::new(DeadLetterEvent::Opened { letter: Box::new(letter) }))
+            }
         }
     }
 
-    /// A message that the broker dead-lettered. It does not say when: the time is that of the last publishing.
-    fn poison(&self) -> DeadLetter {
-        let fault = Fault::permanent("poison", POISON_TEXT);
+    /// A message that the broker took from a shard: the routing key says which. The broker says neither why nor
+    /// when; the time is that of the last publishing.
+    fn poison(&self, flow: FlowName) -> DeadLetter {
+        let shard = self.routing_key;
+        let published =
+            self.published_at.map_or_else(|| "at an unknown time".to_owned(), |at| at.to_string());
+        let text = format!(
+            "The message was handed over from shard {shard} again and again without being settled, so the broker took \
+             it out of circulation: its worker died or lost its connection each time, by this message or by another \
+             that it held. It was last published {published}. Look at what the workers that served shard {shard} \
+             logged since then, mend the cause, then replay it."
+        );
         match Envelope::parse(self.body) {
             Ok(envelope) => {
                 let at = self.published_at.unwrap_or(envelope.time);
+                let fault = Fault::permanent("poison", text);
                 DeadLetter::of_envelope(&envelope, Reason::Poison, &fault, BROKER, at)
             }
-            Err(error) => DeadLetter::of_bytes(
-                self.body,
-                flow_of(self.routing_key),
-                Reason::Poison,
-                fault.code,
-                &format!("{POISON_TEXT} ({error})"),
-                BROKER,
-                self.published_at.unwrap_or(Timestamp::UNIX_EPOCH),
-            ),
+            Err(error) => {
+                let text = format!("{text} ({error})");
+                let at = self.published_at.unwrap_or(Timestamp::UNIX_EPOCH);
+                DeadLetter::of_bytes(self.body, Some(flow), Reason::Poison, "poison", &text, BROKER, at)
+            }
         }
+    }
+
+    /// Something that somebody else published to the log of dead letters: it came through no shard.
+    fn foreign(&self) -> DeadLetter {
+        let key = shared::fault::cut(self.routing_key, 60);
+        let text = format!(
+            "It was published to the log of dead letters itself, with the routing key {key:?}, by something that is no \
+             part of this fleet. Look for other users of this broker that know its names, then discard it."
+        );
+        let at = self.published_at.unwrap_or(Timestamp::UNIX_EPOCH);
+        DeadLetter::of_bytes(self.body, None, Reason::Unreadable, "foreign_record", &text, BROKER, at)
     }
 }
 
@@ -105,6 +126,17 @@ mod tests {
         let envelope = Envelope::new(id, "/test", key, Operation::Update, Cause::Webhook, trace, NOW);
         let letter = opened(raw(None, &envelope.to_bytes()).read());
         assert_eq!((letter.id, letter.reason, letter.key), (id, Reason::Poison, Some(envelope.key)));
+    }
+
+    #[test]
+    fn poison_names_its_shard_and_what_came_through_none_is_foreign() {
+        let poison = opened(raw(None, b"x").read());
+        assert!(poison.text.contains("parties.003") && poison.text.contains("1970-01-01"), "{}", poison.text);
+        for routing_key in ["", "parties", "elsewhere.x"] {
+            let foreign = opened(Raw { routing_key, ..raw(None, b"x") }.read());
+            assert_eq!((foreign.reason, foreign.code.as_str()), (Reason::Unreadable, "foreign_record"));
+            assert_eq!(foreign.flow, None);
+        }
     }
 
     #[test]

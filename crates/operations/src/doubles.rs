@@ -12,6 +12,7 @@ use shared::ports::PortError;
 use shared::ports::queue::{Consumer, DeadLetterPage, Depth, FlowTopology, LogEntry, Outbound, Queue};
 use shared::ports::state::{Expected, Fence, Grant, State, Versioned, Write, Written};
 use shared::routing::Shard;
+use tokio::time::Instant;
 
 /// The queue.
 #[derive(Debug, Default)]
@@ -96,15 +97,22 @@ impl Queue for MemoryQueue {
     }
 }
 
+#[derive(Debug)]
+struct Lease {
+    holder: String,
+    term: u64,
+    ends: Instant,
+}
+
 /// Documents, and whether each ends by itself.
 pub(crate) type Documents = BTreeMap<String, (Versioned, bool)>;
 
-/// The state store. Nothing ends by itself; [`MemoryState::expire`] ends leases, and documents with a time to live.
+/// The state store. Only leases end by themselves; [`MemoryState::expire`] ends them, and
+/// documents with a time to live.
 #[derive(Debug)]
 pub(crate) struct MemoryState {
     documents: Mutex<Documents>,
-    /// Holders and terms.
-    leases: Mutex<BTreeMap<String, (String, u64)>>,
+    leases: Mutex<BTreeMap<String, Lease>>,
     version: AtomicU64,
     /// Writes that are taken before it fails.
     pub(crate) writes_left: AtomicU64,
@@ -138,7 +146,8 @@ impl MemoryState {
     }
 
     fn is_held(&self, fence: &Fence) -> bool {
-        self.leases.lock().unwrap().get(&fence.lease).is_some_and(|(_, term)| *term == fence.term)
+        let leases = self.leases.lock().unwrap();
+        leases.get(&fence.lease).is_some_and(|lease| lease.term == fence.term && lease.ends > Instant::now())
     }
 
     /// The keys of all documents but those of the letters.
@@ -197,16 +206,23 @@ impl State for MemoryState {
         Ok(found.take(limit as usize).map(|(key, (document, _))| (key.clone(), document.clone())).collect())
     }
 
-    async fn acquire_lease(&self, name: &str, holder: &str, _: Duration) -> Result<Option<Grant>, PortError> {
+    async fn acquire_lease(
+        &self,
+        name: &str,
+        holder: &str,
+        ttl: Duration,
+    ) -> Result<Option<Grant>, PortError> {
         tokio::task::yield_now().await;
         let mut leases = self.leases.lock().unwrap();
+        leases.retain(|_, lease| lease.ends > Instant::now());
         match leases.get(name) {
-            Some((present, term)) if present == holder => return Ok(Some(Grant { term: *term })),
+            Some(lease) if lease.holder == holder => return Ok(Some(Grant { term: lease.term })),
             Some(_other) => return Ok(None),
             None => {}
         }
         let term = self.version.fetch_add(1, Ordering::SeqCst) + 1;
-        leases.insert(name.to_owned(), (holder.to_owned(), term));
+        let lease = Lease { holder: holder.to_owned(), term, ends: Instant::now() + ttl };
+        leases.insert(name.to_owned(), lease);
         Ok(Some(Grant { term }))
     }
 

@@ -44,7 +44,7 @@ impl Projector {
                 .collect();
             let ids: BTreeSet<Uuid> = letters.iter().map(|(_, letter)| letter.id).collect();
             let mut entries = self.entries(&ids).await?;
-            let mut writes = Vec::new();
+            let (mut closed, mut hidden) = (Vec::new(), Vec::new());
             for (key, letter) in letters {
                 let Some(opening) = entries.remove(&letter.id).and_then(|entry| entry.opened) else {
                     continue;
@@ -58,9 +58,12 @@ impl Projector {
                     dead_mark::remove(self.state.as_ref(), key, &[letter.id]).await?;
                 }
                 let entry = Entry { opened: Some(opening), ending: Some(Ending::Dropped) };
-                writes.extend([put_entry(&letter.id, &entry), Pending::remove(key.clone())]);
+                closed.push(put_entry(&letter.id, &entry));
+                hidden.push(Pending::remove(key.clone()));
             }
-            self.write(writes, fence).await?;
+            // In this order: by its summary it is found again after a crash in between.
+            self.write(closed, fence).await?;
+            self.write(hidden, fence).await?;
             self.renew(fence, &mut renewed).await?;
         }
         if lost > 0 {

@@ -94,6 +94,8 @@ async fn run(step: Step, queue: &Arc<MemoryQueue>, state: &Arc<MemoryState>) {
                     _ = &mut suspended => return,
                     () = std::future::ready(()) => {}
                 }
+                // What gave way is woken by the runtime only.
+                tokio::task::yield_now().await;
             }
             // Its lease ends while it is suspended.
             state.expire("nothing");

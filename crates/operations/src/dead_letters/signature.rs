@@ -33,7 +33,10 @@ impl Signature {
             flow: letter.flow.as_ref().map_or(UNKNOWN_FLOW, FlowName::as_str).to_owned(),
             reason: letter.reason,
             code: letter.code.clone(),
-            text: normalised(&letter.text),
+            text: match &letter.key {
+                Some(key) => normalised(&letter.text.replace(key.id(), "0")),
+                None => normalised(&letter.text),
+            },
         }
     }
 
