@@ -79,6 +79,9 @@ impl EndsIn {
 
 impl RedisState {
     async fn ends_in(&self, names: &[String]) -> Result<Vec<EndsIn>, PortError> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut pipeline = redis::pipe();
         for name in names {
             pipeline.cmd("PTTL").arg(name);
@@ -89,6 +92,9 @@ impl RedisState {
 
     /// The numbers behind keys; none where there is no key.
     async fn numbers(&self, names: &[String]) -> Result<Vec<Option<u64>>, PortError> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut pipeline = redis::pipe();
         for name in names {
             pipeline.cmd("GET").arg(name);
