@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use assembly::{Parts, Role, program};
 use configuration::Config;
@@ -16,6 +17,10 @@ use crate::run::{self, Engine, ProducerSettings};
 use crate::schedule::Schedule;
 use crate::spool::way::waits;
 use crate::spool::{Spool, SpoolSettings};
+
+/// A page is a few requests, each with a time limit of its own, that may wait for their account's turn: beyond this,
+/// it waits for something that does not come.
+const SWEEP_PAGE_TIME_MAX: Duration = Duration::from_secs(600);
 
 /// A producer's engine, as configured.
 pub fn engine(config: &Config, parts: &Parts, health: Health) -> Engine {
@@ -32,6 +37,7 @@ pub fn engine(config: &Config, parts: &Parts, health: Health) -> Engine {
             webhook_answer_max: settings.webhook_answer_max,
             drain: settings.drain,
             publish_batch_max: settings.publish_batch_max,
+            sweep_page_time_max: SWEEP_PAGE_TIME_MAX,
         },
         queue: parts.queue.clone(),
         spool: spool(config, parts),

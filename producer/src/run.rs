@@ -54,6 +54,8 @@ pub struct ProducerSettings {
     pub drain: Duration,
     /// Messages published in one batch.
     pub publish_batch_max: usize,
+    /// Longest time in which a flow finds one page of a sweep.
+    pub sweep_page_time_max: Duration,
 }
 
 /// What all parts of a producer share.

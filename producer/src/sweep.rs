@@ -133,8 +133,18 @@ impl Sweeper<'_> {
     }
 
     async fn page(&self, sweep: &SweepState) -> Result<SweepPage, Fault> {
-        let now = self.engine.clock.now();
-        contained(self.flow.sweep(sweep.from.as_ref(), &sweep.sweep_id, now)).await.flatten()
+        let (now, limit) = (self.engine.clock.now(), self.engine.settings.sweep_page_time_max);
+        let finding = contained(self.flow.sweep(sweep.from.as_ref(), &sweep.sweep_id, now));
+        match tokio::time::timeout(limit, finding).await {
+            Ok(page) => page.flatten(),
+            Err(_) => {
+                let text = format!(
+                    "no page of the sweep was found within {} s; it is looked for again from the same place",
+                    limit.as_secs()
+                );
+                Err(Fault::retryable("sweep_timeout", text))
+            }
+        }
     }
 
     fn show_last_success(&self, at: Timestamp) {

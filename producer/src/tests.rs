@@ -55,6 +55,7 @@ struct Scripted {
     swept: Mutex<Vec<(u64, String)>>,
     failures: AtomicU32,
     panics: AtomicU32,
+    hangs: AtomicU32,
     /// A page that is refused for ever.
     refused_page: Option<u64>,
     changed_at: Option<Timestamp>,
@@ -69,8 +70,16 @@ impl Scripted {
             retry: RetryPolicy::default(),
             run_time_max: Duration::from_secs(1),
         };
-        let (failures, panics) = (AtomicU32::new(0), AtomicU32::new(0));
-        Self { spec, pages, swept: Mutex::default(), failures, panics, refused_page: None, changed_at: None }
+        Self {
+            spec,
+            pages,
+            swept: Mutex::default(),
+            failures: AtomicU32::new(0),
+            panics: AtomicU32::new(0),
+            hangs: AtomicU32::new(0),
+            refused_page: None,
+            changed_at: None,
+        }
     }
 
     fn pages_swept(&self) -> Vec<u64> {
@@ -99,6 +108,9 @@ impl Flow for Scripted {
         }
         let panics = self.panics.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
         assert!(panics.is_err(), "as told");
+        if self.hangs.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok() {
+            std::future::pending::<()>().await;
+        }
         if self.refused_page == Some(page) {
             return Err(Fault::permanent("scripted", "as told"));
         }
@@ -168,6 +180,7 @@ impl Bench {
                 webhook_answer_max: PATIENCE,
                 drain: Duration::from_secs(2),
                 publish_batch_max: 3,
+                sweep_page_time_max: PATIENCE,
             },
             queue: self.store.queue.clone(),
             spool: None,

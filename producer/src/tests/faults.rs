@@ -83,6 +83,18 @@ async fn a_sweep_that_panics_is_tried_again() {
 }
 
 #[tokio::test]
+async fn a_page_of_a_sweep_that_never_comes_is_looked_for_again() {
+    let bench = Bench::new();
+    let flow = Arc::new(Scripted::new(2));
+    flow.hangs.store(1, Ordering::SeqCst);
+    let engine = engine_with(&bench, |engine| engine.settings.sweep_page_time_max = Duration::from_secs(2));
+    let running = start(engine, flow.clone()).await;
+    bench.until_swept().await;
+    running.end().await;
+    assert_eq!(flow.pages_swept(), [0, 1]);
+}
+
+#[tokio::test]
 async fn a_sweep_that_can_never_go_on_is_given_up_so_that_the_next_tick_begins_anew() {
     let bench = Bench::new();
     save(&bench, &swept_until(1, bench.clock.as_ref())).await;
