@@ -19,7 +19,7 @@ RUN apt-get update \
     && install -d -o syncfleet -g syncfleet /var/lib/syncfleet
 COPY --from=build /out/ /usr/local/bin/
 USER 10001
-# The embedded queue and state, where they are used, are kept here: mount a volume.
+# The embedded queue and state, and a producer's spool, are kept here: mount a volume.
 WORKDIR /var/lib/syncfleet
 EXPOSE 8080 9180
 # Liveness of a producer or worker. A broker that is away makes it unready, not unhealthy: a restart would not help.
