@@ -29,6 +29,7 @@ async fn examine(config: &Config) -> Vec<Check> {
     let mut checks = vec![settings(config), flows(config)];
     checks.extend(secrets(config));
     checks.extend(directory(config));
+    checks.extend(spool(config));
     checks.extend(webhooks(config));
     http_client::install_crypto_provider();
     let (meter, clock) = (shared::meter::NoMeter, shared::clock::SystemClock);
@@ -100,14 +101,22 @@ fn secrets(config: &Config) -> Vec<Check> {
 fn directory(config: &Config) -> Option<Check> {
     let used =
         matches!(config.queue, QueueBacking::Embedded) || matches!(config.state, StateBacking::Embedded);
-    let dir = &config.embedded.dir;
-    let subject = format!("directory {}", dir.display());
-    used.then(|| match tempfile::tempfile_in(nearest_existing(dir)) {
+    used.then(|| writable("directory", &config.embedded.dir, "change its owner, or embedded.dir"))
+}
+
+/// Where webhooks wait while RabbitMQ is away: of the producer in whose place the doctor is asked.
+fn spool(config: &Config) -> Option<Check> {
+    let spool = config.producer.spool.as_ref()?;
+    matches!(config.queue, QueueBacking::RabbitMq(_))
+        .then(|| writable("spool", &spool.dir, "change its owner, or producer.spool.dir"))
+}
+
+fn writable(what: &str, dir: &Path, remedy: &str) -> Check {
+    let subject = format!("{what} {}", dir.display());
+    match tempfile::tempfile_in(nearest_existing(dir)) {
         Ok(_) => well(&subject, "can be written".into()),
-        Err(error) => {
-            broken(&subject, format!("cannot be written: {error}"), "change its owner, or embedded.dir")
-        }
-    })
+        Err(error) => broken(&subject, format!("cannot be written: {error}"), remedy),
+    }
 }
 
 /// The directory, or the nearest one above that is there: it is made when it is needed.
@@ -186,6 +195,23 @@ mod tests {
 
         2 checks: 1 broken, 0 to look at.
         ");
+    }
+
+    #[test]
+    fn a_spool_is_looked_at_where_there_is_one() {
+        assert!(spool(&Config::from_text("test.toml", "", []).unwrap()).is_none());
+        let dir = tempfile::tempdir().unwrap();
+        let of = |path: &Path| {
+            let text = format!(
+                "queue.kind = \"rabbitmq\"\nproducer.spool.dir = {path:?}\n[queue.rabbitmq]\n\
+                 url = \"amqp://guest@localhost\"\npassword = \"env:P\"\n"
+            );
+            spool(&Config::from_text("test.toml", &text, [("P".into(), "p".into())]).unwrap()).unwrap()
+        };
+        assert_eq!(of(&dir.path().join("spool")).verdict, Verdict::Well);
+        let file = dir.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        assert_eq!(of(&file).verdict, Verdict::Broken);
     }
 
     #[test]
