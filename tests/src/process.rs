@@ -183,13 +183,6 @@ impl RunningProgram {
         self.log.with(|state| state.seen.clone())
     }
 
-    /// Waits for a log line that contains `text` and returns it.
-    ///
-    /// # Errors
-    /// When the program ends or `timeout` passes first, with its last log lines.
-    pub async fn wait_for_log(&mut self, text: &str, timeout: Duration) -> Result<String> {
-        let Self { process, log, name } = self;
-        let what = format!("line with `{text}` in the log of {name}");
     /// Waits until everything is read that it printed, which takes its end, and returns the last 2,000 lines.
     ///
     /// # Errors
@@ -201,6 +194,13 @@ impl RunningProgram {
         Ok(self.log())
     }
 
+    /// Waits for a log line that contains `text` and returns it.
+    ///
+    /// # Errors
+    /// When the program ends or `timeout` passes first, with its last log lines.
+    pub async fn wait_for_log(&mut self, text: &str, timeout: Duration) -> Result<String> {
+        let Self { process, log, name } = self;
+        let what = format!("line with `{text}` in the log of {name}");
         let found = wait::try_until(&what, timeout, async || {
             let ended = process.ended();
             match (log.find(text), ended) {
