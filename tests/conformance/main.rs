@@ -8,6 +8,7 @@ mod embedded_kills;
 mod embedded_processes;
 mod intents;
 mod limits;
+mod parking;
 mod processes;
 mod queue;
 mod state;

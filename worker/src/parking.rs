@@ -8,12 +8,12 @@ use jiff::Timestamp;
 use shared::clock::later;
 use shared::envelope::{Cause, Envelope};
 use shared::fault::{Fault, FaultKind};
-use shared::names;
 use shared::parking::{self, Parked, Parking};
 use shared::ports::PortError;
 use shared::ports::queue::{FlowTopology, Outbound};
 use shared::record_key::{FlowName, RecordKey};
 use shared::routing::shard_of;
+use shared::{labelled, names};
 use tracing::{info, warn};
 
 use crate::run::Engine;
@@ -67,7 +67,9 @@ pub async fn park(
     if engine.parking.seen.load(Ordering::Relaxed) >= MESSAGES_MAX {
         return Ok((Parking::Full, parked));
     }
-    Ok((parking::park(engine.state.as_ref(), awaited, &parked).await?, parked))
+    let parking = parking::park(engine.state.as_ref(), awaited, &parked).await?;
+    labelled::reach("worker.after_park");
+    Ok((parking, parked))
 }
 
 /// Why a message could not be parked.
@@ -95,6 +97,7 @@ pub async fn release(engine: &Engine, awaited: &RecordKey, waiting: &[Parked]) -
         return Ok(());
     }
     engine.queue.publish(&batch).await?;
+    labelled::reach("worker.after_release");
     for parked in &released {
         let labels = [parked.record.flow().as_str(), Cause::Released.name()];
         engine.meter.add(&names::MESSAGES_PUBLISHED, &labels, 1);

@@ -1,6 +1,7 @@
 //! The messages: moved, since RabbitMQ gives none to be read that is not to be consumed.
 
 use shared::envelope::Envelope;
+use shared::labelled;
 use shared::ports::queue::{FlowTopology, Outbound};
 use shared::ports::transfer::OpenMessage;
 use shared::routing::Shard;
@@ -35,7 +36,9 @@ pub(super) async fn carry(
         }
         let outbound: Vec<Outbound> = batch.iter().map(|message| outbound(message, shards)).collect();
         to.queue.publish(&outbound).await?;
+        labelled::reach("migrate.after_publish");
         unloading.remove().await?;
+        labelled::reach("migrate.after_remove");
         let mut sum = Sum { count: moved.messages, checksum: moved.checksum };
         batch.iter().for_each(|message| sum.add(&[&message.body]));
         (moved.messages, moved.checksum) = (sum.count, sum.checksum);

@@ -12,6 +12,7 @@ mod messages;
 mod report;
 
 use jiff::Timestamp;
+use shared::labelled;
 use shared::ports::PortError;
 use shared::ports::queue::FlowTopology;
 use shared::ports::transfer::{TransferQueue, TransferState};
@@ -81,13 +82,16 @@ pub async fn run(from: &Side<'_>, to: &Side<'_>, id: Uuid, now: Timestamp) -> Re
         to.queue.prepare(&to.flows).await?;
         mark::save(to.state, &Mark::new(mark.id, Part::Arriving, &from.name, now)).await?;
         mark::save(from.state, &mark).await?;
+        labelled::reach("migrate.after_marks");
         // Whoever looked for the marks before they were written serves by now.
         nobody_serves(from).await?;
         nobody_serves(to).await?;
         let highest = from.state.rise_above(0).await?;
         to.state.rise_above(highest).await?;
         documents::copy(from.state, to.state).await?;
+        labelled::reach("migrate.after_documents");
         letters::copy(from.queue, to.queue).await?;
+        labelled::reach("migrate.after_letters");
         for flow in &from.flows {
             messages::carry(from, to, flow, &mut mark).await?;
         }
@@ -97,6 +101,7 @@ pub async fn run(from: &Side<'_>, to: &Side<'_>, id: Uuid, now: Timestamp) -> Re
     let report = verify(from, to, &mark).await?;
     if report.is_equal() {
         mark::save(from.state, &Mark { part: Part::Left, ..mark }).await?;
+        labelled::reach("migrate.after_left");
         mark::remove(to.state).await?;
     }
     Ok(report)
@@ -138,6 +143,12 @@ pub async fn abandon(from: &Side<'_>, to: &Side<'_>) -> Result<u64, MigrationErr
 
 /// Whether it may begin, or go on: then with the mark that the source has.
 async fn begin(from: &Side<'_>, to: &Side<'_>) -> Result<Option<Mark>, MigrationError> {
+    if from.flows.is_empty() {
+        return Err(MigrationError::Refused(format!(
+            "no flow is enabled for {}: enable those whose messages are to be moved",
+            from.name
+        )));
+    }
     if let Some(flow) = from.flows.iter().find(|flow| !to.flows.iter().any(|other| other.flow == flow.flow)) {
         return Err(MigrationError::Refused(format!(
             "flow {} is enabled for {}, and not for {}: enable it there, or its messages would be lost",
