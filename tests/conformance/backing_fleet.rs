@@ -1,5 +1,6 @@
 //! The fleet's backings: RabbitMQ and Redis, as real processes.
 
+mod failover;
 mod faults;
 mod generation;
 mod places;

@@ -2,8 +2,10 @@
 //! own name, ports, epmd, data, log, configuration, plugins and cookie, all on 127.0.0.1.
 
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use lapin::{Connection, ConnectionProperties};
@@ -25,6 +27,8 @@ const READY_TIMEOUT: Duration = Duration::from_secs(120);
 const RESTART_TIMEOUT: Duration = Duration::from_secs(45);
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 const START_TRIES: u32 = 3;
+/// What nodes know each other by; all of them listen on 127.0.0.1 only, with names of their own.
+const COOKIE: &str = "SYNCFLEETTESTS";
 
 /// The node that all tests of this binary share, since a start takes seconds.
 ///
@@ -43,7 +47,14 @@ pub struct Rabbitmq {
     node: Node,
     server: Supervised,
     // After `server`: dropped last, so that the node never misses its epmd.
-    _epmd: Supervised,
+    _epmd: Arc<Epmd>,
+}
+
+/// The daemon by which nodes find each other.
+struct Epmd {
+    port: u16,
+    _daemon: Supervised,
+    _folder: Folder,
 }
 
 /// What stays the same over restarts.
@@ -80,19 +91,36 @@ impl Rabbitmq {
     }
 
     async fn start_once() -> Result<Self> {
-        let node = Node::new()?;
-        let mut epmd = node.launch_epmd()?;
-        let epmd_port = node.epmd_port;
-        wait::try_until("epmd", READY_TIMEOUT, async || {
-            match TcpStream::connect(("127.0.0.1", epmd_port)).await {
-                Ok(_) => Ok(()),
-                Err(error) => Err(format!("{error}, process ended: {:?}", epmd.ended())),
-            }
-        })
-        .await?;
+        Self::start_beside(Arc::new(Epmd::start().await?)).await
+    }
+
+    async fn start_beside(epmd: Arc<Epmd>) -> Result<Self> {
+        let node = Node::new(epmd.port)?;
         let mut rabbitmq = Self { server: node.launch_server()?, _epmd: epmd, node };
         rabbitmq.ready(READY_TIMEOUT).await?;
         Ok(rabbitmq)
+    }
+
+    /// Starts a cluster of so many nodes, all with empty data. Takes about 20 s a node.
+    ///
+    /// # Errors
+    /// As [`Rabbitmq::start`], or when a node does not join.
+    pub async fn start_cluster(nodes: usize) -> Result<Vec<Self>> {
+        let first = Self::start().await?;
+        let mut cluster = vec![first];
+        for _ in 1..nodes {
+            let node = Self::start_beside(Arc::clone(&cluster[0]._epmd)).await?;
+            node.control(&["stop_app"]).await?;
+            node.control(&["join_cluster", &cluster[0].node.name]).await?;
+            node.control(&["start_app"]).await?;
+            cluster.push(node);
+        }
+        Ok(cluster)
+    }
+
+    /// Where it is, as `host:port`.
+    pub fn host(&self) -> String {
+        format!("127.0.0.1:{}", self.node.port)
     }
 
     /// `amqp://guest:guest@127.0.0.1:PORT/%2f`, the default virtual host.
@@ -219,14 +247,32 @@ impl Rabbitmq {
     }
 }
 
+impl Epmd {
+    async fn start() -> Result<Self> {
+        let (folder, port) = (Folder::new("epmd")?, free_port()?);
+        let arguments = ["-port", &port.to_string(), "-address", "127.0.0.1"].map(str::to_owned);
+        let mut daemon = Supervised::start(Path::new(EPMD), arguments, |command| {
+            command.current_dir(folder.path());
+        })?;
+        wait::try_until("epmd", READY_TIMEOUT, async || {
+            match TcpStream::connect(("127.0.0.1", port)).await {
+                Ok(_) => Ok(()),
+                Err(error) => Err(format!("{error}, process ended: {:?}", daemon.ended())),
+            }
+        })
+        .await?;
+        Ok(Self { port, _daemon: daemon, _folder: folder })
+    }
+}
+
 impl Node {
-    fn new() -> Result<Self> {
+    fn new(epmd_port: u16) -> Result<Self> {
         let folder = Folder::new("rabbitmq")?;
         let node = Self {
             name: format!("{}@localhost", unique_name("syncfleet")),
             port: free_port()?,
             dist_port: free_port()?,
-            epmd_port: free_port()?,
+            epmd_port,
             folder,
         };
         let config = format!(
@@ -234,8 +280,11 @@ impl Node {
              disk_free_limit.absolute = 50MB\n",
             node.port
         );
+        let cookie = node.folder.join(".erlang.cookie");
         fs::write(node.folder.join("rabbitmq.conf"), config)
             .and_then(|()| fs::write(node.folder.join("enabled_plugins"), "[]."))
+            .and_then(|()| fs::write(&cookie, COOKIE))
+            .and_then(|()| fs::set_permissions(&cookie, fs::Permissions::from_mode(0o400)))
             .map_err(|error| {
                 HarnessError::new(format!("the node's configuration is not written: {error}"))
             })?;
@@ -274,13 +323,6 @@ impl Node {
             // The script then becomes the Erlang VM in place of staying its parent, so that signals
             // reach the VM and nothing else.
             .env("RUNNING_UNDER_SYSTEMD", "true");
-    }
-
-    fn launch_epmd(&self) -> Result<Supervised> {
-        let port = self.epmd_port.to_string();
-        Supervised::start(Path::new(EPMD), ["-port", &port, "-address", "127.0.0.1"], |command| {
-            command.current_dir(self.folder.path());
-        })
     }
 
     fn launch_server(&self) -> Result<Supervised> {
