@@ -83,8 +83,24 @@ impl StateBacking for EmbeddedBacking {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_letters_are_listed() {
+    let folder = Folder::new("letters").unwrap();
+    crate::letters::many_letters(async || {
+        let clock = Arc::new(SystemClock);
+        let visit = EmbeddedOptions::new(folder.join("data"), Role::Visiting, clock);
+        let visiting = Embedded::open(visit).unwrap();
+        (visiting.queue as Arc<dyn Queue>, visiting.state as Arc<dyn State>)
+    })
+    .await;
+}
+
 mod queue {
     crate::queue_suite!(super::EmbeddedBacking);
+}
+
+mod engine {
+    crate::engine_suite!(super::EmbeddedBacking, super::EmbeddedBacking);
 }
 
 mod state {

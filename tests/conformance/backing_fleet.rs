@@ -22,7 +22,7 @@ use shared::ports::queue::{Consumer, DeadLetterPage, Delivery, FlowTopology, Out
 use shared::record_key::{FlowName, RecordKey};
 use shared::routing::Shard;
 use shared::trace::TraceParent;
-use system_tests::unique_name;
+use system_tests::{shared_rabbitmq, unique_name};
 use uuid::Uuid;
 
 /// Long enough for anything that works, on a busy machine.
@@ -110,8 +110,31 @@ async fn whole_log(queue: &RabbitmqQueue, limit: u32) -> DeadLetterPage {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_letters_are_listed() {
+    use crate::backing::StateBacking as _;
+    let (broker, options) = (shared_rabbitmq().await.unwrap(), options());
+    let place = places::RedisPlace::new().await;
+    crate::letters::many_letters(async || {
+        let queue = queue_at(&broker.url(), options.clone());
+        (Arc::new(queue) as Arc<dyn Queue>, place.open().await)
+    })
+    .await;
+}
+
 mod queue_suite {
     crate::queue_suite!(super::places::RabbitmqPlace);
+}
+
+mod engine_suite {
+    crate::engine_suite!(super::places::RabbitmqPlace, super::places::RedisPlace);
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_an_earlier_larger_number_of_shards_left_behind_is_sent_on() {
+        use super::places::{RabbitmqPlace, RedisPlace};
+        crate::engine::what_an_earlier_larger_number_of_shards_left_behind_is_sent_on::<RabbitmqPlace, RedisPlace>()
+            .await;
+    }
 }
 
 mod state_suite {
