@@ -12,6 +12,7 @@ mod fleet;
 mod guard;
 mod messages;
 mod leader;
+mod migrating;
 mod parties;
 mod programs;
 mod spool;

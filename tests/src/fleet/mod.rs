@@ -245,16 +245,24 @@ impl Fleet {
     /// # Errors
     /// When it does not end in time, or not with success, with what it printed.
     pub async fn operate(&self, args: &[&str]) -> Result<String> {
-        let secrets = self.secrets.iter();
-        let program =
-            secrets.fold(Program::new("syncfleet")?, |program, (name, value)| program.env(name, value));
-        let mut running = program.args(args.iter().copied()).current_dir(self.folder.path()).start()?;
+        let mut running = self.operator(args)?.start()?;
         let status = running.wait_exit(READY_TIMEOUT).await?;
         let printed = running.complete_log(READY_TIMEOUT).await?;
         if status.success() {
             return Ok(printed);
         }
         Err(HarnessError::new(format!("syncfleet {} ended with {status}:\n{printed}", args.join(" "))))
+    }
+
+    /// The operator's program in the folder of the settings, with the secrets that they refer to.
+    ///
+    /// # Errors
+    /// When it is not built.
+    pub fn operator(&self, args: &[&str]) -> Result<Program> {
+        let secrets = self.secrets.iter();
+        let program =
+            secrets.fold(Program::new("syncfleet")?, |program, (name, value)| program.env(name, value));
+        Ok(program.args(args.iter().copied()).current_dir(self.folder.path()))
     }
 
     /// The queue, as an operator looks at it.
