@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use shared::flow::Flow;
 use shared::membership;
 use shared::names;
@@ -17,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::pump::Shaft;
-use crate::run::Engine;
+use crate::run::{Engine, topology};
 use crate::shard::{self, Stop};
 use crate::turns::Turns;
 
@@ -31,6 +32,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 #[derive(Clone)]
 struct Served {
     flow: Arc<dyn Flow>,
+    /// Its shards, and those that an earlier, larger number left behind: their messages are sent on.
+    shards: u16,
     turns: Turns,
 }
 
@@ -43,8 +46,11 @@ struct Task {
 /// Serves until `stop` is cancelled, then drains within the set time.
 pub async fn serve(engine: Arc<Engine>, flows: Vec<Arc<dyn Flow>>, stop: CancellationToken) {
     let alone = Arc::new(Semaphore::new(1));
-    let turns = || Turns::new(engine.settings.concurrency_max, alone.clone());
-    let flows: Vec<Served> = flows.into_iter().map(|flow| Served { flow, turns: turns() }).collect();
+    let served = flows.into_iter().map(async |flow| {
+        let turns = Turns::new(engine.settings.concurrency_max, alone.clone());
+        Served { shards: shards_present(&engine, flow.as_ref()).await, flow, turns }
+    });
+    let Some(flows) = stop.run_until_cancelled(join_all(served)).await else { return };
     let mut tasks: HashMap<Shard, Task> = HashMap::new();
     let mut ticks = tokio::time::interval(engine.settings.member_ttl / 3);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -58,7 +64,7 @@ pub async fn serve(engine: Arc<Engine>, flows: Vec<Arc<dyn Flow>>, stop: Cancell
         };
         tasks.retain(|_, task| !task.handle.is_finished());
         for served in flows.iter().filter(|_| assigning) {
-            let assigned = stop.run_until_cancelled(assignment(&engine, served.flow.as_ref())).await;
+            let assigned = stop.run_until_cancelled(assignment(&engine, served)).await;
             match assigned {
                 Some(Ok(mine)) => assign(&engine, served, &mine, &mut tasks),
                 Some(Err(PortError::Lost(problem))) => debug!("Shards cannot be assigned: {problem}"),
@@ -73,8 +79,28 @@ pub async fn serve(engine: Arc<Engine>, flows: Vec<Arc<dyn Flow>>, stop: Cancell
     drain(&engine, &flows, tasks).await;
 }
 
-async fn assignment(engine: &Engine, flow: &dyn Flow) -> Result<Vec<Shard>, PortError> {
-    let (state, spec) = (engine.state.as_ref(), flow.spec());
+async fn shards_present(engine: &Engine, flow: &dyn Flow) -> u16 {
+    let topology = topology(flow);
+    match engine.queue.shards_present(&topology).await {
+        Ok(present) if present > topology.shards => {
+            warn!(
+                flow.name = %topology.flow,
+                "There are queues for {present} shards, and {} are configured: what comes in the others is sent on; \
+                 delete their queues when they have been empty for as long as a retry may wait.",
+                topology.shards
+            );
+            present
+        }
+        Ok(present) => present,
+        Err(problem) => {
+            warn!(flow.name = %topology.flow, "Whether shards were left behind cannot be seen: {problem}");
+            topology.shards
+        }
+    }
+}
+
+async fn assignment(engine: &Engine, served: &Served) -> Result<Vec<Shard>, PortError> {
+    let (state, spec) = (engine.state.as_ref(), served.flow.spec());
     let me = &engine.settings.name;
     membership::announce(state, &spec.name, me, engine.settings.member_ttl).await?;
     let mut members = membership::members(state, &spec.name).await?;
@@ -82,7 +108,7 @@ async fn assignment(engine: &Engine, flow: &dyn Flow) -> Result<Vec<Shard>, Port
     if !members.contains(me) {
         members.push(me.clone());
     }
-    Ok(shards_of(&spec.name, spec.shards).filter(|shard| server_of(shard, &members) == Some(me)).collect())
+    Ok(shards_of(&spec.name, served.shards).filter(|shard| server_of(shard, &members) == Some(me)).collect())
 }
 
 fn assign(engine: &Arc<Engine>, served: &Served, mine: &[Shard], tasks: &mut HashMap<Shard, Task>) {

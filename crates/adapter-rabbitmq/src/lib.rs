@@ -24,6 +24,7 @@ mod dead_letters;
 pub mod delay;
 mod error;
 mod held;
+mod leftover;
 mod marks;
 mod message;
 pub mod names;

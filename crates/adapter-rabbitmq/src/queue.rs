@@ -25,7 +25,7 @@ use crate::names::Names;
 use crate::options::Options;
 use crate::publisher::Publisher;
 use crate::sender::Sender;
-use crate::{check, dead_letters, marks, topology};
+use crate::{check, dead_letters, leftover, marks, topology};
 
 /// How long a broker that has just started may take until its queues and streams are there.
 const STARTING_WAIT: Duration = Duration::from_secs(30);
@@ -166,6 +166,10 @@ impl Queue for RabbitmqQueue {
 
     async fn consume(&self, shard: &Shard, prefetch: u16) -> Result<Box<dyn Consumer>, PortError> {
         Ok(Box::new(RabbitmqConsumer::start(&self.sender, shard, prefetch).await?))
+    }
+
+    async fn shards_present(&self, topology: &FlowTopology) -> Result<u16, PortError> {
+        leftover::shards_present(&self.sender.consuming, &self.sender.names, topology).await
     }
 
     /// `ready` counts what waits in the broker and what this process holds; what other processes hold cannot be

@@ -114,6 +114,12 @@ pub trait Queue: Send + Sync + Debug {
     /// Begins to consume one shard, holding at most `prefetch` unsettled deliveries.
     async fn consume(&self, shard: &Shard, prefetch: u16) -> Result<Box<dyn Consumer>, PortError>;
 
+    /// How many shards of a prepared flow may hold messages: more than it has where an earlier, larger number left
+    /// some behind. An adapter that refuses to change the number while messages wait has none of these.
+    async fn shards_present(&self, topology: &FlowTopology) -> Result<u16, PortError> {
+        Ok(topology.shards)
+    }
+
     /// How much waits in a flow.
     async fn depth(&self, topology: &FlowTopology) -> Result<Depth, PortError>;
 
