@@ -349,15 +349,18 @@ mod tests {
         insta::assert_snapshot!(help(&["dlq", "discard"], true), @r"
         Give up, with a reason that is kept
 
-        Usage: syncfleet dlq discard [OPTIONS] --reason <TEXT> <ID>...
+        Usage: syncfleet dlq discard [OPTIONS] --reason <TEXT> [ID]...
 
         Arguments:
-          <ID>...
+          [ID]...
                   Ids of dead letters
 
         Options:
           -c, --config <FILE>
                   The settings; ./syncfleet.toml where none is named
+
+              --group <GROUP>
+                  All of this group of `dlq groups`
 
               --reason <TEXT>
                   Why
@@ -368,8 +371,9 @@ mod tests {
           -h, --help
                   Print help (see a summary with '-h')
 
-        Example:
+        Examples:
           syncfleet dlq discard 0192f0c1-2b7e-7c3a-9d55-0242ac120002 --reason 'party was entered twice'
+          syncfleet dlq discard --group 3fa1c09d22b7 --reason 'test records'
         ");
     }
 
