@@ -15,4 +15,3 @@ mod processes;
 mod queue;
 mod state;
 mod transfer;
-mod scratch_cluster;
