@@ -119,6 +119,22 @@ async fn a_run_that_takes_long_says_so_and_cleans_up() {
     assert_eq!(bench.counterpart(&id)["name"], "Neu");
 }
 
+/// The status waits while the run writes the record itself; then the run is over.
+#[tokio::test]
+async fn a_run_whose_last_write_takes_long_leaves_no_syncing_behind() {
+    let settings =
+        PartiesSettings { syncing_status_after: Duration::from_millis(200), ..PartiesSettings::default() };
+    let bench = Bench::new(settings).await;
+    let (id, bet_nr) = bench.linked(erika()).await;
+    bench.crm.fault(FaultRule::new(FaultKind::Latency { latency_ms: 500 }).on("PUT", "*"));
+    bench.edit_party(bet_nr, json!({ "name": "Neu" }));
+    bench.handle(&id).await.unwrap();
+    assert_eq!(bench.crm_of(&id)["syncStatus"], "clean");
+    bench.edit_record(&id, json!({ "lastName": "Neuer" }));
+    bench.handle(&id).await.unwrap();
+    assert_eq!(bench.crm_of(&id)["syncStatus"], "clean");
+}
+
 #[tokio::test]
 async fn an_invalid_key_is_refused_with_the_reason() {
     let bench = Bench::new(PartiesSettings::default()).await;

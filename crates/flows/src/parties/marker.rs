@@ -5,6 +5,7 @@
 
 use std::convert::Infallible;
 use std::future::pending;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use connector_espocrm::{EspoId, Patch, Record};
@@ -31,11 +32,13 @@ pub(super) struct Marker<'a> {
     parties: &'a Parties,
     id: EspoId,
     marked: Mutex<Marked>,
+    /// Set in the moment in which the run ends: a marker that waited for its last write comes too late.
+    is_over: AtomicBool,
 }
 
 impl<'a> Marker<'a> {
     pub(super) fn new(parties: &'a Parties, id: EspoId) -> Self {
-        Self { parties, id, marked: Mutex::default() }
+        Self { parties, id, marked: Mutex::default(), is_over: AtomicBool::new(false) }
     }
 
     /// Keeps the marker from writing, and tells what it has written.
@@ -47,6 +50,7 @@ impl<'a> Marker<'a> {
     pub(super) async fn beside<T>(&self, delay: Duration, work: impl Future<Output = T>) -> T {
         let work = async {
             let result = work.await;
+            self.is_over.store(true, Ordering::Relaxed);
             // A write that is under way is waited for, so that none arrives after the run.
             drop(self.hold().await);
             result
@@ -65,7 +69,7 @@ impl<'a> Marker<'a> {
 
     async fn mark(&self) {
         let mut marked = self.hold().await;
-        if marked.found {
+        if marked.found || self.is_over.load(Ordering::Relaxed) {
             return;
         }
         match self.write().await {
