@@ -4,9 +4,10 @@
 //! and `cargo xtask check` sees to it that no program as it is released has it.
 //!
 //! With it, what happens at a point is said by the variable `FAILPOINTS` as the crate [`fail`](https://docs.rs/fail)
-//! reads it, with `return(…)` and one of these words: `kill` at [`reach`]; `panic`, `allocate` or `loop` and an id
-//! (`panic:6b00`) at [`handle`]; a number at [`number`]. `3*off->1*return(kill)` kills at the fourth time. Each kill
-//! adds a line with the label to the file that `LABELLED_POINTS_HITS` names.
+//! reads it, with `return(…)` and one of these words: `kill` at [`reach`]; `panic`, `allocate` or `loop` and an id at
+//! [`handle`], for one record or several (`panic:6b00,loop:6b01`); a number at [`number`]. `3*off->1*return(kill)`
+//! kills at the fourth time. What is hit adds a line with its label to the file that `hits` names
+//! (`hits=return(/file)`).
 
 #[cfg(feature = "labelled-points")]
 mod armed;

@@ -20,7 +20,16 @@ mod people;
 mod points;
 mod stage;
 
+mod broker;
+mod intake;
 mod kills;
+mod leader;
+mod letters;
+mod messages;
+mod poison;
+mod rolling;
+mod store;
+mod upstreams;
 
 /// Name of each case, with the parties laid out and the syncs done: in the short form, then in the long one.
 macro_rules! cases {
@@ -40,5 +49,22 @@ macro_rules! cases {
 }
 
 cases! {
-    kills::workers_are_killed               (150, 1_000)    (400, 10_000);
+    kills::workers_are_killed                               (150, 1_000)    (400, 10_000);
+    kills::workers_are_frozen                               (100, 500)      (300, 6_000);
+    kills::programs_are_stopped_again_and_again             (100, 500)      (300, 6_000);
+    points::programs_die_at_labelled_points                 (100, 2)        (200, 100);
+    intake::producers_die_between_taking_and_answering      (50, 2)         (100, 100);
+    intake::many_webhooks_for_one_record_cost_few_runs      (5, 1_000)      (5, 1_000);
+    intake::a_burst_is_taken_within_bounds                  (200, 5_000)    (1_000, 100_000);
+    leader::the_leader_is_killed_and_frozen                 (50, 300)       (200, 4_000);
+    broker::the_broker_is_restarted_killed_and_frozen       (50, 500)       (200, 5_000);
+    broker::connections_are_cut_in_mid_confirm              (50, 500)       (200, 5_000);
+    store::the_store_is_restarted_killed_and_frozen         (50, 500)       (200, 5_000);
+    store::the_store_is_slow                                (50, 300)       (200, 5_000);
+    messages::messages_are_doubled_and_reordered            (50, 300)       (200, 3_000);
+    upstreams::upstreams_answer_in_every_wrong_way          (50, 600)       (200, 6_000);
+    upstreams::a_long_outage_makes_no_dead_letters          (50, 0)         (200, 0);
+    poison::poison_is_buried_and_harms_no_other              (50, 100)       (200, 1_000);
+    rolling::the_next_version_is_rolled_out                 (50, 400)       (200, 4_000);
+    letters::all_dead_letters_are_replayed_twice_at_once    (20, 100)       (50, 1_000);
 }

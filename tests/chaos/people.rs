@@ -6,13 +6,16 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 use simulators::{AdvowareSimulator, Dice, EspocrmSimulator, Record};
 use system_tests::Fleet;
 use system_tests::fleet::Webhook;
 use system_tests::http::Http;
 
-/// How many webhooks are under way at once.
+/// Between two things that people do, where a case says nothing else.
+const PACE: Duration = Duration::from_millis(12);
+/// How many webhooks are under way at once, where a case says nothing else.
 const WEBHOOKS_AT_ONCE: usize = 8;
 /// Pause before a refused webhook is sent again.
 const AGAIN_AFTER: Duration = Duration::from_millis(200);
@@ -41,17 +44,21 @@ pub struct Office<'a> {
     pub webhooks: &'a [Webhook],
 }
 
-impl<'a> Office<'a> {
-    pub fn of(fleet: &'a Fleet) -> Self {
-        Self { crm: &fleet.crm, advoware: &fleet.advoware, http: &fleet.http, webhooks: &fleet.webhooks }
-    }
-}
-
 /// The people, and the oracle.
 pub struct People {
     dice: RefCell<Dice>,
     expected: RefCell<BTreeMap<String, Expected>>,
     number: Cell<usize>,
+    /// Pause between two things that people do.
+    pub pace: Cell<Duration>,
+    /// How many webhooks are under way at once.
+    pub webhooks_at_once: Cell<usize>,
+    /// Whether nobody sends webhooks, so that sweeps must find what changed.
+    pub is_silent: Cell<bool>,
+    /// How many of a hundred new parties have no name, so that Advoware refuses them.
+    pub nameless_percent: Cell<u8>,
+    nameless: RefCell<Vec<String>>,
+    given_up: RefCell<Vec<String>>,
     pub accepted: Cell<usize>,
     pub refused: Cell<usize>,
 }
@@ -68,6 +75,12 @@ impl People {
             dice: RefCell::new(Dice::new(seed)),
             expected: RefCell::default(),
             number: Cell::new(0),
+            pace: Cell::new(PACE),
+            webhooks_at_once: Cell::new(WEBHOOKS_AT_ONCE),
+            is_silent: Cell::new(false),
+            nameless_percent: Cell::new(0),
+            nameless: RefCell::default(),
+            given_up: RefCell::default(),
             accepted: Cell::new(0),
             refused: Cell::new(0),
         }
@@ -76,6 +89,27 @@ impl People {
     /// What must be there in the end, by the CRM's id.
     pub fn expected(&self) -> BTreeMap<String, Expected> {
         self.expected.borrow().clone()
+    }
+
+    /// The ids of the parties that Advoware refuses.
+    pub fn nameless(&self) -> Vec<String> {
+        self.nameless.borrow().clone()
+    }
+
+    /// Nobody works with this record any more, and nothing is expected of it.
+    pub fn give_up(&self, id: &str) {
+        self.expected.borrow_mut().remove(id);
+        self.given_up.borrow_mut().push(id.to_owned());
+    }
+
+    /// Whether nothing is expected of this record.
+    pub fn has_given_up(&self, id: &str) -> bool {
+        self.given_up.borrow().iter().any(|given_up| given_up == id)
+    }
+
+    /// Somebody gave the nameless their names, so that nothing is refused any more.
+    pub fn names_were_given(&self) {
+        self.nameless.borrow_mut().clear();
     }
 
     /// Parties that only the CRM has yet.
@@ -87,19 +121,23 @@ impl People {
         }
     }
 
-    /// Does so many things, one after the other, each told by a webhook that is sent until it is taken.
-    pub async fn work(&self, office: Office<'_>, count: usize, pause: Duration) {
-        let permits = tokio::sync::Semaphore::new(WEBHOOKS_AT_ONCE);
-        let one = async || {
-            let _permit = permits.acquire().await.expect("never closed");
-            let event = self.act(office);
-            self.tell(office, &event).await;
-        };
-        let paced = futures_util::stream::unfold(0, |done| async move {
-            tokio::time::sleep(pause).await;
-            (done < count).then_some(((), done + 1))
+    /// Does one thing after the other, each told by a webhook that is sent until it is taken, for as long as `goes_on`
+    /// says so of the number of things done.
+    pub async fn work(&self, office: Office<'_>, goes_on: impl Fn(usize) -> bool) {
+        let paced = stream::unfold(0, |done| {
+            let goes_on = goes_on(done);
+            async move {
+                tokio::time::sleep(self.pace.get()).await;
+                goes_on.then_some(((), done + 1))
+            }
         });
-        futures_util::StreamExt::for_each_concurrent(paced, WEBHOOKS_AT_ONCE, |()| one()).await;
+        let one = async || {
+            let event = self.act(office);
+            if !self.is_silent.get() {
+                self.tell(office, &event).await;
+            }
+        };
+        paced.for_each_concurrent(self.webhooks_at_once.get(), |()| one()).await;
     }
 
     /// One thing that somebody does.
@@ -117,16 +155,25 @@ impl People {
     }
 
     fn create(&self, office: Office<'_>) -> Event {
-        let (fields, expected) = self.somebody_new();
-        let id = office.crm.create_as_person(&fields).unwrap();
-        self.expected.borrow_mut().insert(id.clone(), expected);
+        let (mut fields, expected) = self.somebody_new();
+        let share = f64::from(self.nameless_percent.get()) / 100.0;
+        let id = if self.dice.borrow_mut().chance(share) {
+            fields.shift_remove("lastName");
+            let id = office.crm.create_as_person(&fields).unwrap();
+            self.nameless.borrow_mut().push(id.clone());
+            id
+        } else {
+            let id = office.crm.create_as_person(&fields).unwrap();
+            self.expected.borrow_mut().insert(id.clone(), expected);
+            id
+        };
         event("create", &id, json!({ "lastName": "told" }))
     }
 
-    /// Edits in Advoware, where the party is there and that is wanted; else in the CRM.
+    /// Edits in Advoware, where that is wanted and nothing is on its way there; else in the CRM.
     pub fn edit(&self, office: Office<'_>, id: &str, in_advoware: bool) -> Event {
         let number = self.next_number();
-        let key = if in_advoware { key_of(office.crm, id) } else { None };
+        let key = if in_advoware { key_in_step(office, id) } else { None };
         let mut expected = self.expected.borrow_mut();
         let expected = expected.get_mut(id).expect("a record of these people");
         if let Some(key) = key {
@@ -135,7 +182,11 @@ impl People {
             office.advoware.edit_as_person(&key, &fields).unwrap();
         } else {
             expected.date_of_birth = day(number);
-            let fields = object(json!({ "dateOfBirth": expected.date_of_birth }));
+            let mut fields = object(json!({ "dateOfBirth": expected.date_of_birth }));
+            if self.is_silent.get() {
+                // What a sweep looks for.
+                fields.insert("syncStatus".to_owned(), json!("dirty"));
+            }
             office.crm.edit_as_person(id, &fields).unwrap();
         }
         event("update", id, json!({ "dateOfBirth": "told" }))
@@ -187,11 +238,21 @@ fn event(operation: &'static str, id: &str, changed: Value) -> Event {
     Event { operation, body: json!([item]).to_string() }
 }
 
-/// The party's key, where the CRM shows one.
-fn key_of(crm: &EspocrmSimulator, id: &str) -> Option<String> {
-    let records = crm.records();
-    let record = records.iter().find(|record| record["id"] == *id)?;
-    record["betnr"].as_u64().map(|key| key.to_string())
+/// The party's key, where both sides say the same. Advoware takes whole records and knows no versions, so that nobody
+/// can save what a person writes there between our reading a party and our writing it.
+fn key_in_step(office: Office<'_>, id: &str) -> Option<String> {
+    let record = office.crm.record(id)?;
+    let key = record["betnr"].as_u64()?.to_string();
+    let party = office.advoware.record(&key)?;
+    let same = [("lastName", "name"), ("firstName", "vorname"), ("dateOfBirth", "geburtsdatum")]
+        .iter()
+        .all(|(ours, theirs)| text(&record[*ours]) == text(&party[*theirs]));
+    (same && record["syncStatus"] == "clean").then_some(key)
+}
+
+/// The text; of a date the day.
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().split('T').next().unwrap_or_default().to_owned()
 }
 
 /// A day of its own for some ten thousand numbers.

@@ -1,11 +1,13 @@
 //! What a case plays on: servers, an installation, the people who work with it.
 
+use std::cell::Cell;
+
 use simulators::Dice;
-use system_tests::{Backing, Fleet, Plan, shared_rabbitmq, shared_redis};
+use system_tests::{Backing, Fleet, Member, Plan, shared_rabbitmq, shared_redis};
 
 use crate::case::{Counts, Sizes};
 use crate::ledger;
-use crate::people::People;
+use crate::people::{Office, People};
 
 /// A sweep would find what a lost webhook was about: with this schedule there is one at the start, and then none.
 const NO_SWEEPS: &str = "0 0 0 1 1 *";
@@ -22,6 +24,31 @@ pub struct Stage {
 pub struct World {
     pub fleet: Fleet,
     pub people: People,
+}
+
+impl World {
+    /// Lets people work while one blow after the other falls, until they have done what the case asks for and a blow
+    /// said that it was enough. A blow that has begun comes to its end.
+    pub async fn broken(
+        &mut self,
+        stage: &mut Stage,
+        mut blow: impl AsyncFnMut(&mut [Member], &mut Stage) -> bool,
+    ) {
+        let World { fleet: Fleet { crm, advoware, http, webhooks, members, .. }, people } = self;
+        let office = Office { crm, advoware, http, webhooks };
+        let asked = stage.sizes.syncs;
+        let (done, is_enough) = (Cell::new(0), Cell::new(false));
+        let working = people.work(office, |count| {
+            done.set(count);
+            count < asked || !is_enough.get()
+        });
+        let breaking = async {
+            while done.get() < asked || !is_enough.get() {
+                is_enough.set(blow(members, stage).await);
+            }
+        };
+        tokio::join!(working, breaking);
+    }
 }
 
 impl Stage {
@@ -46,8 +73,14 @@ impl Stage {
 
     /// The installation with its parties laid out and in step.
     pub async fn open(&mut self, plan: Plan) -> World {
+        self.open_with(plan, |_| {}).await
+    }
+
+    /// The same with people who are told first how to work.
+    pub async fn open_with(&mut self, plan: Plan, tell: impl FnOnce(&People)) -> World {
         let mut fleet = Fleet::new(plan).await.unwrap();
         let people = People::new(self.dice.roll());
+        tell(&people);
         people.lay_out(&fleet, self.sizes.parties);
         fleet.start_ready().await.unwrap();
         ledger::until_settled(&mut fleet, &people).await;
@@ -60,6 +93,7 @@ impl Stage {
         let World { mut fleet, people } = world;
         ledger::until_settled(&mut fleet, &people).await;
         fleet.drain().await.unwrap();
-        ledger::judge(&fleet, &people, dead, &mut self.counts).await;
+        let dead = [people.nameless(), dead.to_vec()].concat();
+        ledger::judge(&fleet, &people, &dead, &mut self.counts).await;
     }
 }

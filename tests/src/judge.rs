@@ -227,7 +227,15 @@ pub fn wrong_writes(crm: &[JournalEntry], advoware: &[JournalEntry], records: &[
         }
     }
     for entry in writes_without_change(advoware).into_iter().chain(writes_without_change(crm)) {
-        wrong.push(format!("{} {} was written without a change", entry.system, entry.record_id));
+        let said = |field| entry.after.as_ref().map_or(&Value::Null, |after| &after[field]);
+        wrong.push(format!(
+            "{} {} was written without a change at {}: status {}, attempts {}",
+            entry.system,
+            entry.record_id,
+            entry.at,
+            said("syncStatus"),
+            said("syncRetryCount")
+        ));
     }
     wrong
 }

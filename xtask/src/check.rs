@@ -1,7 +1,7 @@
 //! `cargo xtask check`: everything but the tests. All steps run, so that one look shows all problems.
 
 use crate::run::{Failure, Outcome, command, run as execute};
-use crate::{deny, tidy};
+use crate::{deny, points, tidy};
 
 type Step = (&'static str, fn() -> Outcome);
 
@@ -23,6 +23,7 @@ pub fn run() -> Outcome {
             execute(doc)
         }),
         ("deny", deny::run),
+        ("labelled points", points::check),
     ])
 }
 

@@ -2,8 +2,10 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line program")]
 
 mod bench;
+mod chaos;
 mod check;
 mod deny;
+mod points;
 mod run;
 mod test;
 mod tidy;
@@ -17,7 +19,9 @@ cargo xtask <command>
 
   test [arguments of cargo test]  install RabbitMQ and Redis if missing, build the programs, run all tests
   bench                           the measures, against the programs of the release profile
-  check                           formatting, clippy, documentation, tidy, deny
+  chaos [--minutes N] [--seed S] [--case NAME]
+                                  the chaos suite in its long form, for an hour where nothing is said
+  check                           formatting, clippy, documentation, tidy, deny, no labelled points in releases
   tidy                            the rules of this repository that no other tool knows
   deny                            licences, sources, versions and advisories of the dependencies
   ci                              check, then test
@@ -39,6 +43,7 @@ fn command(args: &[String]) -> Outcome {
     match words.as_slice() {
         ["test", rest @ ..] => test::run(rest),
         ["bench"] => bench::run(),
+        ["chaos", rest @ ..] => chaos::run(rest),
         ["check"] => check::run(),
         ["tidy"] => tidy::run(),
         ["deny"] => deny::run(),

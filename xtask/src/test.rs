@@ -9,17 +9,25 @@ use crate::run::{Failure, Outcome, command, run as execute};
 const NEEDED: [(&str, &str); 2] =
     [("/usr/lib/rabbitmq/bin/rabbitmq-server", "rabbitmq-server"), ("/usr/bin/redis-server", "redis-server")];
 
-/// Installs what is missing, builds the programs that the system tests start, runs `cargo test --workspace`.
+/// Prepares the machine, then runs `cargo test --workspace`.
 ///
 /// # Errors
-/// When a server is missing and cannot be installed, a build fails or a test fails.
+/// As [`prepare`], or when a test fails.
 pub fn run(args: &[&str]) -> Outcome {
+    prepare()?;
+    execute(command("cargo", &[&["test", "--workspace"], args].concat()))
+}
+
+/// Installs what is missing and builds the programs that the system tests start.
+///
+/// # Errors
+/// When a server is missing and cannot be installed, or a build fails.
+pub fn prepare() -> Outcome {
     let missing = missing(|path| Path::new(path).exists());
     if !missing.is_empty() {
         install(&missing)?;
     }
-    execute(command("cargo", &["build", "--workspace", "--bins"]))?;
-    execute(command("cargo", &[&["test", "--workspace"], args].concat()))
+    execute(command("cargo", &["build", "--workspace", "--bins"]))
 }
 
 fn missing(exists: impl Fn(&str) -> bool) -> Vec<&'static str> {

@@ -206,6 +206,13 @@ impl<U: Upstream> Simulator<U> {
         core.upstream.records(&core.store)
     }
 
+    /// One of [`Self::records`], by its id.
+    #[must_use]
+    pub fn record(&self, id: &str) -> Option<Value> {
+        let core = self.shared.core();
+        core.upstream.record(&core.store, id)
+    }
+
     /// Adds a fault rule.
     pub fn fault(&self, rule: FaultRule) {
         self.shared.faults.add(rule, self.shared.now());

@@ -44,6 +44,9 @@ pub trait Upstream: Send + 'static {
     /// All main records, as stored.
     fn records(&self, store: &Store) -> Vec<Value>;
 
+    /// One main record, as stored.
+    fn record(&self, store: &Store, id: &str) -> Option<Value>;
+
     /// Puts a record there as if it had always been; answers its id.
     fn seed(&mut self, store: &mut Store, now: Timestamp, record: Record) -> io::Result<String>;
 

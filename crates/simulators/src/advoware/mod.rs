@@ -264,6 +264,10 @@ impl Upstream for Advoware {
         store.rows(parties::TABLE).map(|(_, party)| party.clone()).collect()
     }
 
+    fn record(&self, store: &Store, id: &str) -> Option<Value> {
+        parties::find(store, id.parse().ok()?).map(Value::Object)
+    }
+
     fn seed(&mut self, store: &mut Store, now: Timestamp, record: Record) -> io::Result<String> {
         parties::seed(store, now, record)
     }

@@ -312,6 +312,11 @@ impl Upstream for Espocrm {
         records.map(|record| Value::Object(viewer.show(record, View::Read))).collect()
     }
 
+    fn record(&self, store: &Store, id: &str) -> Option<Value> {
+        let record = store.get(ENTITY_TYPE, id)?.as_object()?;
+        Some(Value::Object(self.viewer().show(record, View::Read)))
+    }
+
     fn seed(&mut self, store: &mut Store, now: Timestamp, record: Record) -> io::Result<String> {
         self.seed_record(store, now, record)
     }
