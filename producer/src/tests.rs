@@ -191,17 +191,29 @@ impl Bench {
         })
     }
 
-    async fn published(&self) -> Vec<Envelope> {
+    /// Takes out of the queue what is in it, in the order of each shard.
+    async fn taken_out(&self) -> Vec<Envelope> {
+        use shared::ports::queue::Queue as _;
+        let topology = FlowTopology { flow: parties(), shards: SHARDS };
+        let queue = &self.store.queue;
         let mut found = Vec::new();
-        for shard in shared::routing::shards_of(&parties(), SHARDS) {
-            use shared::ports::queue::Queue as _;
-            let mut consumer = self.store.queue.consume(&shard, 1_000).await.unwrap();
-            while let Ok(delivery) = tokio::time::timeout(Duration::from_millis(100), consumer.next()).await {
-                let delivery = delivery.unwrap();
-                found.push(Envelope::parse(&delivery.body).unwrap());
-                delivery.receipt.ack().await.unwrap();
+        while queue.depth(&topology).await.unwrap().ready > 0 {
+            for shard in shared::routing::shards_of(&parties(), SHARDS) {
+                let mut consumer = queue.consume(&shard, 1_000).await.unwrap();
+                while let Ok(delivery) =
+                    tokio::time::timeout(Duration::from_millis(100), consumer.next()).await
+                {
+                    let delivery = delivery.unwrap();
+                    found.push(Envelope::parse(&delivery.body).unwrap());
+                    delivery.receipt.ack().await.unwrap();
+                }
             }
         }
+        found
+    }
+
+    async fn published(&self) -> Vec<Envelope> {
+        let mut found = self.taken_out().await;
         found.sort_by_key(|envelope| envelope.key.id().to_owned());
         found
     }

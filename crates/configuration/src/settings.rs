@@ -16,7 +16,7 @@ pub enum QueueBacking {
     /// In the directory of [`Embedded`].
     Embedded,
     /// In RabbitMQ.
-    RabbitMq(RabbitMq),
+    RabbitMq(Box<RabbitMq>),
 }
 
 /// `[queue.rabbitmq]`
@@ -259,7 +259,7 @@ pub(crate) fn queue(reader: &mut Reader<'_>) -> QueueBacking {
     let (true, Some(url), Some(password)) = (is_rabbitmq, url, password) else {
         return QueueBacking::Embedded;
     };
-    QueueBacking::RabbitMq(RabbitMq {
+    QueueBacking::RabbitMq(Box::new(RabbitMq {
         url,
         further_hosts,
         password,
@@ -269,7 +269,7 @@ pub(crate) fn queue(reader: &mut Reader<'_>) -> QueueBacking {
         delivery_limit,
         dead_letter_retention: Duration::from_secs(days * 86_400),
         dead_letter_log_bytes_max,
-    })
+    }))
 }
 
 pub(crate) fn state(reader: &mut Reader<'_>) -> StateBacking {

@@ -68,18 +68,10 @@ impl Spooling {
 
     /// What the queue has, in its order, without the doubles.
     async fn arrived(&self) -> Vec<(String, Uuid)> {
-        let mut found = Vec::new();
-        for shard in shared::routing::shards_of(&parties(), SHARDS) {
-            let mut consumer = self.bench.store.queue.consume(&shard, 1_000).await.unwrap();
-            while let Ok(delivery) = tokio::time::timeout(Duration::from_millis(500), consumer.next()).await {
-                let delivery = delivery.unwrap();
-                let envelope = Envelope::parse(&delivery.body).unwrap();
-                if envelope.cause == Cause::Webhook {
-                    found.push((envelope.key.id().to_owned(), envelope.id));
-                }
-                delivery.receipt.ack().await.unwrap();
-            }
-        }
+        let envelopes = self.bench.taken_out().await.into_iter();
+        let of_webhooks = envelopes.filter(|envelope| envelope.cause == Cause::Webhook);
+        let mut found: Vec<(String, Uuid)> =
+            of_webhooks.map(|envelope| (envelope.key.id().to_owned(), envelope.id)).collect();
         let mut seen = std::collections::HashSet::new();
         found.retain(|message| seen.insert(message.clone()));
         found
