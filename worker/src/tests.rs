@@ -1,5 +1,6 @@
 //! The engine against a flow that does as it is told, on the embedded queue.
 
+mod attempts;
 mod crashes;
 mod doubles;
 mod faults;
