@@ -139,18 +139,26 @@ impl Ledger {
         self
     }
 
-    /// How many slots each should hold, in the order of the seats: what it wants, dealt out one by one in turn; then
-    /// the rest among those who want any. While there are two for each, everyone keeps one, so that it can begin
-    /// at once and go on without the store.
+    /// How many slots each should hold, in the order of the seats: an even share of those who want any; where that is
+    /// too few for some, what each wants, dealt out one by one in turn, and then the rest. While there are two for
+    /// each, everyone keeps one, so that it can begin at once and go on without the store.
     fn targets(&self, slots_max: u32) -> Vec<u32> {
         let seats: Vec<&Seat> = self.seats.values().collect();
         let mut row: Vec<usize> = (0..seats.len()).collect();
         row.sort_by_key(|place| seats[*place].turn);
         let kept = u32::from(seats.len() as u64 * 2 <= u64::from(slots_max));
-        let mut dealt = Dealt { targets: vec![0; seats.len()], left: slots_max };
-        dealt.deal(&row, |place| seats[place].wants.max(kept));
-        dealt.deal(&row, |place| if seats[place].wants > 0 { u32::MAX } else { kept });
-        dealt.targets
+        let any_number = |place: usize| if seats[place].wants > 0 { u32::MAX } else { kept };
+        let nothing_dealt = Dealt { targets: vec![0; seats.len()], left: slots_max };
+        let mut even = nothing_dealt.clone();
+        even.deal(&row, any_number);
+        // The usual case, and one that does not change with every request.
+        if seats.iter().zip(&even.targets).all(|(seat, target)| seat.wants <= *target) {
+            return even.targets;
+        }
+        let mut wanted = nothing_dealt;
+        wanted.deal(&row, |place| seats[place].wants.max(kept));
+        wanted.deal(&row, any_number);
+        wanted.targets
     }
 
     /// How many slots a process should hold.
@@ -275,6 +283,7 @@ impl Ledger {
     }
 }
 
+#[derive(Clone)]
 struct Dealt {
     targets: Vec<u32>,
     left: u32,

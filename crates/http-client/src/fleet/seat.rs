@@ -9,8 +9,8 @@ use super::ledger::{Ledger, Moment, News, Report, TrialWish, Watch};
 pub(crate) const TIME_TO_LIVE: Duration = Duration::from_secs(10);
 /// How long a process trusts its slots after it has shown that it lives: less than the others wait.
 pub(crate) const TRUST: Duration = Duration::from_secs(9);
-/// How old knowledge may be when a request goes out, while the store answers.
-pub(crate) const FRESH: Duration = Duration::from_secs(1);
+/// How old knowledge may be when a request goes out: a slow store must not hold requests up at once.
+pub(crate) const FRESH: Duration = Duration::from_secs(4);
 /// For how long a failed look says that the store is away: longer than until the next one has failed.
 const FAILURE_KNOWN: Duration = Duration::from_secs(7);
 /// How often the document is looked at while requests go out,
@@ -18,7 +18,7 @@ const BEAT: Duration = Duration::from_millis(500);
 /// while slots are to change hands,
 const BEAT_FAST: Duration = Duration::from_millis(100);
 /// and while the account is not used.
-const BEAT_IDLE: Duration = Duration::from_secs(3);
+const BEAT_IDLE: Duration = Duration::from_secs(2);
 /// How long slots are kept while others have none.
 const TENURE: Duration = Duration::from_secs(1);
 /// For how long a peak of requests counts as what a process wants.
