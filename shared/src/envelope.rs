@@ -224,20 +224,25 @@ impl Envelope {
         if bytes.len() > ENVELOPE_BYTES_MAX {
             return Err(unreadable(format!("it has {} bytes, more than {ENVELOPE_BYTES_MAX}", bytes.len())));
         }
-        let value: Value =
-            serde_json::from_slice(bytes).map_err(|e| unreadable(format!("it is no JSON: {e}")))?;
-        let version = value.get("schemaversion").and_then(Value::as_u64);
-        if let Some(version) = version.filter(|v| *v > u64::from(schema_version())) {
-            let time = |name| value.get(name).and_then(Value::as_str).and_then(|t: &str| t.parse().ok());
-            return Err(EnvelopeError::Newer {
-                version,
-                first_seen: time("firstseen").or_else(|| time("time")),
-            });
+        match serde_json::from_slice::<Wire>(bytes) {
+            Ok(wire) if wire.schemaversion <= SCHEMA_VERSION => wire.into_envelope(),
+            other => Err(refusal(bytes, other.err())),
         }
-        let wire: Wire =
-            serde_json::from_value(value).map_err(|e| unreadable(format!("it is no envelope: {e}")))?;
-        wire.into_envelope()
     }
+}
+
+/// Why bytes are no envelope that this build reads.
+fn refusal(bytes: &[u8], error: Option<serde_json::Error>) -> EnvelopeError {
+    let value: Value = match serde_json::from_slice(bytes) {
+        Ok(value) => value,
+        Err(error) => return unreadable(format!("it is no JSON: {error}")),
+    };
+    let version = value.get("schemaversion").and_then(Value::as_u64);
+    if let Some(version) = version.filter(|v| *v > u64::from(SCHEMA_VERSION)) {
+        let time = |name| value.get(name).and_then(Value::as_str).and_then(|t: &str| t.parse().ok());
+        return EnvelopeError::Newer { version, first_seen: time("firstseen").or_else(|| time("time")) };
+    }
+    unreadable(format!("it is no envelope: {}", error.map_or_else(String::new, |e| e.to_string())))
 }
 
 /// Why bytes are no message for this worker.

@@ -70,8 +70,8 @@ impl Http {
     }
 }
 
-/// `base64(id ":" hex(HMAC-SHA256(secret, body)))`
-fn signature(webhook: &Webhook, body: &[u8]) -> String {
+/// What EspoCRM signs a webhook's body with: `base64(id ":" hex(HMAC-SHA256(secret, body)))`.
+pub fn signature(webhook: &Webhook, body: &[u8]) -> String {
     #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
     let signer =
         Hmac::<Sha256>::new_from_slice(webhook.secret.as_bytes()).expect("HMAC takes keys of any length");

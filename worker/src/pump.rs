@@ -17,7 +17,7 @@ use shared::names;
 use shared::ports::PortError;
 use shared::ports::queue::{Consumer, Delivery, Outbound, Receipt};
 use shared::record_key::RecordKey;
-use shared::routing::Shard;
+use shared::routing::{Shard, shard_of};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Duration, Instant, sleep_until};
@@ -174,9 +174,8 @@ impl Pump {
 
     fn take_message(&mut self, envelope: Envelope, delivery: Delivery) {
         let Shaft { engine, flow, shard, .. } = &*self.shaft;
-        let outbound = Outbound::of(&envelope, flow.spec().shards);
-        if outbound.shard != *shard {
-            return self.send_on(outbound, delivery.receipt);
+        if shard_of(&envelope.key, flow.spec().shards) != *shard {
+            return self.send_on(Outbound::of(&envelope, flow.spec().shards), delivery.receipt);
         }
         let read_at = self.read_at.get(&envelope.key).copied();
         if incoming::is_satisfied(&envelope, read_at, engine.settings.clock_skew_max) {

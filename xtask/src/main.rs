@@ -18,7 +18,7 @@ const HELP: &str = "\
 cargo xtask <command>
 
   test [arguments of cargo test]  install RabbitMQ and Redis if missing, build the programs, run all tests
-  bench                           the measures, against the programs of the release profile
+  bench [--quick] [measures]      the measures, against the programs of the release profile
   chaos [--minutes N] [--seed S] [--case NAME]
                                   the chaos suite in its long form, for an hour where nothing is said
   check                           formatting, clippy, documentation, tidy, deny, no labelled points in releases
@@ -42,7 +42,7 @@ fn command(args: &[String]) -> Outcome {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["test", rest @ ..] => test::run(rest),
-        ["bench"] => bench::run(),
+        ["bench", rest @ ..] => bench::run(rest),
         ["chaos", rest @ ..] => chaos::run(rest),
         ["check"] => check::run(),
         ["tidy"] => tidy::run(),

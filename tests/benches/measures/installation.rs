@@ -82,10 +82,3 @@ pub fn calls(fleet: &Fleet) -> [u64; 3] {
         sum(&crm, |endpoint| !endpoint.starts_with("GET ")),
     ]
 }
-
-/// Resident memory of a process.
-pub fn resident_mb(pid: u32) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").trim().parse::<f64>().unwrap() / 1_024.0
-}

@@ -7,10 +7,12 @@ use serde_json::json;
 use shared::clock::{Clock as _, SystemClock, elapsed, later};
 use system_tests::wait;
 
+use crate::Size;
 use crate::installation::{
-    LATENCY_MS, equal_parties, installation, last_write, object, resident_mb, slow_down, until_settled,
+    LATENCY_MS, equal_parties, installation, last_write, object, slow_down, until_settled,
 };
-use crate::table::{Table, milliseconds};
+use crate::processes::resident_mb;
+use crate::table::{Goal, MEGABYTES, MILLISECONDS, Table, milliseconds};
 
 const RECORDS: usize = 100;
 const RUNS: usize = 3;
@@ -25,14 +27,14 @@ fn next_tick(now: Timestamp) -> Timestamp {
 }
 
 /// Measures a sweep, from its tick to the last write.
-pub async fn measure(table: &mut Table, has_wide_limits: bool) {
+pub async fn measure(table: &mut Table, has_wide_limits: bool, size: Size) {
     let mut fleet = installation(&format!("*/{TICK_SECONDS} * * * * *"), has_wide_limits).await;
     fleet.seed(&equal_parties(RECORDS)).unwrap();
     fleet.start_ready().await.unwrap();
     until_settled(&fleet).await;
     slow_down(&fleet);
     let mut runs = Vec::new();
-    for run in 0..RUNS {
+    for run in 0..size.runs(RUNS) {
         // Not right before a tick, which would then find only a part of the edits.
         wait::until("middle between two ticks", PATIENCE, async || {
             let now = SystemClock.now();
@@ -56,15 +58,12 @@ pub async fn measure(table: &mut Table, has_wide_limits: bool) {
     }
     let limits = if has_wide_limits { "32 requests at once" } else { "limits as in default.toml" };
     let what = format!("sweep of {RECORDS} out of step, {LATENCY_MS} ms a request, {limits}");
-    table.add(what, milliseconds(&runs), "< 2 s");
+    table.add(what, MILLISECONDS, &milliseconds(&runs), Goal::AtMost(2_000.0));
     for member in &mut fleet.members {
         let name = member.name().to_owned();
         let resident = resident_mb(member.process().unwrap().pid());
-        table.add(
-            format!("{name}: resident memory afterwards, {limits}"),
-            format!("{resident:.1} MB"),
-            "< 50 MB",
-        );
+        let what = format!("{name}: resident memory afterwards, {limits}");
+        table.add(what, MEGABYTES, &[resident], Goal::AtMost(50.0));
     }
     fleet.drain().await.unwrap();
 }

@@ -17,6 +17,8 @@ pub enum Kind {
     Producer,
     /// `worker`.
     Worker,
+    /// `syncfleet up`: both in one process.
+    Up,
 }
 
 impl Kind {
@@ -24,6 +26,7 @@ impl Kind {
         match self {
             Self::Producer => "producer",
             Self::Worker => "worker",
+            Self::Up => "syncfleet",
         }
     }
 }
@@ -46,7 +49,8 @@ impl Member {
     pub(super) fn new(kind: Kind, number: usize) -> Result<Self> {
         let name = format!("{}-{number}", kind.program());
         let program = Program::new(kind.program())?;
-        let webhook_port = if kind == Kind::Producer { Some(free_port()?) } else { None };
+        let program = if kind == Kind::Up { program.arg("up") } else { program };
+        let webhook_port = if kind == Kind::Worker { None } else { Some(free_port()?) };
         let private_port = free_port()?;
         let (log, printed) = (String::new(), BTreeSet::new());
         Ok(Self { kind, name, program, private_port, webhook_port, running: None, log, printed })
@@ -58,10 +62,9 @@ impl Member {
         secrets: &[(String, String)],
         settings: &[(&str, String)],
     ) {
-        let mut own = vec![
-            (format!("{}__NAME", self.kind.program().to_uppercase()), self.name.clone()),
-            ("OPERATIONS__LISTEN".to_owned(), format!("127.0.0.1:{}", self.private_port)),
-        ];
+        let mut own =
+            vec![("OPERATIONS__LISTEN".to_owned(), format!("127.0.0.1:{}", self.private_port))];
+        own.extend(["PRODUCER__NAME", "WORKER__NAME"].map(|key| (key.to_owned(), self.name.clone())));
         let webhooks = self.webhook_port.map_or_else(String::new, |port| format!("127.0.0.1:{port}"));
         own.push(("PRODUCER__WEBHOOK_LISTEN".to_owned(), webhooks));
         own.push(("PRODUCER__SPOOL__DIR".to_owned(), format!("spool-{}", self.name)));

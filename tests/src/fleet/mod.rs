@@ -42,6 +42,8 @@ pub struct Plan {
     pub producers: usize,
     /// How many workers.
     pub workers: usize,
+    /// How many programs that are both in one.
+    pub ups: usize,
     /// Settings that differ from those of [`Fleet`], such as `("WORKER__CONCURRENCY_MAX", "4")`.
     pub settings: Vec<(&'static str, String)>,
     /// Whether requests have wide limits; else they have the product's.
@@ -57,6 +59,7 @@ impl Plan {
             backing,
             producers,
             workers,
+            ups: 0,
             settings: Vec::new(),
             has_wide_limits: true,
             sends_webhooks: true,
@@ -81,7 +84,7 @@ pub struct Fleet {
     pub crm: EspocrmSimulator,
     /// The practice management.
     pub advoware: AdvowareSimulator,
-    /// The programs: first the producers, then the workers.
+    /// The programs: first the producers, then the workers, then those that are both.
     pub members: Vec<Member>,
     /// The webhooks of all producers.
     pub webhooks: Vec<Webhook>,
@@ -114,7 +117,8 @@ impl Fleet {
         let advoware = AdvowareSimulator::start(upstreams.clone()).await.map_err(failed)?;
 
         let mut members = Vec::new();
-        for (kind, count) in [(Kind::Producer, plan.producers), (Kind::Worker, plan.workers)] {
+        for (kind, count) in [(Kind::Producer, plan.producers), (Kind::Worker, plan.workers), (Kind::Up, plan.ups)]
+        {
             for number in 1..=count {
                 members.push(Member::new(kind, number)?);
             }

@@ -1,0 +1,22 @@
+//! What the kernel says of processes.
+
+use std::time::Duration;
+
+/// Ticks of a second in `/proc/<pid>/stat`: 100 on every Linux that runs this.
+const TICKS: u64 = 100;
+
+/// CPU time that a process has used.
+pub fn cpu_time(pid: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    // The name before may hold anything, its closing bracket is the last one.
+    let (_, fields) = stat.rsplit_once(')').unwrap();
+    let ticks = fields.split_whitespace().skip(11).take(2).map(|field| field.parse::<u64>().unwrap());
+    Duration::from_millis(ticks.sum::<u64>() * 1_000 / TICKS)
+}
+
+/// Resident memory of a process.
+pub fn resident_mb(pid: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").trim().parse::<f64>().unwrap() / 1_024.0
+}
