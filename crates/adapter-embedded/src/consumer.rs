@@ -170,7 +170,6 @@ impl Drop for EmbeddedConsumer {
             unseen.extend(round.claimed.iter().map(|message| message.seq));
         }
         self.store.returns.push(Return::Consumer {
-            shard: self.claimant.shard.clone(),
             consumer: self.claimant.consumer,
             unseen,
             desk: Arc::clone(&self.desk),

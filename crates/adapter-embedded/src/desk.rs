@@ -61,8 +61,6 @@ pub(crate) enum Return {
     },
     /// All that a consumer held, which has ended.
     Consumer {
-        /// Its shard.
-        shard: Shard,
         /// Its number.
         consumer: i64,
         /// Rows that it never handed over: they do not count as deliveries.
@@ -79,11 +77,11 @@ impl Return {
     pub(crate) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
         match self {
             Self::Message { seq, consumer, .. } => messages::release(connection, *seq, *consumer),
-            Self::Consumer { shard, consumer, unseen, .. } => {
+            Self::Consumer { consumer, unseen, .. } => {
                 for seq in unseen {
                     messages::give_back(connection, *seq, *consumer)?;
                 }
-                messages::release_all(connection, shard, *consumer)
+                messages::release_all(connection, *consumer)
             }
         }
     }

@@ -54,11 +54,10 @@ pub(crate) fn set_shards(connection: &Connection, flow: &str, shards: u16) -> ru
 
 /// Adds a message at the end of its shard.
 pub(crate) fn insert(connection: &Connection, message: &Outbound, now: Timestamp) -> rusqlite::Result<()> {
-    let sql =
-        "INSERT INTO message (flow, shard, id, body, enqueued_at, due_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let sql = "INSERT INTO message (flow, shard, body, enqueued_at, due_at) VALUES (?1, ?2, ?3, ?4, ?5)";
     let (flow, shard) = (message.shard.flow.as_str(), message.shard.number);
     let due_at = message.not_before.map_or(0, due);
-    let row = params![flow, shard, message.id.as_bytes(), &message.body[..], time::floor(now), due_at];
+    let row = params![flow, shard, &message.body[..], time::floor(now), due_at];
     connection.prepare_cached(sql)?.execute(row).map(|_| ())
 }
 
@@ -97,14 +96,14 @@ pub(crate) fn claim(
 /// Lets delayed messages whose time has come take part in the order again.
 fn release_due(connection: &Connection, shard: &Shard, now: Timestamp) -> rusqlite::Result<()> {
     let sql = "UPDATE message SET due_at = 0
-               WHERE flow = ?1 AND shard = ?2 AND consumer IS NULL AND due_at > 0 AND due_at <= ?3";
+               WHERE flow = ?1 AND shard = ?2 AND due_at > 0 AND due_at <= ?3";
     let values = params![shard.flow.as_str(), shard.number, time::floor(now)];
     connection.prepare_cached(sql)?.execute(values).map(|_| ())
 }
 
 fn first_waiting(connection: &Connection, shard: &Shard, limit: usize) -> rusqlite::Result<Vec<Claimed>> {
-    let sql = "SELECT seq, body, deliveries FROM message
-               WHERE flow = ?1 AND shard = ?2 AND consumer IS NULL AND due_at = 0 ORDER BY seq LIMIT ?3";
+    let sql = "SELECT seq, body, coalesce(deliveries, 0) FROM message LEFT JOIN handed_over USING (seq)
+               WHERE flow = ?1 AND shard = ?2 AND due_at = 0 AND consumer IS NULL ORDER BY seq LIMIT ?3";
     let mut statement = connection.prepare_cached(sql)?;
     let values = params![shard.flow.as_str(), shard.number, i64::try_from(limit).unwrap_or(i64::MAX)];
     let rows = statement.query_map(values, |row| {
@@ -115,14 +114,15 @@ fn first_waiting(connection: &Connection, shard: &Shard, limit: usize) -> rusqli
 }
 
 fn next_due(connection: &Connection, shard: &Shard) -> rusqlite::Result<Option<Timestamp>> {
-    let sql = "SELECT min(due_at) FROM message WHERE flow = ?1 AND shard = ?2 AND consumer IS NULL";
+    let sql = "SELECT min(due_at) FROM message WHERE flow = ?1 AND shard = ?2 AND due_at > 0";
     let values = params![shard.flow.as_str(), shard.number];
     let due: Option<i64> = connection.prepare_cached(sql)?.query_row(values, |row| row.get(0))?;
     Ok(due.map(time::timestamp))
 }
 
 fn hold(connection: &Connection, seq: i64, consumer: i64) -> rusqlite::Result<()> {
-    let sql = "UPDATE message SET consumer = ?2, deliveries = deliveries + 1 WHERE seq = ?1";
+    let sql = "INSERT INTO handed_over (seq, deliveries, consumer) VALUES (?1, 1, ?2)
+               ON CONFLICT (seq) DO UPDATE SET deliveries = deliveries + 1, consumer = excluded.consumer";
     connection.prepare_cached(sql)?.execute([seq, consumer]).map(|_| ())
 }
 
@@ -134,7 +134,17 @@ fn bury(
     now: Timestamp,
 ) -> rusqlite::Result<()> {
     dead_letters::open(connection, &poison(claimant, message, now))?;
-    connection.prepare_cached("DELETE FROM message WHERE seq = ?1")?.execute([message.seq]).map(|_| ())
+    remove(connection, message.seq)
+}
+
+/// Removes a message, whoever holds it.
+pub(crate) fn remove(connection: &Connection, seq: i64) -> rusqlite::Result<()> {
+    connection.prepare_cached("DELETE FROM handed_over WHERE seq = ?1")?.execute([seq])?;
+    delete_row(connection, seq)
+}
+
+fn delete_row(connection: &Connection, seq: i64) -> rusqlite::Result<()> {
+    connection.prepare_cached("DELETE FROM message WHERE seq = ?1")?.execute([seq]).map(|_| ())
 }
 
 fn poison(claimant: &Claimant, message: &Claimed, now: Timestamp) -> DeadLetter {
@@ -159,8 +169,11 @@ fn poison(claimant: &Claimant, message: &Claimed, now: Timestamp) -> DeadLetter 
 
 /// Ends a message that `consumer` holds; `false` when it does not hold it.
 pub(crate) fn delete(connection: &Connection, seq: i64, consumer: i64) -> rusqlite::Result<bool> {
-    let sql = "DELETE FROM message WHERE seq = ?1 AND consumer = ?2";
-    Ok(connection.prepare_cached(sql)?.execute([seq, consumer])? > 0)
+    let is_held = forget_hand_overs(connection, seq, consumer)?;
+    if is_held {
+        delete_row(connection, seq)?;
+    }
+    Ok(is_held)
 }
 
 /// Gives a message that `consumer` holds a new body and a time; `false` when it does not hold it.
@@ -171,34 +184,41 @@ pub(crate) fn postpone(
     body: &[u8],
     not_before: Timestamp,
 ) -> rusqlite::Result<bool> {
-    let sql = "UPDATE message SET consumer = NULL, deliveries = 0, body = ?3, due_at = ?4
-               WHERE seq = ?1 AND consumer = ?2";
-    Ok(connection.prepare_cached(sql)?.execute(params![seq, consumer, body, due(not_before)])? > 0)
+    let is_held = forget_hand_overs(connection, seq, consumer)?;
+    if is_held {
+        let sql = "UPDATE message SET body = ?2, due_at = ?3 WHERE seq = ?1";
+        connection.prepare_cached(sql)?.execute(params![seq, body, due(not_before)])?;
+    }
+    Ok(is_held)
+}
+
+fn forget_hand_overs(connection: &Connection, seq: i64, consumer: i64) -> rusqlite::Result<bool> {
+    let sql = "DELETE FROM handed_over WHERE seq = ?1 AND consumer = ?2";
+    Ok(connection.prepare_cached(sql)?.execute([seq, consumer])? > 0)
 }
 
 /// Hands back a message that `consumer` holds, as if it had not been delivered; `false` when it does not hold it.
 pub(crate) fn give_back(connection: &Connection, seq: i64, consumer: i64) -> rusqlite::Result<bool> {
-    let sql = "UPDATE message SET consumer = NULL, deliveries = max(deliveries - 1, 0)
+    let sql = "UPDATE handed_over SET consumer = NULL, deliveries = max(deliveries - 1, 0)
                WHERE seq = ?1 AND consumer = ?2";
     Ok(connection.prepare_cached(sql)?.execute([seq, consumer])? > 0)
 }
 
 /// Lets go of a message, if `consumer` still holds it; the delivery counts.
 pub(crate) fn release(connection: &Connection, seq: i64, consumer: i64) -> rusqlite::Result<()> {
-    let sql = "UPDATE message SET consumer = NULL WHERE seq = ?1 AND consumer = ?2";
+    let sql = "UPDATE handed_over SET consumer = NULL WHERE seq = ?1 AND consumer = ?2";
     connection.prepare_cached(sql)?.execute([seq, consumer]).map(|_| ())
 }
 
 /// Lets go of all messages that `consumer` holds; the deliveries count.
-pub(crate) fn release_all(connection: &Connection, shard: &Shard, consumer: i64) -> rusqlite::Result<()> {
-    let sql = "UPDATE message SET consumer = NULL WHERE flow = ?1 AND shard = ?2 AND consumer = ?3";
-    let values = params![shard.flow.as_str(), shard.number, consumer];
-    connection.prepare_cached(sql)?.execute(values).map(|_| ())
+pub(crate) fn release_all(connection: &Connection, consumer: i64) -> rusqlite::Result<()> {
+    let sql = "UPDATE handed_over SET consumer = NULL WHERE consumer = ?1";
+    connection.prepare_cached(sql)?.execute([consumer]).map(|_| ())
 }
 
 /// Lets go of everything that a dead process held.
 pub(crate) fn release_everything(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute("UPDATE message SET consumer = NULL WHERE consumer IS NOT NULL", []).map(|_| ())
+    connection.execute("UPDATE handed_over SET consumer = NULL WHERE consumer IS NOT NULL", []).map(|_| ())
 }
 
 /// How many messages of a flow there are, delayed ones included. Needs no transaction.

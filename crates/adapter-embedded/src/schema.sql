@@ -9,15 +9,19 @@ CREATE TABLE message (
     seq         INTEGER PRIMARY KEY AUTOINCREMENT,
     flow        TEXT NOT NULL,
     shard       INTEGER NOT NULL,
-    id          BLOB NOT NULL,
     body        BLOB NOT NULL,
     enqueued_at INTEGER NOT NULL,
-    due_at      INTEGER NOT NULL,            -- 0: at once
-    deliveries  INTEGER NOT NULL DEFAULT 0,  -- that were not settled
-    consumer    INTEGER                      -- who holds it now
+    due_at      INTEGER NOT NULL             -- 0: at once
 ) STRICT;
 -- The row id, which every index ends with, gives the order of publishing.
-CREATE INDEX message_of_shard ON message (flow, shard, consumer, due_at);
+CREATE INDEX message_of_shard ON message (flow, shard, due_at);
+
+-- Apart from the messages, so that a hand-over does not write them anew.
+CREATE TABLE handed_over (
+    seq        INTEGER PRIMARY KEY,
+    deliveries INTEGER NOT NULL,             -- that were not settled
+    consumer   INTEGER                       -- who holds it now
+) STRICT;
 
 CREATE TABLE dead_letter (
     position INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -16,7 +16,7 @@ use shared::record_key::FlowName;
 use shared::routing::Shard;
 
 use crate::store::Store;
-use crate::{EmbeddedQueue, EmbeddedState, Role, time};
+use crate::{EmbeddedQueue, EmbeddedState, Role, messages, time};
 
 #[async_trait]
 impl TransferQueue for EmbeddedQueue {
@@ -54,10 +54,7 @@ impl Unloading for EmbeddedUnloading {
     async fn remove(&mut self) -> Result<(), PortError> {
         let taken = std::mem::take(&mut self.taken);
         let work = move |connection: &Connection| {
-            let mut statement = connection.prepare_cached("DELETE FROM message WHERE seq = ?1")?;
-            for seq in &taken {
-                statement.execute([seq])?;
-            }
+            taken.iter().try_for_each(|seq| messages::remove(connection, *seq))?;
             Ok(())
         };
         self.store.writer.submit(work, |_| {}).await

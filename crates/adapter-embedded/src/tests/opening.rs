@@ -54,6 +54,34 @@ async fn a_new_server_ends_the_leases_of_a_dead_one_and_terms_go_on_rising() {
     assert!(after.term > before.term, "{after:?} {before:?}");
 }
 
+#[tokio::test]
+async fn messages_of_the_first_schema_are_delivered_with_what_was_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = prepared(options(dir.path(), Role::Serving)).await;
+    first.queue.publish(&[message(7), message(8)]).await.unwrap();
+    drop(first);
+    Connection::open(database_path(dir.path())).unwrap().execute_batch(BACK_TO_SCHEMA_1).unwrap();
+    let second = prepared(options(dir.path(), Role::Serving)).await;
+    let mut consumer = second.queue.consume(&shard(0), 2).await.unwrap();
+    let (old, new) = (next(consumer.as_mut()).await, next(consumer.as_mut()).await);
+    assert_eq!((number(&old), old.redeliveries), (7, 3));
+    assert_eq!((number(&new), new.redeliveries), (8, 0));
+    old.receipt.ack().await.unwrap();
+    new.receipt.ack().await.unwrap();
+}
+
+/// As a server of the first version left it that was killed while it held the first message.
+const BACK_TO_SCHEMA_1: &str = "
+DROP TABLE handed_over;
+DROP INDEX message_of_shard;
+ALTER TABLE message ADD COLUMN id BLOB NOT NULL DEFAULT x'00';
+ALTER TABLE message ADD COLUMN deliveries INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE message ADD COLUMN consumer INTEGER;
+UPDATE message SET deliveries = 3, consumer = 5 WHERE seq = 1;
+CREATE INDEX message_of_shard ON message (flow, shard, consumer, due_at);
+PRAGMA user_version = 1;
+";
+
 #[test]
 fn a_newer_a_foreign_and_a_damaged_database_are_refused_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
