@@ -84,6 +84,10 @@ impl<'a> Marker<'a> {
     async fn write(&self) -> Result<Option<Record>, Fault> {
         let Parties { crm, entity_type, .. } = self.parties;
         let Some(record) = crm.get(entity_type, &self.id).await? else { return Ok(None) };
+        if Status::read(record.text("syncStatus")?) == Some(Status::Syncing) {
+            // Left by a run that was killed: it says so already.
+            return Ok(Some(record));
+        }
         self.parties.keep_time(&record).await?;
         let patch = Patch::new().set("syncStatus", Status::Syncing.word());
         crm.update(entity_type, &self.id, &patch, None).await
