@@ -44,7 +44,7 @@ pub async fn producers_die_between_taking_and_answering(stage: &mut Stage) {
         }
         for member in members.iter_mut().filter(|member| member.kind() == Kind::Producer) {
             if blows == 1 || !member.is_running() {
-                hits.next_life(member, &POINTS, 6, &mut stage.dice);
+                hits.next_life(member, &POINTS, wanted, &mut stage.dice);
                 stage.counts.kills += 1;
             }
         }

@@ -52,7 +52,7 @@ cases! {
     kills::workers_are_killed                               (150, 1_000)    (400, 10_000);
     kills::workers_are_frozen                               (100, 500)      (300, 6_000);
     kills::programs_are_stopped_again_and_again             (100, 500)      (300, 6_000);
-    points::programs_die_at_labelled_points                 (100, 2)        (200, 100);
+    points::programs_die_at_labelled_points                 (60, 1)         (200, 100);
     intake::producers_die_between_taking_and_answering      (50, 2)         (100, 100);
     intake::many_webhooks_for_one_record_cost_few_runs      (5, 1_000)      (5, 1_000);
     intake::a_burst_is_taken_within_bounds                  (200, 5_000)    (1_000, 100_000);

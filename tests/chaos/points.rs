@@ -31,6 +31,8 @@ const OF_PRODUCERS: [&str; 3] =
     ["producer.after_verify", "producer.before_publish", "producer.after_publish"];
 /// What comes seldom is hit at the first or second time.
 const SELDOM: &str = "queue.";
+/// How often a program comes by a point at most before it dies there.
+const SPARED_MAX: usize = 8;
 /// What a program notes once that follows what it is told.
 const ARMED: &str = "armed";
 /// Limits of the wait for hits, which a busy machine stays below by far.
@@ -52,14 +54,18 @@ impl Hits {
     }
 
     /// The next life of a program ends at the label that was hit least of these, when it comes by there after some
-    /// times (fewer than `spared_max`).
-    pub fn next_life(&self, member: &mut Member, labels: &[&str], spared_max: usize, dice: &mut Dice) {
+    /// times; it goes on where each was hit as often as is wanted.
+    pub fn next_life(&self, member: &mut Member, labels: &[&str], wanted: usize, dice: &mut Dice) {
         let count = self.count();
         let hit = |label: &str| count.get(label).copied().unwrap_or(0);
         let least = labels.iter().map(|label| hit(label)).min().unwrap_or(0);
+        if least >= wanted {
+            self.arm(member, "");
+            return member.start().unwrap();
+        }
         let fitting: Vec<&&str> = labels.iter().filter(|label| hit(label) == least).collect();
         let label = fitting[dice.below(fitting.len())];
-        let spared = dice.below(if label.starts_with(SELDOM) { 2 } else { spared_max });
+        let spared = dice.below(if label.starts_with(SELDOM) { 2 } else { SPARED_MAX });
         self.arm(member, &format!("{label}={spared}*off->1*return(kill)"));
         member.start().unwrap();
     }
@@ -123,7 +129,7 @@ pub async fn programs_die_at_labelled_points(stage: &mut Stage) {
         for member in members {
             if is_first || !member.is_running() {
                 let labels: &[&str] = if member.kind() == Kind::Worker { &OF_WORKERS } else { &OF_PRODUCERS };
-                hits.next_life(member, labels, 8, &mut stage.dice);
+                hits.next_life(member, labels, wanted, &mut stage.dice);
                 stage.counts.kills += 1;
             }
         }
