@@ -83,7 +83,7 @@ pub enum Command {
     /// a sync of that one succeeds.
     #[command(subcommand)]
     Parked(ParkedCommand),
-    /// Move the installation to another queue and store, such as from one machine to a fleet and back.
+    /// Move the installation to another queue and store: from one machine to a fleet, or back.
     ///
     /// Messages are moved, everything else is copied, and both sides are compared at the end. Stop all programs of
     /// both first. Killed at any moment, it goes on when it is run again. The source keeps its copies, and no program
@@ -333,6 +333,8 @@ mod tests {
           status   Show flows, queues, workers, sweeps and open dead letters
           dlq      Look at dead letters, send them again, or give them up
           release  Let go on what waits for a person: a flow's mass change, or a fleet whose store was lost
+          parked   Look at messages that wait for other records
+          migrate  Move the installation to another queue and store: from one machine to a fleet, or back
           config   Check or explain the configuration
           health   Ask a running program whether it is well; for container health checks
           help     Print this message or the help of the given subcommand(s)

@@ -132,8 +132,11 @@ mod engine_suite {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn what_an_earlier_larger_number_of_shards_left_behind_is_sent_on() {
         use super::places::{RabbitmqPlace, RedisPlace};
-        crate::engine::what_an_earlier_larger_number_of_shards_left_behind_is_sent_on::<RabbitmqPlace, RedisPlace>()
-            .await;
+        crate::engine::what_an_earlier_larger_number_of_shards_left_behind_is_sent_on::<
+            RabbitmqPlace,
+            RedisPlace,
+        >()
+        .await;
     }
 }
 

@@ -67,9 +67,14 @@ async fn timed<T>(what: &str, work: impl Future<Output = T>) -> T {
     outcome
 }
 
+#[expect(clippy::disallowed_methods, reason = "how much is measured is said by whoever measures")]
+fn letters_wanted() -> u32 {
+    std::env::var("SYNCFLEET_LETTERS").map_or(LETTERS, |count| count.parse().unwrap())
+}
+
 /// Fills, and looks with desks that know nothing, each over ports of its own, as processes have them.
 pub async fn many_letters(open: impl AsyncFn() -> (Arc<dyn Queue>, Arc<dyn State>)) {
-    let count = std::env::var("SYNCFLEET_LETTERS").map_or(LETTERS, |count| count.parse().unwrap());
+    let count = letters_wanted();
     let desk = async || {
         let (queue, state) = open().await;
         DeadLetterDesk::new(queue, state, topologies())

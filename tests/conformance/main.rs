@@ -1,5 +1,5 @@
 //! One suite per port, run on every backing; and the harness' own tests.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "tests")]
 
 mod backing;
 mod backing_embedded;
@@ -7,8 +7,8 @@ mod backing_fleet;
 mod embedded_kills;
 mod embedded_processes;
 mod engine;
-mod letters;
 mod intents;
+mod letters;
 mod limits;
 mod parking;
 mod processes;

@@ -10,8 +10,8 @@
 mod connections;
 mod fleet;
 mod guard;
-mod messages;
 mod leader;
+mod messages;
 mod migrating;
 mod parties;
 mod programs;

@@ -74,7 +74,7 @@ pub struct BenchFlow {
 
 impl BenchFlow {
     /// The flow whose handler does this work.
-    pub fn new(work: Work) -> Arc<dyn Flow> {
+    pub fn doing(work: Work) -> Arc<dyn Flow> {
         let spec = FlowSpec {
             name: name(),
             title: "measures the engine",

@@ -27,7 +27,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// Publishes as one contender does.
 enum Publisher {
     Ours(Arc<dyn Queue>),
-    Bare(BarePublisher, Bytes),
+    Bare(Box<BarePublisher>, Bytes),
 }
 
 impl Publisher {
@@ -36,7 +36,7 @@ impl Publisher {
             Way::Ours => Self::Ours(servers.queue()),
             Way::Bare => {
                 let body = flow::message(SystemClock.now()).body;
-                Self::Bare(BarePublisher::new(&load(&servers.settings())).await, body)
+                Self::Bare(Box::new(BarePublisher::new(&load(&servers.settings())).await), body)
             }
         }
     }

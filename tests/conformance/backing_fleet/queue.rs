@@ -161,7 +161,8 @@ async fn the_log_is_read_to_its_end_however_it_was_written() {
         let appended = join_all(events.iter().map(|event| queue.append_dead_letter_event(event))).await;
         appended.into_iter().for_each(Result::unwrap);
         expected.extend(events.iter().map(id_of));
-        let found: BTreeSet<u128> = whole_log(&queue, 1_000).await.into_events().map(|event| id_of(&event)).collect();
+        let found: BTreeSet<u128> =
+            whole_log(&queue, 1_000).await.into_events().map(|event| id_of(&event)).collect();
         assert_eq!(found, expected, "round {round}");
     }
     let in_pages = whole_log(&queue, 7).await;

@@ -62,8 +62,7 @@ impl Member {
         secrets: &[(String, String)],
         settings: &[(&str, String)],
     ) {
-        let mut own =
-            vec![("OPERATIONS__LISTEN".to_owned(), format!("127.0.0.1:{}", self.private_port))];
+        let mut own = vec![("OPERATIONS__LISTEN".to_owned(), format!("127.0.0.1:{}", self.private_port))];
         own.extend(["PRODUCER__NAME", "WORKER__NAME"].map(|key| (key.to_owned(), self.name.clone())));
         let webhooks = self.webhook_port.map_or_else(String::new, |port| format!("127.0.0.1:{port}"));
         own.push(("PRODUCER__WEBHOOK_LISTEN".to_owned(), webhooks));

@@ -117,7 +117,8 @@ impl Fleet {
         let advoware = AdvowareSimulator::start(upstreams.clone()).await.map_err(failed)?;
 
         let mut members = Vec::new();
-        for (kind, count) in [(Kind::Producer, plan.producers), (Kind::Worker, plan.workers), (Kind::Up, plan.ups)]
+        for (kind, count) in
+            [(Kind::Producer, plan.producers), (Kind::Worker, plan.workers), (Kind::Up, plan.ups)]
         {
             for number in 1..=count {
                 members.push(Member::new(kind, number)?);

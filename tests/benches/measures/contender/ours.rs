@@ -24,7 +24,7 @@ pub async fn run(config: &Config, work: Work, tally: Arc<Tally>, stop: Cancellat
     telemetry::init_logs(LogFormat::Json, LevelFilter::INFO, Arc::new(nothing)).unwrap();
     let meter = Arc::new(TellingMeter { meter: PrometheusMeter::new(), tally });
     let mut parts = assembly::build(config, Role::Serving, meter, Arc::new(SystemClock)).unwrap();
-    parts.flows.push(BenchFlow::new(work));
+    parts.flows.push(BenchFlow::doing(work));
     let health = worker::program::health(&parts);
     let engine = Arc::new(worker::program::engine(config, &parts, health));
     worker::run::run(engine, parts.flows, stop).await;
