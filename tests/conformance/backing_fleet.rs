@@ -103,6 +103,7 @@ async fn whole_log(queue: &RabbitmqQueue, limit: u32) -> DeadLetterPage {
         assert!(page.entries.len() <= usize::try_from(limit).unwrap());
         all.entries.extend(page.entries);
         all.unreadable += page.unreadable;
+        all.next = page.next;
         if page.at_end {
             return all;
         }
