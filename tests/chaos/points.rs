@@ -24,13 +24,13 @@ const OF_WORKERS: [&str; 14] = [
     "worker.after_run",
     "worker.before_ack",
     "queue.after_retry_published",
-    "queue.after_letter_appended",
+    "worker.after_letter_appended",
 ];
 /// The points of a producer, from a webhook's acceptance to its answer.
 const OF_PRODUCERS: [&str; 3] =
     ["producer.after_verify", "producer.before_publish", "producer.after_publish"];
-/// What comes seldom is hit at the first or second time.
-const SELDOM: &str = "queue.";
+/// What comes seldom is hit at the first time.
+const SELDOM: [&str; 2] = ["queue.after_retry_published", "worker.after_letter_appended"];
 /// How often a program comes by a point at most before it dies there.
 const SPARED_MAX: usize = 8;
 /// What a program notes once that follows what it is told.
@@ -65,7 +65,7 @@ impl Hits {
         }
         let fitting: Vec<&&str> = labels.iter().filter(|label| hit(label) == least).collect();
         let label = fitting[dice.below(fitting.len())];
-        let spared = dice.below(if label.starts_with(SELDOM) { 2 } else { SPARED_MAX });
+        let spared = if SELDOM.contains(label) { 0 } else { dice.below(SPARED_MAX) };
         self.arm(member, &format!("{label}={spared}*off->1*return(kill)"));
         member.start().unwrap();
     }
@@ -118,7 +118,7 @@ pub async fn programs_die_at_labelled_points(stage: &mut Stage) {
     let wanted = std::mem::take(&mut stage.sizes.syncs);
     let mut world = stage.open(plan).await;
     // For the points that only what fails comes by.
-    world.people.nameless_percent.set(10);
+    world.people.nameless_percent.set(50);
     let failing =
         |path| FaultRule::new(FaultKind::Status { status: 503 }).on("GET", path).sometimes(0.03, stage.seed);
     world.fleet.crm.fault(failing("/api/v1/CBeteiligte/*"));

@@ -386,6 +386,7 @@ impl Dispatch<'_> {
         let letter = DeadLetter::of_envelope(envelope, reason, fault, worker, self.engine.clock.now());
         let opened = DeadLetterEvent::Opened { letter: Box::new(letter) };
         self.engine.queue.append_dead_letter_event(&opened).await?;
+        labelled::reach("worker.after_letter_appended");
         self.engine.meter.add(&names::DEAD_LETTERS_OPENED, &[self.key.flow().as_str(), reason.name()], 1);
         self.report(run, fault, envelope.attempt, Some(reason)).await;
         receipt.ack().await

@@ -148,7 +148,6 @@ impl Receipt for RabbitmqReceipt {
         self.check_session()?;
         let event = DeadLetterEvent::Opened { letter: Box::new(letter) };
         self.session.sender.append(&event).await?;
-        labelled::reach("queue.after_letter_appended");
         self.acknowledge().await
     }
 
