@@ -45,7 +45,8 @@ pub async fn poison_is_buried_and_harms_no_other(stage: &mut Stage) {
                 stage.counts.kills += 1;
             }
         }
-        stage.counts.kills >= DELIVERIES_MAX
+        // The first delivery is no redelivery.
+        stage.counts.kills > DELIVERIES_MAX
     };
     world.broken(stage, blow).await;
     stage.counts.hits = hits.total();

@@ -35,16 +35,19 @@ struct Sweeping {
 }
 
 impl Sweeping {
-    async fn start() -> Self {
+    /// With leases and heartbeats so short that a producer's absence is noticed within the patience of a test.
+    async fn start_hasty() -> Self {
+        Self::start_with(&[("PRODUCER__LEASE_SECONDS", "10"), ("QUEUE__RABBITMQ__HEARTBEAT_SECONDS", "2")])
+            .await
+    }
+
+    async fn start_with(settings: &[(&'static str, &str)]) -> Self {
         let rabbitmq = shared_rabbitmq().await.unwrap().url();
         let backing =
             Backing::Servers { rabbitmq: rabbitmq.clone(), redis: shared_redis().await.unwrap().url() };
-        let settings = [
-            ("PRODUCER__LEASE_SECONDS", "10"),
-            ("QUEUE__RABBITMQ__HEARTBEAT_SECONDS", "2"),
-            ("FLOW__PARTIES__SWEEP_PAGE_RECORDS_MAX", "5"),
-        ];
-        let settings = settings.map(|(key, value)| (key, value.to_owned())).to_vec();
+        let pages = [("FLOW__PARTIES__SWEEP_PAGE_RECORDS_MAX", "5")];
+        let settings =
+            settings.iter().chain(&pages).map(|(key, value)| (*key, (*value).to_owned())).collect();
         let plan = Plan { settings, sends_webhooks: false, ..Plan::new(backing, 3, 0) };
         let mut fleet = Fleet::new(plan).await.unwrap();
         for n in 0..RECORDS {
@@ -145,7 +148,7 @@ async fn tap(url: &str, namespace: &str) -> (Arc<Mutex<Vec<Swept>>>, Connection)
 
 #[tokio::test]
 async fn each_tick_is_swept_once_by_one_of_three_producers() {
-    let mut sweeping = Sweeping::start().await;
+    let mut sweeping = Sweeping::start_with(&[]).await;
     let first = sweeping.until_in_the_middle().await.sweep_id;
     sweeping.until_complete(4, &first).await;
     let sweeps = sweeping.sweeps();
@@ -165,7 +168,7 @@ async fn each_tick_is_swept_once_by_one_of_three_producers() {
 
 #[tokio::test]
 async fn a_leader_that_was_frozen_publishes_nothing_of_its_old_term() {
-    let mut sweeping = Sweeping::start().await;
+    let mut sweeping = Sweeping::start_hasty().await;
     for round in 0..2 {
         let last = sweeping.until_in_the_middle().await;
         let frozen = sweeping.number(&last.source);
@@ -201,7 +204,7 @@ async fn a_leader_that_was_frozen_publishes_nothing_of_its_old_term() {
 
 #[tokio::test]
 async fn a_sweep_whose_leader_is_killed_is_gone_on_with_from_its_cursor() {
-    let mut sweeping = Sweeping::start().await;
+    let mut sweeping = Sweeping::start_hasty().await;
     let last = sweeping.until_in_the_middle().await;
     let killed = sweeping.number(&last.source);
     sweeping.fleet.members[killed].kill_9();

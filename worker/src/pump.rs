@@ -117,6 +117,8 @@ impl Pump {
             }
         };
         self.ending.cancel();
+        // Nobody polls for a turn any more: a place kept in the queue would hold up the other shards.
+        self.turn = self.shaft.turns.usual();
         self.hand_back().await;
         while let Some(outcome) = self.settling.next().await {
             self.settled(outcome);
@@ -261,8 +263,14 @@ impl Pump {
         self.waiting.finished(&key);
         match ended {
             Ended::Succeeded(read_at) => self.remember(key, read_at),
-            Ended::Failed => {}
-            Ended::Unsettled => self.pause(),
+            // An older read says nothing about messages whose run has failed since.
+            Ended::Failed => {
+                self.read_at.remove(&key);
+            }
+            Ended::Unsettled => {
+                self.read_at.remove(&key);
+                self.pause();
+            }
         }
         Ok(())
     }

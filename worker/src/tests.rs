@@ -46,6 +46,7 @@ enum Behaviour {
     Succeed,
     Fail(FaultKind),
     FailOnce(FaultKind),
+    FailSecond(FaultKind),
     /// Waits for a record until that one has run.
     WaitsFor(&'static str),
     /// Finds at the second look what it waits for at the first.
@@ -167,7 +168,8 @@ impl Flow for Scripted {
             }
             Behaviour::Fail(kind) => Err(Fault::new(kind, "scripted", "as told")),
             Behaviour::FailOnce(kind) if count == 1 => Err(Fault::new(kind, "scripted", "as told")),
-            Behaviour::FailOnce(_) => done,
+            Behaviour::FailSecond(kind) if count == 2 => Err(Fault::new(kind, "scripted", "as told")),
+            Behaviour::FailOnce(_) | Behaviour::FailSecond(_) => done,
             Behaviour::WaitsOnce(_) if count > 1 => done,
             Behaviour::WaitsFor(awaited) if self.is_done(awaited) => done,
             Behaviour::WaitsFor(awaited) | Behaviour::WaitsOnce(awaited) => {

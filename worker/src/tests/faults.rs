@@ -263,7 +263,7 @@ async fn a_lease_that_is_lost_ends_its_run_and_the_message_comes_again() {
     let flow = Arc::new(flow);
     let counters = Arc::<Counters>::default();
     let mut bench = Bench::changed(flow.clone(), |engine| {
-        engine.settings.lease_ttl = Duration::from_millis(600);
+        engine.settings.lease_ttl = Duration::from_secs(6);
         engine.meter = counters.clone();
     });
     bench.publish(&["a"]).await;
@@ -271,7 +271,7 @@ async fn a_lease_that_is_lost_ends_its_run_and_the_message_comes_again() {
     bench.until("the run", || flow.runs_of("a") == 1).await;
     let lease = format!("shard/{}", shard_of(&envelope("a").key, 4));
     let state = bench.engine.state.clone();
-    let ttl = Duration::from_millis(600);
+    let ttl = Duration::from_secs(6);
     // As the holder itself, so that it is told the present term.
     let term = state.acquire_lease(&lease, "first", ttl).await.unwrap().unwrap().term;
     state.release_lease(&Fence { lease, term }, "first").await.unwrap();

@@ -102,7 +102,7 @@ impl Upstream {
             }
         }
         // Others are faster; what is known goes on to hold for as long as it is trusted.
-        Ok(())
+        Err(PortError::Unavailable("others write the limits all the time".to_owned()))
     }
 
     fn moment(&self) -> Moment {
