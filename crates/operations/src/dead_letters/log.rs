@@ -37,10 +37,13 @@ impl DeadLetterDesk {
     /// # Errors
     /// As the ports'.
     pub async fn news(&self, from: u64, filter: &Filter) -> Result<News, PortError> {
-        self.projector.refresh().await?;
-        let page = self.queue().scan_dead_letters(from, EVENTS_MAX).await?;
+        let known = self.projector.refresh().await?.position;
+        let mut page = self.queue().scan_dead_letters(from, EVENTS_MAX).await?;
+        // What was appended in between has no entry yet; it is read the next time.
+        page.entries.retain(|entry| entry.position < known);
         let entries = self.projector.entries(&letters_of(&page.entries)).await?;
-        let (next, at_end) = (page.next, page.at_end);
+        let next = next(from, page.next, known);
+        let at_end = page.at_end || next >= known;
         let is_here = |id: &Uuid, position: u64| {
             let opening = entries.get(id).and_then(|entry| entry.open());
             opening.is_some_and(|opening| opening.position == position)
@@ -75,4 +78,11 @@ impl DeadLetterDesk {
         }
         Ok(letters)
     }
+}
+
+/// Where to read on, behind nothing that is not known yet. Before `from` only where both looks say that the log ends
+/// there: it is another log. A single one may be of a replica that lags.
+fn next(from: u64, page_next: u64, known: u64) -> u64 {
+    let both = page_next.min(known);
+    if page_next.max(known) < from { both } else { both.max(from) }
 }

@@ -1,3 +1,5 @@
+mod news;
+
 use std::collections::BTreeMap;
 use std::sync::Mutex as StdMutex;
 use std::sync::atomic::Ordering;
@@ -198,7 +200,7 @@ async fn double_clicks_and_two_operators_send_one_message() {
 }
 
 /// Takes a few steps of a piece of work, as far as it goes.
-async fn steps<T>(work: &mut (impl Future<Output = T> + Unpin), count: usize) -> Option<T> {
+pub(super) async fn steps<T>(work: &mut (impl Future<Output = T> + Unpin), count: usize) -> Option<T> {
     for _ in 0..count {
         tokio::select! {
             biased;
@@ -435,30 +437,4 @@ async fn what_killed_its_workers_is_marked_once_it_is_seen() {
     office.desk.close_superseded(&key(1), &mark.letters, "worker-1", at(200)).await.unwrap();
     assert_eq!(office.open().await, [0u128; 0]);
     assert_eq!(dead_mark::load(office.state.as_ref(), &key(1)).await.unwrap(), None);
-}
-
-#[tokio::test]
-async fn an_export_gives_all_open_letters_and_new_ones_are_seen_once() {
-    let office = office();
-    for id in 1..=u128::from(EVENTS_MAX) + 5 {
-        office.bury_plain(id).await;
-    }
-    office.desk.discard(&[Uuid::from_u128(3)], "anna", "test", at(500)).await.unwrap();
-    // A crash between the append and the acknowledgement: the letter stands there twice.
-    office.bury_plain(4).await;
-    let (mut ids, mut position) = (Vec::new(), 0);
-    loop {
-        let news = office.desk.news(position, &Filter::default()).await.unwrap();
-        position = news.next;
-        ids.extend(news.letters.iter().map(|letter| letter.id.as_u128()));
-        if news.at_end {
-            break;
-        }
-    }
-    let expected: Vec<u128> = (1..=u128::from(EVENTS_MAX) + 5).filter(|id| *id != 3).collect();
-    assert_eq!((ids, position), (expected, office.desk.end().await.unwrap()));
-    office.bury_plain(9_999).await;
-    let news = office.desk.news(position, &Filter::default()).await.unwrap();
-    assert_eq!(news.letters.iter().map(|l| l.id.as_u128()).collect::<Vec<_>>(), [9_999]);
-    assert!(office.desk.news(news.next, &Filter::default()).await.unwrap().letters.is_empty());
 }
