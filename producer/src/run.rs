@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use operations::connections;
 use operations::health::Health;
 use operations::http::Bounds;
@@ -27,7 +28,7 @@ use uuid::Uuid;
 
 use crate::schedule::Schedule;
 use crate::spool::Spool;
-use crate::{leader, spool, webhook};
+use crate::{leader, presence, spool, webhook};
 
 /// Connections kept open for each webhook that may be handled at once: senders keep idle ones.
 const CONNECTIONS_PER_REQUEST: usize = 4;
@@ -44,7 +45,7 @@ pub struct ProducerSettings {
     pub schedules: HashMap<FlowName, Schedule>,
     /// Longest time until a webhook is answered.
     pub webhook_answer_max: Duration,
-    /// Time-to-live of the leader's lease.
+    /// Time-to-live of the leader's lease, and of what says that this producer lives.
     pub lease_ttl: Duration,
     /// Largest webhook body.
     pub webhook_body_bytes_max: usize,
@@ -116,14 +117,18 @@ pub async fn run(
     open_spool(&engine, &mut beside).await;
     let serving =
         listener.map(|listener| tokio::spawn(serve(engine.clone(), flows.clone(), listener, stop.clone())));
-    stop.run_until_cancelled(begin(&engine, &flows, topologies, &mut beside)).await;
-    leader::lead(engine.clone(), flows, stop).await;
+    let began = stop.run_until_cancelled(begin(&engine, &flows, topologies, &mut beside)).await.is_some();
+    leader::lead(engine.clone(), flows.clone(), stop).await;
     if let Some(serving) = serving
         && tokio::time::timeout(drain, serving).await.is_err()
     {
         warn!("Webhooks under way did not end in time.");
     }
     beside.shutdown().await;
+    if began {
+        presence::leave(&engine).await;
+    }
+    join_all(flows.iter().map(|flow| flow.leave())).await;
     if let Some(left) = engine.spool.as_ref().map(|spool| spool.waiting()).filter(|left| *left > 0) {
         info!(left, "Messages stay in the spool: they are published when a producer is started on it again.");
     }
@@ -158,6 +163,7 @@ async fn begin(
         }
     }
     await_store(queue, state, meter, &engine.health).await;
+    beside.spawn(presence::announce(engine.clone()));
     beside.spawn(check(flows.to_vec()));
     beside.spawn(watch(engine.clone()));
 }

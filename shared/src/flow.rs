@@ -241,6 +241,10 @@ pub trait Flow: Send + Sync + Debug {
     /// Whatever hinders the reading.
     async fn preview(&self, key: &RecordKey, now: Timestamp) -> Result<Preview, Fault>;
 
+    /// Gives back what this process holds for the flow in the fleet, such as places at an account; for a process that
+    /// ends. Bounded in time; what is not given back ends by itself.
+    async fn leave(&self) {}
+
     /// What the mass-change guard holds back, in one sentence; `None` when nothing waits for a person.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use leasing::LeaseKeeper;
 use operations::connections::watch;
 use operations::dead_letters::DeadLetterDesk;
@@ -95,8 +96,9 @@ pub async fn run(engine: Arc<Engine>, flows: Vec<Arc<dyn Flow>>, stop: Cancellat
     }
     info!(worker.name = %engine.settings.name, "The worker begins to serve.");
     let measuring = tokio::spawn(measure(engine.clone(), topologies));
-    fleet::serve(engine.clone(), flows, stop).await;
+    fleet::serve(engine.clone(), flows.clone(), stop).await;
     measuring.abort();
+    join_all(flows.iter().map(|flow| flow.leave())).await;
     info!(worker.name = %engine.settings.name, "The worker has drained and stops.");
 }
 

@@ -147,6 +147,11 @@ impl Advoware {
         })))
     }
 
+    /// Gives back what this process holds of the fleet's limits; see [`Upstream::leave`].
+    pub async fn leave(&self) {
+        tokio::join!(self.0.data.leave(), self.0.sign_in.leave(), self.0.configurator.leave());
+    }
+
     /// Looks the address up, signs in, and answers where the firm's server is: the smallest call that proves the
     /// settings. Safe to repeat; asks for no new token while there is one.
     ///

@@ -48,6 +48,11 @@ impl EspoCrm {
         Ok(Self { upstream, base, credentials })
     }
 
+    /// Gives back what this process holds of the fleet's limits; see [`Upstream::leave`].
+    pub async fn leave(&self) {
+        self.upstream.leave().await;
+    }
+
     /// Signs and sends a request, and pauses the account when the answer says so.
     pub(crate) async fn send(&self, request: Request) -> Result<Answer, Fault> {
         let request = self.credentials.sign(request);

@@ -181,6 +181,11 @@ impl Flow for Parties {
         self.execute(run).await
     }
 
+    async fn leave(&self) {
+        self.crm.leave().await;
+        self.advoware.leave().await;
+    }
+
     async fn report(&self, run: &Run, failure: &Failure<'_>) -> Result<(), Fault> {
         self.report_failure(run, failure).await
     }

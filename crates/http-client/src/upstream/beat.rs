@@ -37,6 +37,19 @@ impl Drop for Beat {
 }
 
 impl Upstream {
+    /// Gives back what this process holds of the fleet's limits, as far as the store answers in time: for a process
+    /// that ends. Without, it comes back after the time-to-live. A request after it takes a place anew.
+    pub async fn leave(&self) {
+        let Some(beat) = &self.0.fleet else { return };
+        let task = beat.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(task) = task else { return };
+        task.abort();
+        // Ended, so that it writes nothing behind what follows.
+        let _ = task.await;
+        let name = self.desk().seat_name().to_owned();
+        store::leave(&*beat.fleet.state, &beat.fleet.account, &name).await;
+    }
+
     /// Has the document looked at now.
     pub(super) fn look_now(&self) {
         let Some(beat) = &self.0.fleet else { return };

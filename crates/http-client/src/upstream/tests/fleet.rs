@@ -260,6 +260,16 @@ async fn whoever_leaves_gives_its_slots_back() {
     assert!(send_all(&members, &server.base, 1).await.iter().all(Result::is_ok));
     let seats = || store.texts().matches("beat").count();
     assert_eq!(seats(), 2);
+    let stays = members[1].0.clone();
+    members[0].0.leave().await;
+    assert_eq!(seats(), 1);
+    members[0].0.leave().await;
+    assert!(
+        send_all(&members, &server.base, 1).await.iter().all(Result::is_ok),
+        "one that left may come back"
+    );
     drop(members);
+    until("the other one stays", || seats() == 1).await;
+    drop(stays);
     until("both have left", || seats() == 0).await;
 }
