@@ -89,7 +89,7 @@ pub struct DeadLetterPage {
     /// Records of the log that are no event of ours.
     pub unreadable: u64,
     /// Where to read on: behind the last record of this page, or where this page began when there was none.
-    /// Below where it began only when the log ends before that: it is another log than it was.
+    /// Below where it began only when the log ends before that: it is another log than it was, or a replica that lags.
     pub next: u64,
     /// Whether the log has nothing behind this page for now.
     pub at_end: bool,

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::DeadLetterDesk;
 use super::apply::letters_of;
 use super::documents::LetterSummary;
-use super::projector::EVENTS_MAX;
+use super::projector::{EVENTS_MAX, Projector};
 use super::select::Filter;
 
 /// What a page of the log says of letters.
@@ -56,7 +56,9 @@ impl DeadLetterDesk {
         });
         Ok(News { letters: letters.collect(), next, at_end })
     }
+}
 
+impl Projector {
     /// The whole letters that stand at these positions, as far as the log still has them. Letters that stand close
     /// to each other are read together.
     pub(super) async fn whole(&self, places: &[(Uuid, u64)]) -> Result<Vec<DeadLetter>, PortError> {
@@ -66,7 +68,7 @@ impl DeadLetterDesk {
             let reach = first + u64::from(EVENTS_MAX);
             let last = wanted.range(..reach).next_back().map_or(first, |(last, _)| *last);
             let limit = u32::try_from(last - first + 1).unwrap_or(EVENTS_MAX);
-            let page = self.queue().scan_dead_letters(first, limit).await?;
+            let page = self.queue.scan_dead_letters(first, limit).await?;
             for entry in page.entries {
                 if let DeadLetterEvent::Opened { letter } = entry.event
                     && wanted.get(&entry.position) == Some(&letter.id)

@@ -6,6 +6,7 @@
 //! beginning, and no process holds more than a few pages in memory, whatever the number of letters. The whole letter
 //! is read from the log when it is asked for.
 
+mod another_log;
 mod apply;
 mod documents;
 mod log;
@@ -273,7 +274,7 @@ impl DeadLetterDesk {
         self.projector.refresh().await?;
         let entry = self.entry(id).await?.ok_or(DeskError::Unknown(id))?;
         let opening = entry.opened.ok_or(DeskError::Unknown(id))?;
-        let mut letters = self.whole(&[(id, opening.position)]).await?;
+        let mut letters = self.projector.whole(&[(id, opening.position)]).await?;
         let letter = letters.pop().ok_or(DeskError::Dropped(id))?;
         Ok(Shown { letter, ending: entry.ending })
     }

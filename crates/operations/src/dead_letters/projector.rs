@@ -5,7 +5,7 @@
 //! the checkpoint, which changes nothing that was done.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as StdMutex};
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -18,6 +18,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
+use super::another_log::Short;
 use super::apply::{Changes, letters_of, tally_keys};
 use super::documents::{self, ALL, CHECKPOINT, Checkpoint, Entry, Tally, bytes, entry_key};
 
@@ -47,6 +48,8 @@ pub(super) struct Projector {
     pub(super) state: Arc<dyn State>,
     /// A lease that is asked for by its holder is renewed, so the tasks of this process take turns.
     pub(super) turn: Mutex<()>,
+    /// A log that ended before the checkpoint, since when it does.
+    pub(super) short: StdMutex<Option<Short>>,
     holder: String,
 }
 
@@ -74,7 +77,8 @@ impl Pending {
 
 impl Projector {
     pub(super) fn new(queue: Arc<dyn Queue>, state: Arc<dyn State>) -> Self {
-        Self { queue, state, turn: Mutex::default(), holder: Uuid::new_v4().to_string() }
+        let holder = Uuid::new_v4().to_string();
+        Self { queue, state, turn: Mutex::default(), short: StdMutex::default(), holder }
     }
 
     pub(super) async fn checkpoint(&self) -> Result<Checkpoint, PortError> {
@@ -109,8 +113,8 @@ impl Projector {
         loop {
             let checkpoint = self.checkpoint().await?;
             if !checkpoint.is_resetting {
-                let page = self.queue.scan_dead_letters(checkpoint.position, 1).await?;
-                if page.next == checkpoint.position {
+                let end = self.queue.scan_dead_letters(checkpoint.position, 1).await?.next;
+                if self.lags(checkpoint.position, end, Instant::now()) || end == checkpoint.position {
                     return Ok(checkpoint);
                 }
             }
@@ -169,8 +173,13 @@ impl Projector {
                 checkpoint = Checkpoint::default();
             }
             let page = self.queue.scan_dead_letters(checkpoint.position, EVENTS_MAX).await?;
+            if self.lags(checkpoint.position, page.next, Instant::now()) {
+                return Ok(checkpoint);
+            }
             if page.next < checkpoint.position {
                 tracing::warn!("The log of dead letters is another one than it was; the list is built anew.");
+                // While their letters are known: the list that is built from this log will not name them.
+                self.forget_marks(page.next, fence, &mut renewed).await?;
                 checkpoint.is_resetting = true;
                 self.write(vec![Pending::put(CHECKPOINT.into(), bytes(&checkpoint))], fence).await?;
                 continue;
@@ -215,12 +224,7 @@ impl Projector {
         };
         let mut entries = self.entries(&letters_of(&page.entries)).await?;
         let changes = Changes::of(page.entries, &mut entries);
-        for letter in changes.shown.values().filter(|letter| letter.reason == Reason::Poison) {
-            // The queue itself buried it, and knows no marks.
-            if let Some(key) = &letter.key {
-                dead_mark::add(self.state.as_ref(), key, letter.id, letter.at).await?;
-            }
-        }
+        self.mark_killers(&changes, &entries).await?;
         let mut writes = self.tallies_after(&changes).await?;
         writes.extend(
             changes.letters.iter().filter_map(|id| entries.get(id).map(|entry| put_entry(id, entry))),
@@ -236,6 +240,29 @@ impl Projector {
         self.write(writes, fence).await?;
         self.write(vec![Pending::put(CHECKPOINT.into(), bytes(&after))], fence).await?;
         Ok(after)
+    }
+
+    /// Marks what the queue itself buried, which knows no marks, for as long as it is open.
+    async fn mark_killers(
+        &self,
+        changes: &Changes,
+        entries: &BTreeMap<Uuid, Entry>,
+    ) -> Result<(), PortError> {
+        let state = self.state.as_ref();
+        for letter in changes.shown.values().filter(|letter| letter.reason == Reason::Poison) {
+            if let Some(key) = &letter.key {
+                dead_mark::add(state, key, letter.id, letter.at).await?;
+            }
+        }
+        for id in &changes.hidden {
+            let opening = entries.get(id).and_then(|entry| entry.opened.as_ref());
+            let opening = opening.filter(|opening| opening.signature.reason == Reason::Poison);
+            // Whoever closed it removed its mark before the list, built anew, set it again.
+            if let Some(key) = opening.and_then(|opening| opening.key.as_ref()) {
+                dead_mark::remove(state, key, &[*id]).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn tallies_after(&self, changes: &Changes) -> Result<Vec<Pending>, PortError> {

@@ -1,17 +1,19 @@
 //! The projection against the fold of the whole log: whatever the events, the crashes and the writers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 use proptest::prelude::*;
 use shared::dead_letter::{DeadLetter, DeadLetterEvent, OpenLetters, Reason, Resolution};
+use shared::dead_mark;
 use shared::ports::queue::Queue;
 use shared::ports::state::State;
-use shared::record_key::FlowName;
+use shared::record_key::{FlowName, RecordKey};
 use uuid::Uuid;
 
+use super::another_log::STILL;
 use super::{DeadLetterDesk, Filter};
 use crate::doubles::{MemoryQueue, MemoryState};
 
@@ -43,11 +45,29 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 fn letter(n: u8) -> DeadLetter {
     let flow = FlowName::new(["parties", "calendar"][usize::from(n % 2)]).unwrap();
-    let reason = [Reason::Permanent, Reason::Unreadable, Reason::Bug][usize::from(n % 3)];
+    let reason = [Reason::Permanent, Reason::Unreadable, Reason::Poison][usize::from(n % 3)];
     let at = Timestamp::from_second(1_000 + i64::from(n * 37 % 11)).unwrap();
     let text = format!("the value {n} is wrong");
     let letter = DeadLetter::of_bytes(&[n], Some(flow), reason, "code", &text, "w", at);
-    DeadLetter { id: Uuid::from_u128(n.into()), ..letter }
+    // What killed its workers is marked by the projection, here all of it under one key.
+    let key = (reason == Reason::Poison).then(killer);
+    DeadLetter { id: Uuid::from_u128(n.into()), key, ..letter }
+}
+
+fn killer() -> RecordKey {
+    "parties:killer".parse().unwrap()
+}
+
+/// The letters that a key is marked with.
+async fn marked(state: &MemoryState, key: &RecordKey) -> BTreeSet<u128> {
+    let mark = dead_mark::load(state, key).await.unwrap();
+    mark.into_iter().flat_map(|mark| mark.letters).map(|id| id.as_u128()).collect()
+}
+
+/// The open letters that killed their workers.
+fn killing(view: &View) -> BTreeSet<u128> {
+    let is_killing = |id: &u128| letter(u8::try_from(*id).unwrap()).reason == Reason::Poison;
+    view.0.iter().copied().filter(is_killing).collect()
 }
 
 fn event(step: Step) -> Option<DeadLetterEvent> {
@@ -145,6 +165,7 @@ fn check(steps: &[Step]) {
         let expected = folded(&queue.log.lock().unwrap());
         assert_eq!(shown(&desk(&queue, &state)).await, expected);
         assert_eq!(shown(&desk(&queue, &state)).await, expected, "looking changes nothing");
+        assert_eq!(marked(&state, &killer()).await, killing(&expected), "the marks");
     });
 }
 
@@ -179,7 +200,7 @@ async fn letters_that_the_log_dropped_vanish_with_their_counts_and_marks() {
         let event = DeadLetterEvent::Opened { letter: Box::new(letter) };
         queue.append_dead_letter_event(&event).await.unwrap();
     }
-    shared::dead_mark::add(state.as_ref(), &record, Uuid::from_u128(0), Timestamp::UNIX_EPOCH).await.unwrap();
+    dead_mark::add(state.as_ref(), &record, Uuid::from_u128(0), Timestamp::UNIX_EPOCH).await.unwrap();
     assert_eq!(shown(&first).await.0.len(), usize::from(LETTERS));
     queue.dropped.store(3, Ordering::SeqCst);
     for writes in 0..12 {
@@ -191,7 +212,7 @@ async fn letters_that_the_log_dropped_vanish_with_their_counts_and_marks() {
     let desk = desk(&queue, &state);
     desk.close_lost().await.unwrap();
     assert_eq!(shown(&desk).await, folded(&queue.log.lock().unwrap()[3..]));
-    assert_eq!(shared::dead_mark::load(state.as_ref(), &record).await.unwrap(), None);
+    assert_eq!(dead_mark::load(state.as_ref(), &record).await.unwrap(), None);
     let gone = Uuid::from_u128(1);
     assert_eq!(desk.show(gone).await, Err(super::DeskError::Dropped(gone)));
     let report = desk.replay(&[gone], "anna", Timestamp::UNIX_EPOCH).await.unwrap();
@@ -199,15 +220,51 @@ async fn letters_that_the_log_dropped_vanish_with_their_counts_and_marks() {
 }
 
 /// The broker lost its stream, or another one stands in its place.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn another_log_makes_the_list_begin_anew() {
+    let (queue, state) = (Arc::new(MemoryQueue::default()), Arc::new(MemoryState::default()));
+    let (desk, record) = (desk(&queue, &state), "parties:r".parse().unwrap());
+    let append = async |n: u8| {
+        let key = if n < 2 { Some(Clone::clone(&record)) } else { letter(n).key };
+        let letter = Box::new(DeadLetter { key, ..letter(n) });
+        queue.append_dead_letter_event(&DeadLetterEvent::Opened { letter }).await.unwrap();
+    };
+    for n in 0..LETTERS {
+        append(n).await;
+    }
+    for n in 0..2 {
+        dead_mark::add(state.as_ref(), &record, Uuid::from_u128(n), Timestamp::UNIX_EPOCH).await.unwrap();
+    }
+    let before = shown(&desk).await;
+    assert_eq!((before.0.len(), marked(&state, &killer()).await), (usize::from(LETTERS), [2, 5].into()));
+    queue.log.lock().unwrap().clear();
+    append(2).await;
+    // Where it stood before, as in a log that was restored.
+    append(1).await;
+    assert_eq!(shown(&desk).await, before, "it may be a replica that lags");
+    tokio::time::advance(STILL).await;
+    assert_eq!(shown(&desk).await, folded(&queue.log.lock().unwrap()));
+    assert_eq!(marked(&state, &record).await, [1].into(), "the sweeps look at what is not known any more");
+    assert_eq!(marked(&state, &killer()).await, [2].into());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_lags_is_not_taken_for_another_log() {
     let (queue, state) = (Arc::new(MemoryQueue::default()), Arc::new(MemoryState::default()));
     let desk = desk(&queue, &state);
     for n in 0..LETTERS {
         queue.append_dead_letter_event(&event(Step::Open(n)).unwrap()).await.unwrap();
     }
-    assert_eq!(shown(&desk).await.0.len(), usize::from(LETTERS));
-    queue.log.lock().unwrap().clear();
-    queue.append_dead_letter_event(&event(Step::Open(2)).unwrap()).await.unwrap();
-    assert_eq!(shown(&desk).await, folded(&queue.log.lock().unwrap()));
+    let (before, documents) = (shown(&desk).await, state.copy());
+    let end = desk.end().await.unwrap();
+    let late = queue.log.lock().unwrap().split_off(1);
+    for event in late {
+        assert_eq!(shown(&desk).await, before);
+        let news = desk.news(end, &Filter::default()).await.unwrap();
+        assert_eq!((news.letters.len(), news.next, news.at_end), (0, end, true));
+        tokio::time::advance(STILL * 2 / 3).await;
+        queue.append_dead_letter_event(&event).await.unwrap();
+    }
+    assert_eq!(shown(&desk).await, before);
+    assert_eq!(state.copy(), documents);
 }

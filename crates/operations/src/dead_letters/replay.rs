@@ -237,7 +237,7 @@ impl DeadLetterDesk {
         let entries = self.open_entries(&ids, report).await?;
         let places =
             entries.iter().filter_map(|(id, entry)| entry.open().map(|opening| (*id, opening.position)));
-        let letters = self.whole(&places.collect::<Vec<_>>()).await?;
+        let letters = self.projector.whole(&places.collect::<Vec<_>>()).await?;
         for id in entries.keys().filter(|id| letters.iter().all(|letter| letter.id != **id)) {
             report.refuse(*id, DeskError::Dropped(*id).to_string());
         }
