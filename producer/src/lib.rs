@@ -2,10 +2,11 @@
 //!
 //! [`run::run`] serves the webhooks ([`webhook`]) in every producer, and keeps their messages on local disk
 //! ([`spool`]) while the broker is away ([`intake`]); the sweeps ([`sweep`]) are fired at their cron times
-//! ([`schedule`]) by the one that holds the leader's lease ([`leader`]).
+//! ([`schedule`]) by the one that holds the leader's lease ([`leader`]). Each says that it lives ([`presence`]).
 
 pub mod intake;
 pub mod leader;
+pub mod presence;
 pub mod program;
 pub mod run;
 pub mod schedule;
