@@ -31,7 +31,8 @@ impl Projector {
     }
 
     async fn close_before(&self, oldest: u64, fence: &Fence) -> Result<(), PortError> {
-        let checkpoint = self.checkpoint().await?;
+        // A page that another process left half done is finished first, or it would be counted twice.
+        let checkpoint = self.advance(fence).await?;
         let mut renewed = Instant::now();
         let (mut kept, mut lost, mut after) = (Recount::default(), 0usize, None);
         loop {

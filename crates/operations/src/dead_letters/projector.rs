@@ -164,7 +164,7 @@ impl Projector {
         Err(PortError::Fenced("another process follows the dead letters now".into()))
     }
 
-    async fn advance(&self, fence: &Fence) -> Result<Checkpoint, PortError> {
+    pub(super) async fn advance(&self, fence: &Fence) -> Result<Checkpoint, PortError> {
         let mut checkpoint = self.checkpoint().await?;
         let mut renewed = Instant::now();
         loop {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -217,6 +218,37 @@ async fn letters_that_the_log_dropped_vanish_with_their_counts_and_marks() {
     assert_eq!(desk.show(gone).await, Err(super::DeskError::Dropped(gone)));
     let report = desk.replay(&[gone], "anna", Timestamp::UNIX_EPOCH).await.unwrap();
     assert!(report.refused[0].why.contains("dropped"), "{report:?}");
+}
+
+/// Between the look for what is lost and the counting, another process reads on, and dies.
+#[tokio::test(start_paused = true)]
+async fn letters_are_counted_once_whoever_dies_before_the_lost_ones_are_closed() {
+    for steps_count in 0..12 {
+        for writes in 0..12 {
+            let (queue, state) = (Arc::new(MemoryQueue::default()), Arc::new(MemoryState::default()));
+            for n in 0..LETTERS - 1 {
+                queue.append_dead_letter_event(&event(Step::Open(n)).unwrap()).await.unwrap();
+            }
+            let (closing, other) = (desk(&queue, &state), desk(&queue, &state));
+            closing.counts().await.unwrap();
+            queue.dropped.store(3, Ordering::SeqCst);
+            let mut closed = Box::pin(closing.close_lost());
+            let through = super::tests::steps(&mut closed, steps_count).await;
+            assert!(through.is_none(), "it was through after {steps_count} steps");
+            queue.append_dead_letter_event(&event(Step::Open(LETTERS - 1)).unwrap()).await.unwrap();
+            // So far as it comes by the lease, which the other one may hold already.
+            state.writes_left.store(writes, Ordering::SeqCst);
+            let _ = tokio::time::timeout(Duration::from_secs(1), other.counts()).await;
+            state.writes_left.store(u64::MAX, Ordering::SeqCst);
+            drop(other);
+            let _ = closed.await;
+            state.expire("nothing");
+            let desk = desk(&queue, &state);
+            let expected = folded(&queue.log.lock().unwrap()[3..]);
+            desk.close_lost().await.unwrap();
+            assert_eq!(shown(&desk).await, expected, "after {steps_count} steps and {writes} writes");
+        }
+    }
 }
 
 /// The broker lost its stream, or another one stands in its place.
