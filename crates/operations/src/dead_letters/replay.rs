@@ -1,11 +1,12 @@
 //! Replay and discard.
 //!
 //! A replay publishes the message again in a fresh life, then closes its dead letter, then removes the mark. The letter
-//! is claimed first, so that of two operators, or a double click, one sends it and the other is told. A crash in
+//! is claimed first, so that of two operators, or a double click, one sends it and the other is told; a discarding claims
+//! it too, so that nothing is called given up that is on its way. A crash in
 //! between leaves the letter open, and the claim ends by itself; the next replay publishes another copy under the same
 //! id, and of all copies one begins a life ([`shared::replay`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::future::{join_all, try_join_all};
@@ -66,7 +67,7 @@ pub struct Refusal {
     pub why: String,
 }
 
-/// A letter that nobody else replays for now.
+/// A letter that nobody else replays or discards for now.
 struct Claim {
     letter: Uuid,
     key: String,
@@ -145,27 +146,33 @@ impl DeadLetterDesk {
         }
         let mut report = Report::default();
         for chunk in ids.chunks(CHUNK) {
-            let entries = self.open_entries(chunk, &mut report).await?;
-            for (letter, entry) in entries {
-                let key = entry.opened.and_then(|opening| opening.key);
-                let event = resolved(letter, Resolution::Discarded, &by, why, now);
-                self.resolve(letter, key.as_ref(), event).await?;
-                tracing::info!(dead_letter.id = %letter, operator = by, "A dead letter was discarded.");
-                report.done.push(Done { letter, message: None, key });
-            }
+            // A letter whose message is on its way is not given up.
+            let discard = async |claims: &[Claim], report: &mut Report| {
+                for (letter, entry) in self.open_entries(claims, report).await? {
+                    let key = entry.opened.and_then(|opening| opening.key);
+                    let event = resolved(letter, Resolution::Discarded, &by, why, now);
+                    self.resolve(letter, key.as_ref(), event).await?;
+                    tracing::info!(dead_letter.id = %letter, operator = by, "A dead letter was discarded.");
+                    report.done.push(Done { letter, message: None, key });
+                }
+                Ok(())
+            };
+            self.claimed(chunk, &mut report, discard).await?;
         }
         Ok(report)
     }
 
-    /// The entries of those letters that are open; the others are refused.
+    /// The entries of those letters that are open; the others are refused. Only once they are claimed it is certain
+    /// who may: whoever held the claim before may have closed the letter.
     async fn open_entries(
         &self,
-        ids: &[Uuid],
+        claims: &[Claim],
         report: &mut Report,
     ) -> Result<BTreeMap<Uuid, Entry>, PortError> {
         self.projector.refresh().await?;
-        let mut entries = self.projector.entries(&ids.iter().copied().collect()).await?;
-        for id in ids {
+        let ids: BTreeSet<Uuid> = claims.iter().map(|claim| claim.letter).collect();
+        let mut entries = self.projector.entries(&ids).await?;
+        for id in &ids {
             match entries.get(id) {
                 None => report
                     .refuse(*id, "there is no such dead letter; `syncfleet dlq list` shows the open ones"),
@@ -183,9 +190,22 @@ impl DeadLetterDesk {
         order: Order<'_>,
         report: &mut Report,
     ) -> Result<(), DeskError> {
-        let claims = self.claim(ids, report).await;
+        let replay =
+            async |claims: &[Claim], report: &mut Report| self.replay_claimed(claims, order, report).await;
+        self.claimed(ids, report, replay).await
+    }
+
+    /// Does something with letters that nobody else closes meanwhile.
+    async fn claimed(
+        &self,
+        ids: &[Uuid],
+        report: &mut Report,
+        work: impl AsyncFnOnce(&[Claim], &mut Report) -> Result<(), PortError>,
+    ) -> Result<(), DeskError> {
+        let ids: BTreeSet<Uuid> = ids.iter().copied().collect();
+        let claims = self.claim(&ids, report).await;
         let outcome = match &claims {
-            (claims, Ok(())) => self.replay_claimed(claims, order, report).await,
+            (claims, Ok(())) => work(claims, report).await,
             (_, Err(problem)) => Err(problem.clone()),
         };
         join_all(claims.0.into_iter().map(|claim| self.give_up(claim))).await;
@@ -193,7 +213,7 @@ impl DeadLetterDesk {
     }
 
     /// Claims what nobody else has claimed, as far as the store answers.
-    async fn claim(&self, ids: &[Uuid], report: &mut Report) -> (Vec<Claim>, Result<(), PortError>) {
+    async fn claim(&self, ids: &BTreeSet<Uuid>, report: &mut Report) -> (Vec<Claim>, Result<(), PortError>) {
         let claim = async |letter: Uuid| {
             let key = format!("replay/{letter}");
             let time_to_live = Some(CLAIM_TIME_MAX);
@@ -209,7 +229,7 @@ impl DeadLetterDesk {
                 Ok(Some(claim)) => claims.push(claim),
                 Ok(None) => report.refuse(
                     *letter,
-                    "somebody else is replaying it at this moment; look again in two minutes",
+                    "somebody else is replaying or discarding it at this moment; look again in two minutes",
                 ),
                 Err(problem) => outcome = Err(problem),
             }
@@ -232,9 +252,7 @@ impl DeadLetterDesk {
         order: Order<'_>,
         report: &mut Report,
     ) -> Result<(), PortError> {
-        let ids: Vec<Uuid> = claims.iter().map(|claim| claim.letter).collect();
-        // Only now is it certain who may: whoever held the claim before may have closed the letter.
-        let entries = self.open_entries(&ids, report).await?;
+        let entries = self.open_entries(claims, report).await?;
         let places =
             entries.iter().filter_map(|(id, entry)| entry.open().map(|opening| (*id, opening.position)));
         let letters = self.projector.whole(&places.collect::<Vec<_>>()).await?;

@@ -238,6 +238,36 @@ async fn an_operator_overtaken_at_any_step_sends_no_second_message() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_letter_whose_message_is_on_its_way_is_not_discarded() {
+    let mut steps_count = 0;
+    loop {
+        let office = office();
+        let one = [office.bury_plain(1).await];
+        let mut replay = Box::pin(office.desk.replay(&one, "bert", at(500)));
+        let through = steps(&mut replay, steps_count).await;
+        let discarding_desk = desk(&office.queue, &office.state);
+        // Twice the same is one.
+        let discarded = discarding_desk.discard(&[one[0], one[0]], "anna", "why", at(500)).await.unwrap();
+        let is_through = through.is_some();
+        let replayed = match through {
+            Some(outcome) => outcome,
+            None => replay.await,
+        };
+        let replayed = replayed.unwrap();
+        let counts = (replayed.done.len(), discarded.done.len(), office.published().len());
+        let is_either = matches!(counts, (1, 0, 1) | (0, 1, 0));
+        assert!(is_either, "after {steps_count} steps: {replayed:?} {discarded:?}");
+        assert_eq!(office.queue.log.lock().unwrap().len(), 2, "it was closed once");
+        assert_eq!((office.open().await.len(), office.state.keys().len()), (0, 0));
+        if is_through {
+            assert!(steps_count > 5, "the replay was not taken apart");
+            return;
+        }
+        steps_count += 1;
+    }
+}
+
 #[tokio::test]
 async fn a_crash_at_any_step_of_a_replay_leaves_nothing_that_another_replay_does_not_finish() {
     let mut steps_count = 0;
