@@ -1,10 +1,10 @@
 //! Replay and discard.
 //!
 //! A replay publishes the message again in a fresh life, then closes its dead letter, then removes the mark. The letter
-//! is claimed first, so that of two operators, or a double click, one sends it and the other is told; a discarding claims
-//! it too, so that nothing is called given up that is on its way. A crash in
-//! between leaves the letter open, and the claim ends by itself; the next replay publishes another copy under the same
-//! id, and of all copies one begins a life ([`shared::replay`]).
+//! is claimed first, so that of two operators, or a double click, one sends it and the other is told; a discarding
+//! claims it too, so that nothing is called given up that is on its way. A crash in between leaves the letter open, and
+//! the claim ends by itself; the next replay publishes another copy under the same id, and of all copies one begins a
+//! life ([`shared::replay`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
