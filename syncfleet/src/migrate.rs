@@ -32,6 +32,8 @@ pub async fn run(file: Option<&Path>, args: &MigrateArgs) -> Outcome {
     let report = report.map_err(failed)?;
     if args.json {
         output::json(&report);
+    } else if report.lines.is_empty() {
+        output::note("Everything had been moved and compared before: what was left to do is done.");
     } else {
         output::line(table(&report));
     }

@@ -41,9 +41,12 @@ impl EmbeddedQueue {
     }
 }
 
+/// What the keys of the documents that stand for marks begin with.
+pub(crate) const MARKS: &str = "queue_mark/";
+
 /// The key of the document that stands for a mark.
 fn mark_key(mark: &str) -> String {
-    format!("queue_mark/{mark}")
+    format!("{MARKS}{mark}")
 }
 
 #[async_trait]

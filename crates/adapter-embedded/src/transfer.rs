@@ -15,6 +15,7 @@ use shared::ports::transfer::{
 use shared::record_key::FlowName;
 use shared::routing::Shard;
 
+use crate::queue::MARKS;
 use crate::store::Store;
 use crate::{EmbeddedQueue, EmbeddedState, Role, messages, time};
 
@@ -109,6 +110,7 @@ impl TransferState for EmbeddedState {
     }
 }
 
+/// Documents of the state store; the queue's marks, which lie beside them, are none.
 fn documents(
     connection: &Connection,
     after: Option<&str>,
@@ -116,9 +118,10 @@ fn documents(
     now: Timestamp,
 ) -> rusqlite::Result<Vec<Exported>> {
     let sql = "SELECT key, value, ends_at FROM document
-               WHERE (?1 IS NULL OR key > ?1) AND (ends_at IS NULL OR ends_at > ?2) ORDER BY key LIMIT ?3";
+               WHERE (?1 IS NULL OR key > ?1) AND (ends_at IS NULL OR ends_at > ?2)
+               AND substr(key, 1, length(?4)) <> ?4 ORDER BY key LIMIT ?3";
     let mut statement = connection.prepare_cached(sql)?;
-    let rows = statement.query_map(params![after, time::floor(now), limit], |row| {
+    let rows = statement.query_map(params![after, time::floor(now), limit, MARKS], |row| {
         let ends_at: Option<i64> = row.get(2)?;
         let time_to_live = ends_at.map(|at| remaining(at, now));
         Ok(Exported { key: row.get(0)?, value: row.get(1)?, time_to_live })

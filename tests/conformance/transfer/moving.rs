@@ -10,14 +10,19 @@ use shared::clock::later;
 use shared::dead_letter::{DeadLetter, DeadLetterEvent, Reason, Resolution};
 use shared::envelope::{Cause, Envelope, Operation};
 use shared::fault::Fault;
+use shared::generation::{self, Standing};
 use shared::parking::{self, Parked};
+use shared::ports::PortError;
+use shared::ports::queue::FlowTopology;
 use shared::ports::queue::Outbound;
 use shared::ports::state::Write;
 use shared::record_key::RecordKey;
+use shared::routing::Shard;
 use shared::trace::TraceParent;
 use shared::{intent, membership};
 use uuid::Uuid;
 
+use super::failing::FailingQueue;
 use super::place::{Place, depth, flow, now, topology};
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -102,7 +107,7 @@ async fn content(place: &Place) -> Content {
     let mut content = Content {
         documents: documents
             .into_iter()
-            .filter(|document| document.key != "migration")
+            .filter(|document| !["migration", generation::KEY].contains(&document.key.as_str()))
             .map(|document| (document.key, (document.value, document.time_to_live.is_some())))
             .collect(),
         counters: counters.into_iter().map(|counter| (counter.key, counter.value)).collect(),
@@ -119,6 +124,14 @@ async fn content(place: &Place) -> Content {
     content
 }
 
+/// Enters the store as a program does that starts, and answers its generation.
+async fn enter(place: &Place) -> Uuid {
+    match generation::look(place.queue.as_ref(), place.state.as_ref(), None).await.unwrap() {
+        Standing::Known(generation) => generation.id,
+        lost => panic!("{lost:?}"),
+    }
+}
+
 fn line<'r>(report: &'r Report, kind: &str) -> &'r Line {
     report.lines.iter().find(|line| line.kind == kind).unwrap_or_else(|| panic!("{kind}: {report:#?}"))
 }
@@ -127,6 +140,7 @@ fn line<'r>(report: &'r Report, kind: &str) -> &'r Line {
 async fn to_a_fleet_and_back_nothing_is_missing_and_nothing_is_twice() {
     let (first, fleet, second) = (Place::embedded().await, Place::servers().await, Place::embedded().await);
     fill(&first).await;
+    let entered = enter(&first).await;
     let before = content(&first).await;
     let term =
         first.state.acquire_lease("leader", "one", Duration::from_millis(1)).await.unwrap().unwrap().term;
@@ -140,6 +154,9 @@ async fn to_a_fleet_and_back_nothing_is_missing_and_nothing_is_twice() {
     let reason = mark::obstacle(first.state.as_ref()).await.unwrap();
     assert!(reason.is_some_and(|text| text.contains("migrated to fleet")));
     assert_eq!(mark::obstacle(fleet.state.as_ref()).await.unwrap(), None);
+    let between = enter(&fleet).await;
+    // What a version that carried an embedded queue's marks has left there.
+    fleet.state.write(Write::put("queue_mark/generation", b"")).await.unwrap();
 
     let back = run(&there, &side("second", &second)).await.unwrap();
     assert!(back.is_equal(), "{back:#?}");
@@ -157,6 +174,8 @@ async fn to_a_fleet_and_back_nothing_is_missing_and_nothing_is_twice() {
     assert_eq!(after, before);
     let grant = second.state.acquire_lease("leader", "one", HOUR).await.unwrap().unwrap();
     assert!(grant.term > term);
+    let last = enter(&second).await;
+    assert!(last != entered && last != between, "a store has a generation of its own");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -201,6 +220,9 @@ async fn nothing_is_moved_while_somebody_serves_or_into_what_is_not_empty() {
     membership::announce(second.state.as_ref(), &flow(), "worker-1", HOUR).await.unwrap();
     refused(&first, &second, "worker-1").await;
     membership::leave(second.state.as_ref(), &flow(), "worker-1").await.unwrap();
+    membership::announce_producer(first.state.as_ref(), "producer-1", HOUR).await.unwrap();
+    refused(&first, &second, "producer-1").await;
+    membership::leave_producer(first.state.as_ref(), "producer-1").await.unwrap();
     let grant = first.state.acquire_lease("leader", "one", HOUR).await.unwrap().unwrap();
     refused(&first, &second, "leader").await;
     let fence = shared::ports::state::Fence { lease: "leader".to_owned(), term: grant.term };
@@ -221,13 +243,12 @@ async fn what_was_given_up_is_where_it_was() {
     fill(&first).await;
     let before = content(&first).await;
     let (here, there) = (side("first", &first), side("second", &second));
-    let mut moment = Duration::from_millis(10);
-    // Until some of the messages are there, and not all.
-    while second.queue.depth(&topology()).await.unwrap().ready == 0 {
-        let ended = tokio::time::timeout(moment, run(&here, &there)).await;
-        assert!(ended.is_err(), "the migration was over before it was given up");
-        moment += Duration::from_millis(5);
-    }
+    let failing = FailingQueue::new(second.queue.clone(), 2);
+    let error = run(&here, &Side { queue: &failing, ..there.clone() }).await.unwrap_err();
+    assert!(matches!(error, MigrationError::Port(PortError::Unavailable(_))), "{error}");
+    let there_now = second.queue.depth(&topology()).await.unwrap();
+    let there_now = there_now.ready + there_now.delayed;
+    assert!(there_now > 0 && there_now < (READY + DELAYED) as u64, "{there_now} are there");
     migration::abandon(&here, &there).await.unwrap();
     let after = content(&first).await;
     assert_eq!((&after.documents, &after.letters), (&before.documents, &before.letters));
@@ -238,4 +259,54 @@ async fn what_was_given_up_is_where_it_was() {
     }
     assert_eq!(mark::obstacle(first.state.as_ref()).await.unwrap(), None);
     depth(&second, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_in_shards_of_an_earlier_larger_number_is_moved_as_well() {
+    let (fleet, first) = (Place::servers().await, Place::embedded().await);
+    let earlier = FlowTopology { shards: 5, ..topology() };
+    fleet.queue.prepare(std::slice::from_ref(&earlier)).await.unwrap();
+    let messages: Vec<Outbound> =
+        (0..100).map(|number| Outbound::of(&envelope(number), earlier.shards)).collect();
+    assert!(messages.iter().any(|message| message.shard.number >= topology().shards));
+    fleet.queue.publish(&messages).await.unwrap();
+
+    let (here, there) = (side("fleet", &fleet), side("first", &first));
+    let survey = migration::survey(&here, &there).await.unwrap();
+    assert_eq!(line(&survey, "messages parties").from, 100);
+    let report = run(&here, &there).await.unwrap();
+    assert!(report.is_equal(), "{report:#?}");
+    assert_eq!(line(&report, "messages parties").from, 100);
+    depth(&first, 100).await;
+    assert_eq!(fleet.queue.depth(&earlier).await.unwrap().ready, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_target_with_messages_in_shards_of_an_earlier_larger_number_is_not_empty() {
+    let (first, fleet) = (Place::embedded().await, Place::servers().await);
+    let earlier = FlowTopology { shards: 3, ..topology() };
+    fleet.queue.prepare(std::slice::from_ref(&earlier)).await.unwrap();
+    let last = Outbound { shard: Shard { flow: flow(), number: 2 }, ..Outbound::of(&envelope(1), 1) };
+    fleet.queue.publish(&[last]).await.unwrap();
+    let error = run(&side("first", &first), &side("fleet", &fleet)).await.unwrap_err();
+    assert!(error.to_string().contains("1 messages of flow parties"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_compared_and_left_is_finished_whatever_the_source_has_dropped_since() {
+    let (first, second) = (Place::embedded().await, Place::embedded().await);
+    fill(&first).await;
+    let (here, there) = (side("first", &first), side("second", &second));
+    assert!(run(&here, &there).await.unwrap().is_equal());
+    // As if it had been killed between the two marks.
+    let left = first.state.get("migration").await.unwrap().unwrap().value;
+    let mut arriving: mark::Mark = serde_json::from_slice(&left).unwrap();
+    (arriving.part, arriving.other) = (mark::Part::Arriving, "first".to_owned());
+    let arriving = serde_json::to_vec(&arriving).unwrap();
+    second.state.write(Write::put("migration", &arriving)).await.unwrap();
+    first.state.write(Write::delete("link/parties/k7")).await.unwrap();
+
+    assert_eq!(run(&here, &there).await.unwrap(), Report::default());
+    assert_eq!(mark::obstacle(second.state.as_ref()).await.unwrap(), None);
+    assert!(mark::obstacle(first.state.as_ref()).await.unwrap().is_some());
 }

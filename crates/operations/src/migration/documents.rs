@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use futures_util::future::try_join_all;
-use shared::generation;
 use shared::ports::PortError;
 use shared::ports::state::Write;
 use shared::ports::transfer::{Exported, TransferState};
+use shared::{generation, membership};
 
 use super::mark;
 use super::report::{Line, Sum};
@@ -14,11 +14,11 @@ use super::report::{Line, Sum};
 /// Documents read at a time, and written at once.
 const PAGE: u32 = 200;
 
-/// What stays behind: what names a store, says who serves it, or is made from the log of dead letters and its
-/// positions.
+/// What stays behind: what names a store, says who serves it, is made from the log of dead letters and its positions,
+/// or is an embedded queue's mark.
 fn is_carried(key: &str) -> bool {
     ![mark::KEY, generation::KEY].contains(&key)
-        && !["member/", "letters/"].iter().any(|p| key.starts_with(p))
+        && ![membership::PREFIX, "letters/", "queue_mark/"].iter().any(|p| key.starts_with(p))
 }
 
 fn kind(key: &str) -> &str {

@@ -1,6 +1,6 @@
 //! The log of dead letters: each event once, however often the log says it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use futures_util::future::try_join_all;
 use shared::dead_letter::DeadLetterEvent;
@@ -8,7 +8,7 @@ use shared::ports::PortError;
 use shared::ports::queue::Queue;
 use uuid::Uuid;
 
-use super::report::Sum;
+use super::report::{Line, Sum};
 
 /// Events read at a time.
 const PAGE: u32 = 500;
@@ -42,16 +42,42 @@ pub(super) async fn copy(from: &dyn Queue, to: &dyn Queue) -> Result<(), PortErr
     Ok(())
 }
 
-/// The sum over the events.
-pub(super) async fn sum(queue: &dyn Queue) -> Result<Sum, PortError> {
-    let (mut sum, mut known, mut log) = (Sum::default(), HashSet::new(), Log::default());
+/// How many events there are.
+pub(super) async fn count(queue: &dyn Queue) -> Result<u64, PortError> {
+    Ok(total(&events(queue).await?).count)
+}
+
+/// Compares both. The target must hold what the source holds; it may hold more, since a log drops its oldest events.
+pub(super) async fn compare(from: &dyn Queue, to: &dyn Queue) -> Result<Line, PortError> {
+    let (there, here) = (events(to).await?, events(from).await?);
+    Ok(line(&here, &there))
+}
+
+fn line(here: &HashMap<EventId, Sum>, there: &HashMap<EventId, Sum>) -> Line {
+    let equal = here.iter().all(|(id, sum)| there.get(id) == Some(sum));
+    let dropped = there.keys().filter(|id| !here.contains_key(*id)).count();
+    let note = if dropped > 0 { format!("the source has dropped {dropped} since") } else { String::new() };
+    Line { note, equal, ..Line::compared("dead letters".to_owned(), total(here), total(there)) }
+}
+
+/// The events, each with a sum over it alone.
+async fn events(queue: &dyn Queue) -> Result<HashMap<EventId, Sum>, PortError> {
+    let (mut found, mut log) = (HashMap::new(), Log::default());
     while let Some(events) = log.next(queue).await? {
-        for event in events.iter().filter(|event| known.insert(id(event))) {
-            // Serialising plain structs with string keys cannot fail.
-            sum.add(&[&serde_json::to_vec(event).unwrap_or_default()]);
+        for event in &events {
+            found.entry(id(event)).or_insert_with(|| {
+                let mut sum = Sum::default();
+                // Serialising plain structs with string keys cannot fail.
+                sum.add(&[&serde_json::to_vec(event).unwrap_or_default()]);
+                sum
+            });
         }
     }
-    Ok(sum)
+    Ok(found)
+}
+
+fn total(events: &HashMap<EventId, Sum>) -> Sum {
+    events.values().fold(Sum::default(), |total, sum| total.plus(*sum))
 }
 
 /// A log that is read from its beginning to its present end.
@@ -71,5 +97,31 @@ impl Log {
         self.is_through = page.at_end || page.next <= self.next;
         self.next = page.next;
         Ok(Some(page.into_events().collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(numbers: impl IntoIterator<Item = u128>) -> HashMap<EventId, Sum> {
+        let event = |number: u128| {
+            let mut sum = Sum::default();
+            sum.add(&[&number.to_be_bytes()]);
+            ((Uuid::from_u128(number), true), sum)
+        };
+        numbers.into_iter().map(event).collect()
+    }
+
+    #[test]
+    fn the_source_may_have_dropped_events_and_the_target_may_not() {
+        assert!(line(&log(0..9), &log(0..9)).equal);
+        let dropped = line(&log(3..9), &log(0..9));
+        assert!(dropped.equal && dropped.note.contains('3'), "{dropped:?}");
+        assert!(!line(&log(0..9), &log(1..9)).equal);
+        assert!(!line(&log(0..9), &log(1..20)).equal);
+        let mut other = log(0..9);
+        other.insert((Uuid::from_u128(0), true), Sum::default());
+        assert!(!line(&log(0..9), &other).equal);
     }
 }

@@ -25,7 +25,7 @@ pub(super) async fn carry(
         to.flows.iter().find(|other| other.flow == flow.flow).map_or(flow.shards, |other| other.shards);
     let mut moved = mark.moved.get(&flow.flow).copied().unwrap_or_default();
     moved.interrupted += std::mem::take(&mut moved.under_way);
-    let mut unloading = from.queue.unload(flow).await?;
+    let mut unloading = from.queue.unload(&from.present(flow).await?).await?;
     loop {
         let batch = unloading.next(BATCH).await?;
         moved.under_way = batch.len() as u64;
@@ -68,8 +68,7 @@ pub(super) async fn compare(
     mark: &Mark,
 ) -> Result<Line, MigrationError> {
     let moved = mark.moved.get(&here.flow).copied().unwrap_or_default();
-    let (left, arrived) = (from.queue.depth(here).await?, to.queue.depth(there).await?);
-    let (left, arrived) = (left.ready + left.delayed, arrived.ready + arrived.delayed);
+    let (left, arrived) = (from.waiting(here).await?, to.waiting(there).await?);
     let mut notes = Vec::new();
     if moved.interrupted > 0 {
         notes.push(format!("{} at most were moved once more after an interruption", moved.interrupted));

@@ -12,10 +12,10 @@ mod messages;
 mod report;
 
 use jiff::Timestamp;
-use shared::labelled;
 use shared::ports::PortError;
 use shared::ports::queue::FlowTopology;
 use shared::ports::transfer::{TransferQueue, TransferState};
+use shared::{labelled, membership};
 use uuid::Uuid;
 
 use mark::{Mark, Part};
@@ -37,6 +37,20 @@ pub struct Side<'a> {
     pub flows: Vec<FlowTopology>,
 }
 
+impl Side<'_> {
+    /// The flow with all its shards: also those that an earlier, larger number left behind.
+    async fn present(&self, flow: &FlowTopology) -> Result<FlowTopology, PortError> {
+        let shards = self.queue.shards_present(flow).await?.max(flow.shards);
+        Ok(FlowTopology { shards, ..flow.clone() })
+    }
+
+    /// How many messages of the flow wait in all its shards.
+    async fn waiting(&self, flow: &FlowTopology) -> Result<u64, PortError> {
+        let depth = self.queue.depth(&self.present(flow).await?).await?;
+        Ok(depth.ready + depth.delayed)
+    }
+}
+
 /// Why nothing, or no more, was moved.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrationError {
@@ -56,10 +70,10 @@ pub async fn survey(from: &Side<'_>, to: &Side<'_>) -> Result<Report, MigrationE
     begin(from, to).await?;
     let mut report = Report::default();
     for flow in &from.flows {
-        let depth = from.queue.depth(flow).await?;
-        report.lines.push(Line::counted(format!("messages {}", flow.flow), depth.ready + depth.delayed));
+        let waiting = from.waiting(flow).await?;
+        report.lines.push(Line::counted(format!("messages {}", flow.flow), waiting));
     }
-    report.lines.push(Line::counted("dead letters".to_owned(), letters::sum(from.queue).await?.count));
+    report.lines.push(Line::counted("dead letters".to_owned(), letters::count(from.queue).await?));
     let documents = documents::tally(from.state).await?;
     report.lines.extend(documents.into_iter().map(|(kind, tally)| Line::counted(kind, tally.count())));
     let counters = from.state.export_counters().await?.len();
@@ -68,6 +82,7 @@ pub async fn survey(from: &Side<'_>, to: &Side<'_>) -> Result<Report, MigrationE
 }
 
 /// Moves everything. A report whose lines are not all equal leaves the migration unfinished: look, and run it again.
+/// One without lines says that everything had been moved and compared before, and only the target's mark was left.
 ///
 /// # Errors
 /// [`MigrationError::Refused`] while anybody serves one of the two, or when the target holds anything else.
@@ -76,28 +91,29 @@ pub async fn run(from: &Side<'_>, to: &Side<'_>, id: Uuid, now: Timestamp) -> Re
         Some(mark) => mark,
         None => Mark::new(id, Part::Leaving, &to.name, now),
     };
-    let from_was_left = mark.part == Part::Left;
-    if !from_was_left {
-        from.queue.prepare(&from.flows).await?;
-        to.queue.prepare(&to.flows).await?;
-        mark::save(to.state, &Mark::new(mark.id, Part::Arriving, &from.name, now)).await?;
-        mark::save(from.state, &mark).await?;
-        labelled::reach("migrate.after_marks");
-        // Whoever looked for the marks before they were written serves by now.
-        nobody_serves(from).await?;
-        nobody_serves(to).await?;
-        let highest = from.state.rise_above(0).await?;
-        to.state.rise_above(highest).await?;
-        documents::copy(from.state, to.state).await?;
-        labelled::reach("migrate.after_documents");
-        letters::copy(from.queue, to.queue).await?;
-        labelled::reach("migrate.after_letters");
-        for flow in &from.flows {
-            messages::carry(from, to, flow, &mut mark).await?;
-        }
-        nobody_serves(from).await?;
-        nobody_serves(to).await?;
+    if mark.part == Part::Left {
+        mark::remove(to.state).await?;
+        return Ok(Report::default());
     }
+    from.queue.prepare(&from.flows).await?;
+    to.queue.prepare(&to.flows).await?;
+    mark::save(to.state, &Mark::new(mark.id, Part::Arriving, &from.name, now)).await?;
+    mark::save(from.state, &mark).await?;
+    labelled::reach("migrate.after_marks");
+    // Whoever looked for the marks before they were written serves by now.
+    nobody_serves(from).await?;
+    nobody_serves(to).await?;
+    let highest = from.state.rise_above(0).await?;
+    to.state.rise_above(highest).await?;
+    documents::copy(from.state, to.state).await?;
+    labelled::reach("migrate.after_documents");
+    letters::copy(from.queue, to.queue).await?;
+    labelled::reach("migrate.after_letters");
+    for flow in &from.flows {
+        messages::carry(from, to, flow, &mut mark).await?;
+    }
+    nobody_serves(from).await?;
+    nobody_serves(to).await?;
     let report = verify(from, to, &mark).await?;
     if report.is_equal() {
         mark::save(from.state, &Mark { part: Part::Left, ..mark }).await?;
@@ -183,7 +199,7 @@ async fn begin(from: &Side<'_>, to: &Side<'_>) -> Result<Option<Mark>, Migration
 }
 
 async fn nobody_serves(side: &Side<'_>) -> Result<(), MigrationError> {
-    let members = side.state.scan("member/", None, MEMBERS_MAX).await?;
+    let members = side.state.scan(membership::PREFIX, None, MEMBERS_MAX).await?;
     let members = members.into_iter().map(|(key, _)| key);
     let leases = side.state.held_leases().await?.into_iter().map(|name| format!("lease {name}"));
     let serving: Vec<String> = members.chain(leases).take(MEMBERS_MAX as usize).collect();
@@ -204,9 +220,9 @@ async fn is_empty(side: &Side<'_>) -> Result<(), MigrationError> {
     found.extend(documents.iter().map(|(kind, tally)| format!("{} × {kind}", tally.count())));
     side.queue.prepare(&side.flows).await?;
     for flow in &side.flows {
-        let depth = side.queue.depth(flow).await?;
-        if depth.ready + depth.delayed > 0 {
-            found.push(format!("{} messages of flow {}", depth.ready + depth.delayed, flow.flow));
+        let waiting = side.waiting(flow).await?;
+        if waiting > 0 {
+            found.push(format!("{waiting} messages of flow {}", flow.flow));
         }
     }
     if !side.queue.scan_dead_letters(0, 1).await?.entries.is_empty() {
@@ -228,8 +244,7 @@ async fn verify(from: &Side<'_>, to: &Side<'_>, mark: &Mark) -> Result<Report, M
         let there = to.flows.iter().find(|other| other.flow == flow.flow).unwrap_or(flow);
         report.lines.push(messages::compare(from, to, flow, there, mark).await?);
     }
-    let (here, there) = (letters::sum(from.queue).await?, letters::sum(to.queue).await?);
-    report.lines.push(Line::compared("dead letters".to_owned(), here, there));
+    report.lines.push(letters::compare(from.queue, to.queue).await?);
     report.lines.extend(documents::compare(from.state, to.state).await?);
     Ok(report)
 }

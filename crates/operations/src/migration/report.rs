@@ -24,6 +24,11 @@ impl Sum {
         self.checksum = self.checksum.wrapping_add(number);
     }
 
+    pub(super) fn plus(self, other: Self) -> Self {
+        let checksum = self.checksum.wrapping_add(other.checksum);
+        Self { count: self.count + other.count, checksum }
+    }
+
     fn text(self) -> String {
         format!("{:016x}", self.checksum)
     }
