@@ -283,8 +283,11 @@ pub async fn advance(
         queue.forget(&generation.mark()).await?;
         return Ok(Generation { version, ..next });
     }
-    // Somebody else wrote. Unless that was the same step, the queue must not go on knowing it.
-    if !matches!(read(state).await?, Found::Of(present) if present.text() == next.text()) {
+    // Somebody else wrote. The queue must not go on knowing a step that the store is past; another process may have
+    // taken it, or be about to.
+    if let Found::Of(present) = read(state).await?
+        && (present.id != next.id || present.number > next.number)
+    {
         queue.forget(&next.mark()).await?;
     }
     Ok(generation)

@@ -221,6 +221,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn whose_step_clashes_has_the_queue_forget_it_only_when_the_store_is_past_it() {
+        let (queue, state) = (MemoryQueue::default(), MemoryState::default());
+        let Standing::Known(first) = generation::look(&queue, &state, None).await.unwrap() else { panic!() };
+        let advance = async |from| generation::advance(&queue, &state, from).await.unwrap();
+        let beaten = generation::beat(&state, first).await.unwrap();
+        assert_eq!(advance(first).await, first, "somebody else wrote meanwhile");
+        let marks = queue.marks.lock().unwrap().clone();
+        assert_eq!(marks.len(), 3, "another process may be about to take the same step: {marks:?}");
+
+        let next = advance(beaten).await;
+        assert_eq!(generation::loss(&queue, &state).await, Ok(None));
+        assert_eq!(advance(beaten).await, beaten, "somebody else took the same step");
+        assert_eq!(generation::loss(&queue, &state).await, Ok(None));
+        advance(next).await;
+        assert_eq!(advance(beaten).await, beaten);
+        assert_eq!(queue.marks.lock().unwrap().len(), 2, "the store is past it");
+        assert_eq!(generation::loss(&queue, &state).await, Ok(None));
+    }
+
+    #[tokio::test]
     async fn many_that_start_at_once_begin_one_generation() {
         let fleet = Arc::new((MemoryQueue::default(), MemoryState::default()));
         let mut starting = JoinSet::new();
