@@ -1,16 +1,20 @@
 //! The suite of [`shared::ports::transfer`], and whole installations that are moved, on every backing.
 
+mod failing;
 mod moving;
 pub mod place;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use shared::clock::later;
+use adapter_rabbitmq::RabbitmqQueue;
+use shared::clock::{SystemClock, later};
 use shared::ports::PortError;
-use shared::ports::queue::Outbound;
+use shared::ports::queue::{Outbound, Queue as _};
 use shared::ports::state::Write;
-use shared::ports::transfer::OpenMessage;
+use shared::ports::transfer::{OpenMessage, TransferQueue as _};
 use shared::routing::Shard;
+use system_tests::{shared_rabbitmq, unique_name, wait};
 use uuid::Uuid;
 
 use place::{Place, SOON, depth, flow, now, topology};
@@ -141,4 +145,43 @@ async fn numbers_rise_above_those_of_another_store(place: Place) {
     place.state.write(Write::put("link/a", b"1")).await.unwrap();
     let version = place.state.get("link/a").await.unwrap().unwrap().version;
     assert!(version > floor, "{version} is not above {floor}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_due_while_a_batch_is_taken_is_found_in_its_shard() {
+    let options = adapter_rabbitmq::Options {
+        namespace: unique_name("transfer"),
+        // How long it waits for a message that was counted.
+        confirm_timeout: Duration::from_secs(4),
+        delay_tiers_seconds: vec![2],
+        ..Default::default()
+    };
+    let url = shared_rabbitmq().await.unwrap().url();
+    let queue = RabbitmqQueue::new(&url, options, Arc::new(SystemClock)).unwrap();
+    queue.prepare(&[topology()]).await.unwrap();
+    let due = Some(later(now(), Duration::from_secs(2)));
+    let batch: Vec<Outbound> =
+        (0..20).map(|n| Outbound { not_before: due, ..message(0, n.to_string()) }).collect();
+    queue.publish(&batch).await.unwrap();
+
+    let mut unloading = queue.unload(&topology()).await.unwrap();
+    let mut found = unloading.next(5).await.unwrap();
+    let others = (batch.len() - found.len()) as u64;
+    wait::until("the time of the others", SOON, async || match queue.depth(&topology()).await.unwrap() {
+        depth if depth.ready == others => Ok(()),
+        depth => Err(depth),
+    })
+    .await;
+    unloading.remove().await.unwrap();
+    loop {
+        let batch = unloading.next(5).await.unwrap();
+        if batch.is_empty() {
+            break;
+        }
+        found.extend(batch);
+        unloading.remove().await.unwrap();
+    }
+    let mut numbers: Vec<u32> = bodies(&found, 0).iter().map(|body| body.parse().unwrap()).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..20).collect::<Vec<u32>>());
 }

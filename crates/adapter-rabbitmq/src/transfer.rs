@@ -64,6 +64,7 @@ struct RabbitmqUnloading {
 
 /// A queue that is being consumed.
 struct Open {
+    queue: String,
     shard: Option<Shard>,
     channel: Channel,
     consumer: Consumer,
@@ -83,10 +84,16 @@ impl Unloading for RabbitmqUnloading {
                 let wanted = open.left.min(u64::from(limit.max(1)));
                 let mut messages = Vec::new();
                 for _ in 0..wanted {
-                    let delivery = take(&self.sender, open).await?;
+                    let Some(delivery) = take(&self.sender, open).await? else {
+                        open.left = 0;
+                        break;
+                    };
                     messages.push(message_of(&delivery, open.shard.as_ref())?);
                     open.left -= 1;
                     open.last = Some(delivery);
+                }
+                if messages.is_empty() {
+                    continue;
                 }
                 return Ok(messages);
             }
@@ -125,10 +132,7 @@ impl RabbitmqUnloading {
     async fn open(&mut self, queue: &str, shard: Option<Shard>, limit: u16) -> Result<(), PortError> {
         let connector = &self.sender.consuming;
         let channel = connector.channel().await?;
-        let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
-        let counting = channel.queue_declare(queue.into(), passive, FieldTable::default());
-        let doing = format!("counting queue {queue}");
-        let left = u64::from(connector.answer(&doing, counting).await?.message_count());
+        let left = count(&self.sender, &channel, queue).await?;
         if left == 0 {
             close(&channel, connector.answer_timeout).await;
             return Ok(());
@@ -138,7 +142,7 @@ impl RabbitmqUnloading {
         let options = BasicConsumeOptions::default();
         let consuming = channel.basic_consume(queue.into(), "".into(), options, FieldTable::default());
         let consumer = connector.answer(&doing, consuming).await?;
-        self.open = Some(Open { shard, channel, consumer, left, last: None });
+        self.open = Some(Open { queue: queue.to_owned(), shard, channel, consumer, left, last: None });
         Ok(())
     }
 
@@ -150,14 +154,25 @@ impl RabbitmqUnloading {
     }
 }
 
-async fn take(sender: &Sender, open: &mut Open) -> Result<Delivery, PortError> {
+/// How many messages are ready in the queue.
+async fn count(sender: &Sender, channel: &Channel, queue: &str) -> Result<u64, PortError> {
+    let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
+    let counting = channel.queue_declare(queue.into(), passive, FieldTable::default());
+    let doing = format!("counting queue {queue}");
+    Ok(u64::from(sender.consuming.answer(&doing, counting).await?.message_count()))
+}
+
+/// The next message; none when the rest of those that were counted has left the queue since, as what waits in a delay
+/// queue does when its time has come.
+async fn take(sender: &Sender, open: &mut Open) -> Result<Option<Delivery>, PortError> {
     let address = &sender.consuming.address;
     match timeout(sender.consuming.answer_timeout, open.consumer.next()).await {
-        Ok(Some(Ok(delivery))) => Ok(delivery),
+        Ok(Some(Ok(delivery))) => Ok(Some(delivery)),
         Ok(Some(Err(error))) => Err(port_error(address, "taking messages out", &error)),
         Ok(None) => Err(PortError::Unavailable(format!(
             "RabbitMQ at {address} ended taking messages out: the queue is being moved, or the broker stops"
         ))),
+        Err(_elapsed) if count(sender, &open.channel, &open.queue).await? == 0 => Ok(None),
         Err(_elapsed) => Err(PortError::Unavailable(format!(
             "RabbitMQ at {address} has messages, but gives none: does another program consume them?"
         ))),
