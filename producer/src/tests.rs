@@ -25,9 +25,10 @@ use shared::flow::{
 use shared::meter::NoMeter;
 use shared::ports::PortError;
 use shared::ports::queue::{FlowTopology, Outbound};
+use shared::ports::state::State as _;
 use shared::record_key::{FlowName, RecordKey};
 use shared::retry::RetryPolicy;
-use shared::{cursor, dead_mark, retry_mark};
+use shared::{cursor, dead_mark, membership, retry_mark};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -433,4 +434,29 @@ fn messages_go_to_the_shard_of_their_key() {
 fn a_full_queue_is_not_taken_for_a_refusal() {
     let fault: Fault = PortError::Full("disk full".into()).into();
     assert_eq!(fault.kind.name(), "paused");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_says_that_it_lives_until_it_stops_and_is_no_member_of_a_flow() {
+    let bench = Bench::new();
+    let state = &bench.store.state;
+    let members = async || state.scan(membership::PREFIX, None, 10).await.unwrap();
+    let running = start(bench.engine("p", YEARLY), Arc::new(Scripted::new(1))).await;
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while members().await.is_empty() {
+        assert!(tokio::time::Instant::now() < deadline, "it is not announced");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let first = members().await.remove(0);
+    assert!(first.0.ends_with("/p"), "{first:?}");
+    for flow in ["parties", "producer"] {
+        let flow = FlowName::new(flow).unwrap();
+        assert!(membership::members(state.as_ref(), &flow).await.unwrap().is_empty());
+    }
+    while members().await.first().is_none_or(|(_, member)| member.version <= first.1.version) {
+        assert!(tokio::time::Instant::now() < deadline, "it is not announced again");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    running.end().await;
+    assert!(members().await.is_empty());
 }
