@@ -44,7 +44,7 @@ pub struct Mark {
 pub struct Moved {
     /// How many: published there and removed here.
     pub messages: u64,
-    /// The sum over them, as [`super::report::Sum`]'s.
+    /// The sum over them: of the first eight bytes of the SHA-256 of each, wrapping.
     pub checksum: u64,
     /// Messages that are being moved now.
     pub under_way: u64,
