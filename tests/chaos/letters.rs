@@ -22,8 +22,9 @@ pub async fn all_dead_letters_are_replayed_twice_at_once(stage: &mut Stage) {
     }
     let replay = ["dlq", "replay", "--all", "--by", "anna"];
     let (one, other) = tokio::join!(world.fleet.operate(&replay), world.fleet.operate(&replay));
-    println!("{}{}", one.unwrap(), other.unwrap());
-    // There is nothing left to replay, which is no success of this command.
+    // Who comes upon a letter that the other one is replaying is told so, which is no success of the command; in the
+    // end there is nothing left to replay.
+    println!("{one:?}\n{other:?}");
     let _nothing_left = world.fleet.operate(&replay).await;
     world.people.names_were_given();
     stage.judge(world, &[]).await;
