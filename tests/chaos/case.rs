@@ -72,7 +72,9 @@ impl Case {
         let sizes = if is_long { Sizes { is_long: true, ..self.long } } else { self.short };
         let replay = Replay { name: self.name, seed, is_long };
         let began = Instant::now();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        // The simulated systems answer on a thread of their own while people work and the judge looks.
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let mut stage = Stage::new(seed, sizes);
         runtime.block_on(play(&mut stage));
         let Replay { name, seed, .. } = replay;

@@ -23,6 +23,8 @@ pub async fn workers_are_killed(stage: &mut Stage) {
     };
     world.broken(stage, blow).await;
     stage.judge(world, &[]).await;
+    let wanted = stage.sizes.parties + stage.sizes.or(1_000, 10_000);
+    assert!(stage.counts.syncs >= wanted, "people did too little for {wanted} syncs");
 }
 
 /// A worker that stands still for longer than its lease lasts wakes up in the middle of a run that another one has

@@ -9,13 +9,16 @@ use shared::record_key::FlowName;
 use simulators::demo_data::identity;
 use simulators::{ActorKind, JournalEntry, duplicate_creates};
 use system_tests::fleet::{Fleet, Member};
-use system_tests::{judge as records_judge, wait};
+use system_tests::judge as records_judge;
+use tokio::time::Instant;
 
 use crate::case::Counts;
 use crate::people::{Expected, People};
 
-/// Long enough for anything that works, on a busy machine.
-const SETTLED_WITHIN: Duration = Duration::from_secs(150);
+/// For so long nothing that works makes no progress, on a busy machine.
+const STUCK_AFTER: Duration = Duration::from_secs(150);
+/// Pause between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// For so long nothing moves: a retry that is on its way shows up.
 const QUIET_FOR: Duration = Duration::from_secs(1);
 /// Attempts of a message in all.
@@ -25,29 +28,34 @@ const SHARDS: u16 = 16;
 /// Complaints that are printed.
 const SHOWN_MAX: usize = 8;
 
-/// Starts what does not run, and waits until both sides hold what people did and nothing is on its way.
+/// Starts what does not run, and waits until both sides hold what people did and nothing is on its way. It fails when
+/// nothing has come nearer to that for a long time.
 pub async fn until_settled(fleet: &mut Fleet, people: &People) {
     revive(fleet);
     let queue = fleet.queue().unwrap();
     let topology = FlowTopology { flow: FlowName::new("parties").unwrap(), shards: SHARDS };
-    let mut quiet_since = None;
-    let settled = wait::try_until("agreement", SETTLED_WITHIN, async || {
-        let left = complaints(fleet, people);
+    let (mut least, mut nearer_at, mut quiet_since) = (u64::MAX, Instant::now(), None);
+    while quiet_since.is_none_or(|since: Instant| since.elapsed() < QUIET_FOR) {
+        tokio::time::sleep(LOOK_EVERY).await;
         let depth = queue.depth(&topology).await;
         // Sweeps never end.
-        let still = people.is_silent.get()
-            || depth.as_ref().is_ok_and(|Depth { ready, delayed, .. }| ready + delayed == 0);
-        if !left.is_empty() || !still {
-            quiet_since = None;
-            tokio::time::sleep(Duration::from_millis(200)).await;
-            return Err((left.len(), left.into_iter().take(SHOWN_MAX).collect::<Vec<_>>(), depth));
+        let waiting = match &depth {
+            _ if people.is_silent.get() => 0,
+            Ok(Depth { ready, delayed, .. }) => ready + delayed,
+            Err(_) => u64::MAX,
+        };
+        // To look at all records takes time from those who write them.
+        let left = if waiting == 0 { complaints(fleet, people) } else { Vec::new() };
+        let still = waiting.max(u64::try_from(left.len()).unwrap());
+        quiet_since = if still == 0 { quiet_since.or_else(|| Some(Instant::now())) } else { None };
+        if still < least {
+            (least, nearer_at) = (still, Instant::now());
         }
-        let since = *quiet_since.get_or_insert_with(tokio::time::Instant::now);
-        if since.elapsed() >= QUIET_FOR { Ok(()) } else { Err((0, Vec::new(), depth)) }
-    })
-    .await;
-    if let Err(error) = settled {
-        panic!("{error}\n{}", stories(fleet, &complaints(fleet, people)));
+        if nearer_at.elapsed() > STUCK_AFTER {
+            let left = complaints(fleet, people);
+            let (first, stories) = (left.iter().take(SHOWN_MAX).collect::<Vec<_>>(), stories(fleet, &left));
+            panic!("no agreement: {} records differ, {depth:?}: {first:?}\n{stories}", left.len());
+        }
     }
 }
 
