@@ -4,60 +4,29 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 use operations::dead_letters::{DeadLetterDesk, Filter};
 use shared::dead_letter::{DeadLetter, DeadLetterEvent, Reason, Resolution};
-use shared::envelope::{Attempt, Cause, Envelope, Operation};
-use shared::fault::Fault;
 use shared::ports::queue::{FlowTopology, Queue};
 use shared::ports::state::State;
 use shared::record_key::FlowName;
-use shared::trace::TraceParent;
+use system_tests::letters;
 use uuid::Uuid;
 
 const LETTERS: u32 = 1_200;
 /// Every so many is closed again.
 const CLOSED_EACH: u32 = 10;
-const APPENDS: usize = 64;
 
 fn topologies() -> Vec<FlowTopology> {
     vec![FlowTopology { flow: FlowName::new("parties").unwrap(), shards: 2 }]
 }
 
 fn letter(number: u32) -> DeadLetter {
-    let at = Timestamp::from_second(1_800_000_000 + i64::from(number)).unwrap();
-    let id = Uuid::from_u128(u128::from(number) << 64 | 7);
-    let key = format!("parties:{number:017x}").parse().unwrap();
-    let envelope = Envelope::new(
-        id,
-        "/syncfleet/producer/host-1",
-        key,
-        Operation::Update,
-        Cause::Webhook,
-        TraceParent::new(u128::from(number) + 1, 2),
-        at,
-    );
-    let (reason, code) = match number % 3 {
-        0 => (Reason::Permanent, "validation_failed"),
-        1 => (Reason::Permanent, "address_unknown"),
-        _ => (Reason::AttemptsSpent, "timeout"),
-    };
-    let fault = Fault::permanent(code, format!("party {number} was refused: the field is too long"));
-    let attempt = Attempt {
-        at,
-        worker: "host-1-worker".into(),
-        duration_ms: 42,
-        fault: "permanent".into(),
-        code: code.into(),
-        text: fault.text.clone(),
-    };
-    DeadLetter::of_envelope(&envelope.after_attempt(attempt), reason, &fault, "host-1-worker", at)
+    letters::letter(number).unwrap()
 }
 
 async fn append(queue: &dyn Queue, events: impl Iterator<Item = DeadLetterEvent>) {
-    let append = async |event: DeadLetterEvent| queue.append_dead_letter_event(&event).await.unwrap();
-    stream::iter(events).for_each_concurrent(APPENDS, append).await;
+    letters::append(queue, events).await.unwrap();
 }
 
 async fn timed<T>(what: &str, work: impl Future<Output = T>) -> T {

@@ -10,6 +10,7 @@ mod error;
 pub mod fleet;
 pub mod http;
 pub mod judge;
+pub mod letters;
 mod ports;
 pub mod process;
 pub mod proxy;

@@ -16,6 +16,7 @@ mod embedded;
 mod flow;
 mod installation;
 mod intake;
+mod letters;
 mod load;
 mod overhead;
 mod processes;
@@ -32,7 +33,8 @@ use servers::Servers;
 use table::Table;
 
 /// The measures by name, in their order.
-const MEASURES: [&str; 7] = ["sync", "sweep", "overhead", "drain", "embedded", "intake", "resources"];
+const MEASURES: [&str; 8] =
+    ["sync", "sweep", "overhead", "drain", "embedded", "intake", "letters", "resources"];
 
 /// How much is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +104,7 @@ async fn measure(names: &[String], size: Size) -> Table {
     if chosen("embedded") {
         embedded::measure(&mut table, size).await;
     }
-    if ["overhead", "drain", "intake", "resources"].into_iter().any(chosen) {
+    if ["overhead", "drain", "intake", "letters", "resources"].into_iter().any(chosen) {
         let servers = Servers::start().await;
         if chosen("overhead") {
             overhead::measure(&mut table, &servers, size).await;
@@ -112,6 +114,9 @@ async fn measure(names: &[String], size: Size) -> Table {
         }
         if chosen("intake") {
             intake::measure(&mut table, &servers, size).await;
+        }
+        if chosen("letters") {
+            letters::measure(&mut table, &servers, size).await;
         }
         if chosen("resources") {
             resources::measure(&mut table, &servers, size).await;
