@@ -5,9 +5,14 @@ use uuid::Uuid;
 use crate::dead_mark::{self, DeadMark};
 use crate::parking::{self, Parked};
 use crate::ports::PortError;
-use crate::ports::state::State;
+use crate::ports::state::{LOOK_KEYS_MAX, State};
 use crate::record_key::RecordKey;
 use crate::retry_mark;
+
+/// Kinds of marks.
+const KINDS: usize = 3;
+/// Most records that are looked for at once.
+pub const RECORDS_MAX: usize = LOOK_KEYS_MAX / KINDS;
 
 /// What is remembered of a record key beside its links.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -25,12 +30,25 @@ pub struct Marks {
 /// # Errors
 /// As the store's. A mark that cannot be read counts as absent.
 pub async fn load(state: &dyn State, record: &RecordKey) -> Result<Marks, PortError> {
-    let keys = [dead_mark::key(record), retry_mark::key(record), parking::key(record)];
-    let mut found = state.get_many(&keys.each_ref().map(String::as_str)).await?.into_iter();
+    let mut found = state.get_many(&keys(record).each_ref().map(String::as_str)).await?.into_iter();
     let mut next = || found.next().flatten();
     Ok(Marks {
         dead: next().and_then(|document| dead_mark::parse(&document)),
         retry: next().and_then(|document| retry_mark::parse(&document)),
         parked: next().and_then(|document| parking::parse(&document)).unwrap_or_default(),
     })
+}
+
+/// Which of at most [`RECORDS_MAX`] records have any mark, in one round trip to the store.
+///
+/// # Errors
+/// As the store's.
+pub async fn are_marked(state: &dyn State, records: &[RecordKey]) -> Result<Vec<bool>, PortError> {
+    let keys: Vec<String> = records.iter().flat_map(keys).collect();
+    let present = state.are_present(&keys.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+    Ok(present.chunks(KINDS).map(|marks| marks.contains(&true)).collect())
+}
+
+fn keys(record: &RecordKey) -> [String; KINDS] {
+    [dead_mark::key(record), retry_mark::key(record), parking::key(record)]
 }

@@ -2,16 +2,18 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 /// Longest accepted id of an anchor record, in bytes.
 pub const RECORD_ID_BYTES_MAX: usize = 200;
 
-/// The name of a flow, as in the specification: lower-case letters, digits and `_`, at most 40 of them.
+/// The name of a flow, as in the specification: lower-case letters, digits and `_`, at most 40 of them. Cheap to
+/// clone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct FlowName(String);
+pub struct FlowName(Arc<str>);
 
 impl FlowName {
     /// Checks and wraps a name.
@@ -24,7 +26,7 @@ impl FlowName {
         if name.is_empty() || name.len() > 40 || !name.chars().all(allowed) {
             return Err(KeyError::Flow(shorten(&name)));
         }
-        Ok(Self(name))
+        Ok(Self(name.into()))
     }
 
     /// The name as text.
@@ -42,7 +44,7 @@ impl TryFrom<String> for FlowName {
 
 impl From<FlowName> for String {
     fn from(name: FlowName) -> Self {
-        name.0
+        name.as_str().to_owned()
     }
 }
 
@@ -52,12 +54,12 @@ impl fmt::Display for FlowName {
     }
 }
 
-/// Flow and id of the flow's anchor record, printed as `flow:id`.
+/// Flow and id of the flow's anchor record, printed as `flow:id`. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RecordKey {
     flow: FlowName,
-    id: String,
+    id: Arc<str>,
 }
 
 impl RecordKey {
@@ -70,7 +72,7 @@ impl RecordKey {
         if id.is_empty() || id.len() > RECORD_ID_BYTES_MAX || id.chars().any(char::is_control) {
             return Err(KeyError::Id(shorten(&id)));
         }
-        Ok(Self { flow, id })
+        Ok(Self { flow, id: id.into() })
     }
 
     /// The flow.

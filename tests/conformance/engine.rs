@@ -26,6 +26,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+use worker::marked::Marked;
 use worker::parking::Lot;
 use worker::run::{self, Engine, WorkerSettings};
 use worker::shard::Consuming;
@@ -153,6 +154,7 @@ impl Working {
         };
         let engine = Engine {
             settings,
+            marked: Marked::start(state.clone()),
             desk: Arc::new(DeadLetterDesk::new(queue.clone(), state.clone(), vec![topology.clone()])),
             queue: queue.clone(),
             state,

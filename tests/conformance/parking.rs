@@ -28,6 +28,7 @@ use system_tests::wait;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+use worker::marked::Marked;
 use worker::parking::Lot;
 use worker::run::{self, Engine, WorkerSettings};
 use worker::shard::Consuming;
@@ -150,6 +151,7 @@ impl Bench {
         let (queue, state) = (self.place.queue.clone(), self.place.state.clone());
         let engine = Engine {
             settings,
+            marked: Marked::start(state.clone()),
             desk: Arc::new(DeadLetterDesk::new(queue.clone(), state.clone(), self.topologies())),
             queue,
             state,

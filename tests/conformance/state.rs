@@ -20,6 +20,7 @@ macro_rules! state_suite {
         $crate::state_suite!(@each $backing;
             documents::a_document_is_written_read_and_deleted
             documents::documents_are_read_together_in_the_order_asked_for
+            documents::which_documents_are_there_is_told_in_the_order_asked_for
             documents::a_write_happens_only_on_what_was_expected
             documents::a_version_is_never_used_twice
             documents::of_many_writers_one_wins_each_version

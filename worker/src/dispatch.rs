@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use jiff::Timestamp;
 use shared::clock::{elapsed, later};
 use shared::contain::contained;
@@ -287,9 +288,11 @@ impl Dispatch<'_> {
         Ok(true)
     }
 
-    /// Takes away what a success settles. Read after the run, so that what was marked during it is seen; one trip
-    /// to the store where nothing is marked.
+    /// Takes away what a success settles. Asked for after the run, so that what was marked during it is seen.
     async fn clear_marks(&self, converged: bool) -> Result<(), PortError> {
+        if !self.engine.marked.ask(self.key).await? {
+            return Ok(());
+        }
         let state = self.engine.state.as_ref();
         let marks = marks::load(state, self.key).await?;
         if let Some(dead) = marks.dead.filter(|_| converged) {
@@ -446,8 +449,9 @@ impl Dispatch<'_> {
 
     async fn acknowledge(&self, others: Vec<Held>) {
         let flow = self.key.flow().as_str();
-        for held in others {
-            match held.receipt.ack().await {
+        // Together: one after the other, each would wait until the last one is written.
+        for outcome in join_all(others.into_iter().map(|held| held.receipt.ack())).await {
+            match outcome {
                 Ok(()) => {
                     self.engine.meter.add(&names::MESSAGES_COALESCED, &[flow], 1);
                     self.count(&Settlement::Ack);

@@ -9,6 +9,7 @@ pub mod fleet;
 pub mod held;
 pub mod incoming;
 pub mod lives;
+pub mod marked;
 pub mod parking;
 pub mod program;
 pub mod pump;

@@ -10,6 +10,7 @@ use configuration::Config;
 use operations::dead_letters::DeadLetterDesk;
 use operations::health::Health;
 
+use crate::marked::Marked;
 use crate::parking::Lot;
 use crate::run::{self, Engine, WorkerSettings};
 use crate::shard::Consuming;
@@ -23,7 +24,7 @@ const CLOCK_SKEW_MAX: Duration = Duration::from_secs(2);
 /// How often what is parked is looked after: counted, and released when it has waited long enough.
 const PARKING_LOOK_EVERY: Duration = Duration::from_secs(30);
 
-/// A worker's engine, as configured.
+/// A worker's engine, as configured. To be called within a runtime.
 pub fn engine(config: &Config, parts: &Parts, health: Health) -> Engine {
     let settings = &config.worker;
     let name = program::process_name(settings.name.as_deref());
@@ -48,6 +49,7 @@ pub fn engine(config: &Config, parts: &Parts, health: Health) -> Engine {
         health,
         consuming: Consuming::default(),
         parking: Lot::new(parts.topologies()),
+        marked: Marked::start(parts.state.clone()),
     }
 }
 

@@ -1,7 +1,8 @@
 //! The deliveries of a shard that is held: takes them, gathers those of one key, starts runs, collects their ends.
 
 use std::collections::HashMap;
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
@@ -97,12 +98,13 @@ impl Pump {
     /// Works until it is told to stop or the consumer is lost. Then takes nothing more, hands back what waits and
     /// finishes what runs: a run that is cut off may be between two writes.
     pub(crate) async fn run(&mut self, consumer: &mut dyn Consumer, stop: &CancellationToken) -> End {
+        let mut stopped = pin!(stop.cancelled());
         let end = loop {
             let wake = self.waiting.next_wake().map(Instant::from_std);
             tokio::select! {
-                () = stop.cancelled() => break End::Stopped,
-                () = sleep_until(self.pause.unwrap_or_else(Instant::now)), if self.pause.is_some() => self.pause = None,
-                () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => self.wake(),
+                () = &mut stopped => break End::Stopped,
+                () = at(self.pause) => self.pause = None,
+                () = at(wake) => self.wake(),
                 delivery = consumer.next(), if self.pause.is_none() => match delivery {
                     Ok(delivery) => self.take(delivery),
                     Err(problem) => break End::ConsumerLost(problem),
@@ -280,6 +282,14 @@ impl Pump {
             self.read_at.clear();
         }
         self.read_at.insert(key, at);
+    }
+}
+
+/// Ends at a time; never without one.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => pending().await,
     }
 }
 

@@ -18,6 +18,7 @@ use shared::ports::state::State;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::marked::Marked;
 use crate::parking::Lot;
 use crate::shard::Consuming;
 use crate::{fleet, parking};
@@ -72,6 +73,8 @@ pub struct Engine {
     pub consuming: Consuming,
     /// What is parked.
     pub parking: Lot,
+    /// Which records have marks.
+    pub marked: Marked,
 }
 
 impl Engine {

@@ -5,6 +5,7 @@ mod crashes;
 mod doubles;
 mod faults;
 mod keys;
+mod marked;
 mod parking;
 
 use std::collections::{HashMap, HashSet};
@@ -34,6 +35,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::marked::Marked;
 use crate::parking::Lot;
 use crate::run::{self, Engine, WorkerSettings};
 use crate::shard::Consuming;
@@ -251,6 +253,7 @@ impl Bench {
         };
         let mut engine = Engine {
             settings,
+            marked: Marked::start(store.state.clone()),
             desk: Arc::new(DeadLetterDesk::new(
                 store.queue.clone(),
                 store.state.clone(),
@@ -344,6 +347,7 @@ fn another(engine: &Engine, name: &str) -> Engine {
         health: Health::default(),
         consuming: Consuming::default(),
         parking: Lot::default(),
+        marked: Marked::start(engine.state.clone()),
     }
 }
 
@@ -559,13 +563,14 @@ async fn a_sweep_begins_no_second_life_beside_a_waiting_retry() {
 }
 
 #[tokio::test]
-async fn a_run_costs_one_trip_to_the_store_where_nothing_is_marked() {
+async fn a_run_costs_one_trip_to_the_store_at_most_where_nothing_is_marked() {
     let flow = Scripted::new(&[("f", Behaviour::FailOnce(FaultKind::Retryable { after: None }))], true);
     let mut counted = None;
     let mut bench = Bench::changed(flow.clone(), |engine| {
         let (reads, writes) = (AtomicU32::new(0), AtomicU32::new(0));
         let state = Arc::new(doubles::CountedState { inner: engine.state.clone(), reads, writes });
         counted = Some(state.clone());
+        engine.marked = Marked::start(state.clone());
         engine.state = state;
     });
     let counted = counted.unwrap();
@@ -573,12 +578,13 @@ async fn a_run_costs_one_trip_to_the_store_where_nothing_is_marked() {
     bench.publish(&ids.iter().map(String::as_str).collect::<Vec<_>>()).await;
     bench.begin();
     bench.until_empty().await;
-    assert_eq!(trips(&counted), (20, 0));
+    let (looks, writes) = trips(&counted);
+    assert!((1..=20).contains(&looks) && writes == 0, "{looks} {writes}");
     bench.publish(&["f"]).await;
     bench.until_empty().await;
-    // Marked by the failure, and taken away by the success, unless it had ended before.
+    // Marked by the failure; read and taken away by the success, unless it had ended before.
     let (reads, writes) = trips(&counted);
-    assert!(reads == 21 && (1..=2).contains(&writes), "{reads} {writes}");
+    assert!((1..=2).contains(&writes) && reads == looks + writes, "{looks} {reads} {writes}");
     bench.end().await;
 }
 

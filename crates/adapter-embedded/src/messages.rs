@@ -52,13 +52,16 @@ pub(crate) fn set_shards(connection: &Connection, flow: &str, shards: u16) -> ru
     connection.prepare_cached(sql)?.execute(params![flow, shards]).map(|_| ())
 }
 
-/// Adds a message at the end of its shard.
-pub(crate) fn insert(connection: &Connection, message: &Outbound, now: Timestamp) -> rusqlite::Result<()> {
+/// Adds messages, each at the end of its shard.
+pub(crate) fn insert(connection: &Connection, messages: &[Outbound], now: Timestamp) -> rusqlite::Result<()> {
     let sql = "INSERT INTO message (flow, shard, body, enqueued_at, due_at) VALUES (?1, ?2, ?3, ?4, ?5)";
-    let (flow, shard) = (message.shard.flow.as_str(), message.shard.number);
-    let due_at = message.not_before.map_or(0, due);
-    let row = params![flow, shard, &message.body[..], time::floor(now), due_at];
-    connection.prepare_cached(sql)?.execute(row).map(|_| ())
+    let mut statement = connection.prepare_cached(sql)?;
+    for message in messages {
+        let (flow, shard) = (message.shard.flow.as_str(), message.shard.number);
+        let due_at = message.not_before.map_or(0, due);
+        statement.execute(params![flow, shard, &message.body[..], time::floor(now), due_at])?;
+    }
+    Ok(())
 }
 
 /// The column of a time before which a message must not be delivered.

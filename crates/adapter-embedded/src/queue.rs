@@ -70,9 +70,7 @@ impl Queue for EmbeddedQueue {
                 check_prepared(shard, messages::shards_of(connection, shard.flow.as_str())?)?;
             }
             room.check(connection)?;
-            let now = clock.now();
-            batch.iter().try_for_each(|message| messages::insert(connection, message, now))?;
-            Ok(())
+            Ok(messages::insert(connection, &batch, clock.now())?)
         };
         let then = move |outcome: &Result<(), PortError>| {
             if outcome.is_ok() {

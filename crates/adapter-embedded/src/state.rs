@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use rusqlite::Connection;
 use shared::ports::PortError;
 use shared::ports::state::{
-    DOCUMENT_BYTES_MAX, Fence, Grant, KEY_BYTES_MAX, State, Versioned, Write, Written, check_number_of_keys,
+    DOCUMENT_BYTES_MAX, Fence, Grant, KEY_BYTES_MAX, LOOK_KEYS_MAX, READ_KEYS_MAX, State, Versioned, Write,
+    Written, check_number_of_keys,
 };
 
 use crate::documents::{self, DocumentWrite};
@@ -26,6 +27,21 @@ impl EmbeddedState {
         Self { store }
     }
 
+    async fn read<T: Send + 'static>(
+        &self,
+        keys: &[&str],
+        take: fn(Option<Versioned>) -> T,
+    ) -> Result<Vec<T>, PortError> {
+        keys.iter().try_for_each(|key| check_key(key))?;
+        let keys: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
+        let now = self.store.clock.now();
+        let read = move |connection: &Connection| {
+            let transaction = connection.unchecked_transaction()?;
+            keys.iter().map(|key| documents::get(&transaction, key, now).map(take)).collect()
+        };
+        self.store.readers.read(read).await
+    }
+
     async fn write<T, W>(&self, work: W) -> Result<T, PortError>
     where
         T: Send + 'static,
@@ -38,15 +54,13 @@ impl EmbeddedState {
 #[async_trait]
 impl State for EmbeddedState {
     async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Versioned>>, PortError> {
-        check_number_of_keys(keys)?;
-        keys.iter().try_for_each(|key| check_key(key))?;
-        let keys: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
-        let now = self.store.clock.now();
-        let read = move |connection: &Connection| {
-            let transaction = connection.unchecked_transaction()?;
-            keys.iter().map(|key| documents::get(&transaction, key, now)).collect()
-        };
-        self.store.readers.read(read).await
+        check_number_of_keys(keys, READ_KEYS_MAX)?;
+        self.read(keys, |document| document).await
+    }
+
+    async fn are_present(&self, keys: &[&str]) -> Result<Vec<bool>, PortError> {
+        check_number_of_keys(keys, LOOK_KEYS_MAX)?;
+        self.read(keys, |document| document.is_some()).await
     }
 
     async fn write(&self, write: Write<'_>) -> Result<Written, PortError> {

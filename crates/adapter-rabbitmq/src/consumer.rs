@@ -16,10 +16,10 @@ use shared::routing::Shard;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::acks::Acks;
 use crate::connection::close;
 use crate::delay::remaining;
 use crate::error::port_error;
-use crate::held::HeldDelivery;
 use crate::message;
 use crate::receipt::{RabbitmqReceipt, Session};
 use crate::sender::Sender;
@@ -28,7 +28,7 @@ use crate::sender::Sender;
 #[derive(Debug)]
 pub(crate) struct RabbitmqConsumer {
     session: Arc<Session>,
-    deliveries: mpsc::Receiver<(Incoming, HeldDelivery)>,
+    deliveries: mpsc::Receiver<Incoming>,
 }
 
 impl RabbitmqConsumer {
@@ -50,9 +50,11 @@ impl RabbitmqConsumer {
         let session = Arc::new(Session {
             shard: shard.clone(),
             sender: Arc::clone(sender),
+            acks: Acks::start(sender, shard, &channel, prefetch),
             ended: CancellationToken::new(),
             failure: OnceLock::new(),
         });
+        sender.held.add(&session);
         let (hand_over, deliveries) = mpsc::channel(usize::from(prefetch));
         tokio::spawn(pump(Arc::clone(&session), channel, incoming, hand_over));
         Ok(Self { session, deliveries })
@@ -62,13 +64,9 @@ impl RabbitmqConsumer {
 #[async_trait]
 impl Consumer for RabbitmqConsumer {
     async fn next(&mut self) -> Result<Delivery, PortError> {
-        let taken = tokio::select! {
-            biased;
-            () = self.session.ended.cancelled() => None,
-            taken = self.deliveries.recv() => taken,
-        };
-        let (incoming, held) = taken.ok_or_else(|| self.session.failure())?;
-        let receipt = receipt(&self.session, incoming, held);
+        // What is left of a consumer that was lost is the broker's again.
+        let taken = self.deliveries.recv().await.filter(|_| !self.session.ended.is_cancelled());
+        let receipt = receipt(&self.session, taken.ok_or_else(|| self.session.failure())?);
         Ok(Delivery {
             body: receipt.body.clone(),
             redeliveries: receipt.redeliveries,
@@ -89,7 +87,7 @@ async fn pump(
     session: Arc<Session>,
     channel: Channel,
     mut incoming: lapin::Consumer,
-    hand_over: mpsc::Sender<(Incoming, HeldDelivery)>,
+    hand_over: mpsc::Sender<Incoming>,
 ) {
     loop {
         let next = tokio::select! {
@@ -98,17 +96,18 @@ async fn pump(
             next = incoming.next() => next,
         };
         let Some(delivery) = delivery_of(&session, next) else { break };
-        let published_at = message::published_at(&delivery.properties);
-        let held = session.sender.held.hold(&session.shard.flow, published_at, &session.ended);
+        session.acks.delivered(delivery.delivery_tag, message::published_at(&delivery.properties));
         let not_before = message::not_before(&delivery.properties);
         if remaining(not_before, session.sender.clock.now()).is_some() {
             // Not more than the prefetch of these exist: each holds its delivery until it is settled.
-            tokio::spawn(delay_again(receipt(&session, delivery, held)));
-        } else if hand_over.send((delivery, held)).await.is_err() {
+            tokio::spawn(delay_again(receipt(&session, delivery)));
+        } else if hand_over.send(delivery).await.is_err() {
             break;
         }
     }
     session.ended.cancel();
+    // Whoever waits for the next delivery need not wait until the channel is closed.
+    drop(hand_over);
     close(&channel, session.sender.consuming.answer_timeout).await;
 }
 
@@ -139,15 +138,14 @@ async fn delay_again(mut receipt: RabbitmqReceipt) {
     }
 }
 
-fn receipt(session: &Arc<Session>, delivery: Incoming, held: HeldDelivery) -> RabbitmqReceipt {
+fn receipt(session: &Arc<Session>, delivery: Incoming) -> RabbitmqReceipt {
     RabbitmqReceipt {
         session: Arc::clone(session),
-        acker: delivery.acker,
+        tag: delivery.delivery_tag,
         redeliveries: message::redeliveries(&delivery.properties, delivery.redelivered),
         not_before: message::not_before(&delivery.properties),
         id: delivery.properties.message_id().as_ref().map(ToString::to_string),
         body: Bytes::from(delivery.data),
-        held: Some(held),
         settled: false,
     }
 }

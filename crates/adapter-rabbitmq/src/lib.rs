@@ -17,6 +17,7 @@
 //!
 //! This crate knows no flow, no store and no upstream.
 
+mod acks;
 mod check;
 mod connection;
 mod consumer;
@@ -36,6 +37,7 @@ mod record;
 mod sender;
 pub mod topology;
 mod transfer;
+mod unsettled;
 
 pub use options::Options;
 pub use queue::RabbitmqQueue;

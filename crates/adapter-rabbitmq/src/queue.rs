@@ -53,7 +53,7 @@ impl RabbitmqQueue {
                 names: Names::new(options.namespace.clone()),
                 publisher: Publisher::new(publishing, &options),
                 consuming: Connector::new(uris, "consuming", &options),
-                held: Arc::new(Held::default()),
+                held: Held::default(),
                 options,
                 clock,
             }),

@@ -6,8 +6,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
-use lapin::Acker;
-use lapin::options::BasicAckOptions;
 use shared::dead_letter::{DeadLetter, DeadLetterEvent};
 use shared::labelled;
 use shared::ports::PortError;
@@ -16,7 +14,7 @@ use shared::routing::Shard;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::held::HeldDelivery;
+use crate::acks::Acks;
 use crate::sender::Sender;
 
 /// Pause between tries to give a delivery back.
@@ -29,6 +27,8 @@ pub(crate) struct Session {
     pub(crate) shard: Shard,
     /// Publishes what settling needs.
     pub(crate) sender: Arc<Sender>,
+    /// Acknowledges.
+    pub(crate) acks: Acks,
     /// Set when the consumer is gone: the broker delivers again what was not settled.
     pub(crate) ended: CancellationToken,
     /// Why it ended, when not by being dropped.
@@ -56,8 +56,8 @@ impl Session {
 pub(crate) struct RabbitmqReceipt {
     /// The consumer.
     pub(crate) session: Arc<Session>,
-    /// Acknowledges it.
-    pub(crate) acker: Acker,
+    /// Its number on its channel.
+    pub(crate) tag: u64,
     /// The message as it came.
     pub(crate) body: Bytes,
     /// The message's id, where it has one.
@@ -66,8 +66,6 @@ pub(crate) struct RabbitmqReceipt {
     pub(crate) not_before: Option<Timestamp>,
     /// How often it was handed over before.
     pub(crate) redeliveries: u32,
-    /// Counted until it is settled.
-    pub(crate) held: Option<HeldDelivery>,
     /// Whether there is nothing left to give back.
     pub(crate) settled: bool,
 }
@@ -96,17 +94,11 @@ impl RabbitmqReceipt {
     async fn acknowledge(&mut self) -> Result<(), PortError> {
         self.check_session()?;
         self.settled = true;
-        let sender = &self.session.sender;
-        let doing = format!("acknowledging a message of shard {}", self.session.shard);
-        match sender.consuming.answer(&doing, self.acker.ack(BasicAckOptions::default())).await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(self.session.failure()),
-            Err(error) => Err(error),
-        }
+        self.session.acks.ack(self.tag).await.unwrap_or_else(|| Err(self.session.failure()))
     }
 
     fn check_session(&mut self) -> Result<(), PortError> {
-        if self.session.ended.is_cancelled() || !self.acker.usable() {
+        if self.session.ended.is_cancelled() || !self.session.acks.is_usable() {
             self.settled = true;
             return Err(self.session.failure());
         }
@@ -165,12 +157,11 @@ impl Drop for RabbitmqReceipt {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let rest = Self {
                 session: Arc::clone(&self.session),
-                acker: self.acker.clone(),
+                tag: self.tag,
                 body: self.body.clone(),
                 id: self.id.take(),
                 not_before: self.not_before,
                 redeliveries: self.redeliveries,
-                held: self.held.take(),
                 settled: false,
             };
             runtime.spawn(rest.give_back_in_time());

@@ -29,7 +29,7 @@ pub(crate) struct Sender {
     /// The connection for everything else.
     pub(crate) consuming: Connector,
     /// What this process holds.
-    pub(crate) held: Arc<Held>,
+    pub(crate) held: Held,
     /// The clock.
     pub(crate) clock: Arc<dyn Clock>,
 }

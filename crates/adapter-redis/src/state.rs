@@ -6,11 +6,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use redis::aio::ConnectionManager;
-use redis::{FromRedisValue, RedisError, RedisResult, Script, ScriptInvocation};
+use redis::{FromRedisValue, RedisError, RedisResult, Script, ScriptInvocation, Value};
 use shared::flow::Check;
 use shared::generation::{self, Generation};
 use shared::ports::PortError;
-use shared::ports::state::{Expected, Fence, Grant, State, Versioned, Write, Written, check_number_of_keys};
+use shared::ports::state::{
+    Expected, Fence, Grant, LOOK_KEYS_MAX, READ_KEYS_MAX, State, Versioned, Write, Written,
+    check_number_of_keys,
+};
 use tokio::time::timeout;
 
 use crate::connection::Connections;
@@ -23,6 +26,9 @@ use crate::{check, scripts};
 const SCAN_ENTRIES_MAX: u32 = 1_000;
 /// Bytes after which one step of a scan answers.
 const SCAN_BYTES_MAX: u32 = 4 * 1024 * 1024;
+
+/// Version and value of a document, where there is one.
+type Document = (Option<String>, Option<Vec<u8>>);
 
 /// The state over Redis. Cheap to clone; all clones share one connection.
 #[derive(Clone)]
@@ -93,7 +99,7 @@ impl RedisState {
         text.parse().map_err(|_| strange_answer(&self.address, what))
     }
 
-    fn versioned(&self, document: (Option<String>, Option<Vec<u8>>)) -> Result<Option<Versioned>, PortError> {
+    fn versioned(&self, document: Document) -> Result<Option<Versioned>, PortError> {
         let (Some(version), Some(value)) = document else { return Ok(None) };
         Ok(Some(Versioned { value, version: self.number(&version, "a version")? }))
     }
@@ -115,6 +121,38 @@ impl RedisState {
              status`, which say what to do",
             self.address
         ))
+    }
+
+    /// Asks one thing of each key, in one round trip.
+    async fn each<T: FromRedisValue>(
+        &self,
+        keys: &[&str],
+        ask: impl Fn(&mut redis::Pipeline, String),
+    ) -> Result<Vec<T>, PortError> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        // What is entered while the store answers may be newer than its answer.
+        let (generation, version) = self.entered(keys.first().copied().unwrap_or_default());
+        let mut commands = redis::Pipeline::with_capacity(keys.len() + 1);
+        for key in keys {
+            check_key(key)?;
+            ask(&mut commands, self.keys.document(key));
+        }
+        // Read after the others: where this is right, they were read from the right store.
+        read(&mut commands, &self.generation_key());
+        let mut found: Vec<Value> =
+            self.ask(async |connection| commands.query_async(connection).await).await?;
+        let strange = |_| strange_answer(&self.address, "a document");
+        let present = found.pop().map(redis::from_redis_value::<Document>).transpose().map_err(strange)?;
+        let is_right = |document: Versioned| {
+            document.version >= version && document.value.starts_with(generation.as_bytes())
+        };
+        let present = present.map(|document| self.versioned(document)).transpose()?.flatten();
+        if !generation.is_empty() && !present.is_some_and(is_right) {
+            return Err(self.lost());
+        }
+        found.into_iter().map(redis::from_redis_value).collect::<Result<_, _>>().map_err(strange)
     }
 
     async fn scan_step(
@@ -144,27 +182,17 @@ impl RedisState {
 #[async_trait]
 impl State for RedisState {
     async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Versioned>>, PortError> {
-        check_number_of_keys(keys)?;
-        if keys.is_empty() {
-            return Ok(Vec::new());
-        }
-        // What is entered while the store answers may be newer than its answer.
-        let (generation, version) = self.entered(keys.first().copied().unwrap_or_default());
-        let mut commands = redis::Pipeline::with_capacity(keys.len() + 1);
-        // Read after the others: where this is right, they were read from the right store.
-        for key in keys.iter().chain([&generation::KEY]) {
-            check_key(key)?;
-            commands.cmd("HMGET").arg(self.keys.document(key)).arg("version").arg("value");
-        }
-        let found: Vec<(Option<String>, Option<Vec<u8>>)> =
-            self.ask(async |connection| commands.query_async(connection).await).await?;
-        let mut found: Vec<Option<Versioned>> =
-            found.into_iter().map(|document| self.versioned(document)).collect::<Result<_, _>>()?;
-        let present = found.pop().flatten();
-        let is_right = |document: Versioned| {
-            document.version >= version && document.value.starts_with(generation.as_bytes())
-        };
-        if generation.is_empty() || present.is_some_and(is_right) { Ok(found) } else { Err(self.lost()) }
+        check_number_of_keys(keys, READ_KEYS_MAX)?;
+        let found: Vec<Document> = self.each(keys, |commands, key| read(commands, &key)).await?;
+        found.into_iter().map(|document| self.versioned(document)).collect()
+    }
+
+    async fn are_present(&self, keys: &[&str]) -> Result<Vec<bool>, PortError> {
+        check_number_of_keys(keys, LOOK_KEYS_MAX)?;
+        self.each(keys, |commands, key| {
+            commands.cmd("EXISTS").arg(key);
+        })
+        .await
     }
 
     async fn write(&self, write: Write<'_>) -> Result<Written, PortError> {
@@ -267,6 +295,10 @@ impl State for RedisState {
         let known = entered.filter(|known| known.id == generation.id && known.version > generation.version);
         *entered = Some(known.unwrap_or(*generation));
     }
+}
+
+fn read(commands: &mut redis::Pipeline, key: &str) {
+    commands.cmd("HMGET").arg(key).arg("version").arg("value");
 }
 
 fn of_lease<'s>(script: &'s Script, keys: &Keys, fence: &Fence, holder: &str) -> ScriptInvocation<'s> {

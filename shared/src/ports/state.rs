@@ -29,6 +29,8 @@ pub const KEY_BYTES_MAX: usize = 512;
 pub const DOCUMENT_BYTES_MAX: usize = 256 * 1024;
 /// Most documents that are read in one round trip.
 pub const READ_KEYS_MAX: usize = 16;
+/// Most documents that are looked for in one round trip.
+pub const LOOK_KEYS_MAX: usize = 256;
 
 /// A document and its version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,16 +41,16 @@ pub struct Versioned {
     pub version: u64,
 }
 
-/// Refuses to read more documents at once than every adapter answers.
+/// Refuses to ask for more documents at once than every adapter answers.
 ///
 /// # Errors
 /// [`PortError::Misconfigured`] with their number.
-pub fn check_number_of_keys(keys: &[&str]) -> Result<(), PortError> {
-    if keys.len() <= READ_KEYS_MAX {
+pub fn check_number_of_keys(keys: &[&str], max: usize) -> Result<(), PortError> {
+    if keys.len() <= max {
         return Ok(());
     }
     Err(PortError::Misconfigured(format!(
-        "{} documents were asked for at once, {READ_KEYS_MAX} are possible: ask in parts",
+        "{} documents were asked for at once, {max} are possible: ask in parts",
         keys.len()
     )))
 }
@@ -125,6 +127,17 @@ pub trait State: Send + Sync + Debug {
     /// Reads a document.
     async fn get(&self, key: &str) -> Result<Option<Versioned>, PortError> {
         Ok(self.get_many(&[key]).await?.pop().flatten())
+    }
+
+    /// Which documents are there, in one round trip, in the order of `keys`, of which there are [`LOOK_KEYS_MAX`] at
+    /// most. Cheaper than reading them.
+    async fn are_present(&self, keys: &[&str]) -> Result<Vec<bool>, PortError> {
+        check_number_of_keys(keys, LOOK_KEYS_MAX)?;
+        let mut found = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(READ_KEYS_MAX) {
+            found.extend(self.get_many(keys).await?.iter().map(Option::is_some));
+        }
+        Ok(found)
     }
 
     /// Writes or deletes a document.

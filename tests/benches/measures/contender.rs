@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use assembly::program::stop_on_signals;
 use shared::clock::{Clock as _, SystemClock};
+use shared::routing::{Shard, shards_of};
 use system_tests::{Program, RunningProgram, wait};
 
-use crate::flow::{SHARDS, Work};
+use crate::flow::{self, SHARDS, Work};
 use crate::processes::cpu_time;
 use crate::servers::{self, Servers};
 
@@ -44,6 +45,17 @@ pub struct Task {
     pub concurrency: Option<usize>,
     /// Trips to Redis that the bare loop makes for each message.
     pub trips: usize,
+    /// Shards that the bare loop consumes; all where it is missing. The product's workers share them by themselves.
+    pub shards: Option<Vec<Shard>>,
+}
+
+impl Task {
+    /// The shards' numbers, as an argument.
+    fn shards(&self) -> String {
+        let all = || shards_of(&flow::name(), SHARDS).collect();
+        let shards: Vec<Shard> = self.shards.clone().unwrap_or_else(all);
+        shards.iter().map(|shard| shard.number.to_string()).collect::<Vec<_>>().join(",")
+    }
 }
 
 /// A running contender.
@@ -61,6 +73,7 @@ impl Contender {
             .arg(servers.settings())
             .arg(&acks)
             .arg(task.trips.to_string())
+            .arg(task.shards())
             .args(task.address.iter())
             .env("SYNCFLEET__WORKER__NAME", name);
         if let Some(concurrency) = task.concurrency {
@@ -158,11 +171,13 @@ impl Tally {
     }
 }
 
-/// The process of a contender: way, settings, file for its acknowledgements, trips to Redis, address.
+/// The process of a contender: way, settings, file for its acknowledgements, trips to Redis, shards, address.
 pub async fn main(args: &[String]) -> ExitCode {
     let stop = stop_on_signals();
     http_client::install_crypto_provider();
-    let [way, settings, acks, trips, rest @ ..] = args else { unreachable!("started by Contender::start") };
+    let [way, settings, acks, trips, shards, rest @ ..] = args else {
+        unreachable!("started by Contender::start")
+    };
     let config = servers::load(Path::new(settings));
     let work = Work::at(rest.first().cloned());
     let tally = Arc::new(Tally::default());
@@ -172,7 +187,12 @@ pub async fn main(args: &[String]) -> ExitCode {
     });
     match way.as_str() {
         "ours" => ours::run(&config, work, tally.clone(), stop).await,
-        _ => bare::run(&config, work, trips.parse().unwrap(), tally.clone(), stop).await,
+        _ => {
+            let numbers = shards.split(',').map(|number| number.parse().unwrap());
+            let shards = numbers.map(|number| Shard { flow: flow::name(), number }).collect();
+            let handling = bare::Handling::new(&config, work, trips.parse().unwrap(), tally.clone()).await;
+            bare::run(&config, handling, shards, stop).await;
+        }
     }
     telling.abort();
     tally.write(acks);

@@ -14,6 +14,15 @@ pub fn cpu_time(pid: u32) -> Duration {
     Duration::from_millis(ticks.sum::<u64>() * 1_000 / TICKS)
 }
 
+/// CPU time that was used on this machine, by whatever.
+pub fn cpu_time_of_machine() -> Duration {
+    let stat = std::fs::read_to_string("/proc/stat").unwrap();
+    let fields = stat.lines().next().unwrap().split_whitespace().skip(1).map(|f| f.parse::<u64>().unwrap());
+    // All but the fourth and the fifth, idle and waiting for disks, and what other machines took.
+    let ticks: u64 = fields.take(7).enumerate().filter(|(at, _)| !(3..5).contains(at)).map(|(_, n)| n).sum();
+    Duration::from_millis(ticks * 1_000 / TICKS)
+}
+
 /// Resident memory of a process.
 pub fn resident_mb(pid: u32) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use shared::clock::{Clock as _, SystemClock};
 use shared::envelope::{Cause, Envelope, Operation};
-use shared::ports::queue::{Outbound, Queue};
+use shared::ports::queue::{FlowTopology, Outbound, Queue};
 use shared::record_key::{FlowName, RecordKey};
 use shared::trace::TraceParent;
 use system_tests::{Backing, Fleet, Plan};
@@ -48,16 +48,36 @@ async fn look_at(table: &mut Table, plan: Plan, size: Size) {
     let queue = fleet.queue().unwrap();
     publish(queue.as_ref(), SHORT).await;
     sleep(while_idle).await;
-    let short = seen(&mut fleet);
+    let (short, waiting) = (seen(&mut fleet), waiting_now(queue.as_ref()).await);
+    assert!(
+        waiting > 0,
+        "the short queue was gone before it was looked at: the upstreams are not slow enough"
+    );
     let long = if size == Size::Full { 1_000_000 } else { size.of(100_000) };
     publish(queue.as_ref(), long).await;
     sleep(while_idle).await;
+    let still_waiting = waiting_now(queue.as_ref()).await;
+    let least = u64::try_from(long).unwrap() / 10 * 9;
+    assert!(
+        still_waiting >= least,
+        "{still_waiting} of {long} messages wait: that is no long queue any more"
+    );
     for (short, long_seen) in short.iter().zip(seen(&mut fleet)) {
         let what = format!("{}: resident memory with {long} queued, beside {SHORT}", long_seen.name);
         table.compare(what, MEGABYTES, &[long_seen.mb], &[short.mb], Goal::AtMost(1.25));
     }
     // Draining the rest would take long and show nothing.
     fleet.members.iter_mut().for_each(system_tests::Member::kill_9);
+}
+
+/// How many messages wait.
+async fn waiting_now(queue: &dyn Queue) -> u64 {
+    let depth = queue.depth(&FlowTopology { flow: flow(), shards: SHARDS }).await.unwrap();
+    depth.ready + depth.delayed
+}
+
+fn flow() -> FlowName {
+    FlowName::new("parties").unwrap()
 }
 
 /// A program as the kernel sees it.
@@ -77,10 +97,9 @@ fn seen(fleet: &mut Fleet) -> Vec<Seen> {
 
 /// Publishes messages of records that are nowhere, each of its own: a run reads and finds nothing.
 async fn publish(queue: &dyn Queue, count: usize) {
-    let flow = FlowName::new("parties").unwrap();
     for _ in 0..count / BATCH {
         let message = |_| {
-            let key = RecordKey::new(flow.clone(), format!("6c{:015x}", fastrand::u64(..1 << 60))).unwrap();
+            let key = RecordKey::new(flow(), format!("6c{:015x}", fastrand::u64(..1 << 60))).unwrap();
             let trace = TraceParent::new(fastrand::u128(..), fastrand::u64(..));
             let (id, now) = (Uuid::now_v7(), SystemClock.now());
             let envelope =

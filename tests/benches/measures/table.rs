@@ -64,6 +64,12 @@ impl Table {
         self.push([measure.into(), found.into(), none, ratio, goal.to_owned(), verdict.to_owned()]);
     }
 
+    /// Adds a fact in words that is only shown.
+    pub fn show(&mut self, measure: impl Into<String>, found: impl Into<String>) {
+        let nothing = String::new;
+        self.push([measure.into(), found.into(), nothing(), nothing(), nothing(), nothing()]);
+    }
+
     /// Adds figures of runs that took turns with those of a ceiling. The goal is for the median of the ratios of
     /// neighbours, which a machine that is busy for a while hardly moves.
     pub fn compare(

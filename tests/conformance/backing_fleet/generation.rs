@@ -46,6 +46,7 @@ async fn refuses(state: &RedisState, fence: &Fence) {
     let text = |value: &dyn std::fmt::Debug| format!("{value:?}");
     is_lost(state.get("a").await.map(|found| text(&found)));
     is_lost(state.get_many(&["a", "b"]).await.map(|found| text(&found)));
+    is_lost(state.are_present(&["a"]).await.map(|found| text(&found)));
     is_lost(state.scan("", None, 10).await.map(|found| text(&found)));
     is_lost(state.write(Write::put("a", b"new")).await.map(|written| text(&written)));
     is_lost(state.write(Write { fence: Some(fence), ..Write::put("a", b"new") }).await.map(|w| text(&w)));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use shared::ports::PortError;
-use shared::ports::state::{DOCUMENT_BYTES_MAX, KEY_BYTES_MAX, READ_KEYS_MAX};
+use shared::ports::state::{DOCUMENT_BYTES_MAX, KEY_BYTES_MAX, LOOK_KEYS_MAX, READ_KEYS_MAX};
 use tokio::task::JoinSet;
 
 use super::*;
@@ -46,6 +46,28 @@ pub async fn documents_are_read_together_in_the_order_asked_for<B: StateBacking>
     assert_eq!(state.get_many(&[]).await.unwrap(), []);
     state.write(Write::delete(keys[1])).await.unwrap();
     assert_eq!(state.get_many(&keys[1..3]).await.unwrap(), [None, expected[2].clone()]);
+}
+
+pub async fn which_documents_are_there_is_told_in_the_order_asked_for<B: StateBacking>() {
+    let backing = B::new().await;
+    let state = backing.open().await;
+    let names: Vec<String> = (0..LOOK_KEYS_MAX).map(|number| format!("dead/parties/{number}")).collect();
+    let keys: Vec<&str> = names.iter().rev().map(String::as_str).collect();
+    for name in names.iter().step_by(3) {
+        // What is empty is there as well.
+        put(state.as_ref(), name, "").await;
+    }
+    let expected: Vec<bool> = (0..LOOK_KEYS_MAX).rev().map(|number| number % 3 == 0).collect();
+    assert_eq!(state.are_present(&keys).await.unwrap(), expected);
+    assert!(state.are_present(&[]).await.unwrap().is_empty());
+    state.write(Write::delete(&names[0])).await.unwrap();
+    assert_eq!(state.are_present(&[&names[0], &names[3], &names[0]]).await.unwrap(), [false, true, false]);
+    state.write(Write { time_to_live: Some(BRIEF), ..Write::put(KEY, b"x") }).await.unwrap();
+    wait::until("end of a document", SOON, async || match state.are_present(&[KEY]).await.unwrap()[0] {
+        false => Ok(()),
+        true => Err("still there"),
+    })
+    .await;
 }
 
 pub async fn a_write_happens_only_on_what_was_expected<B: StateBacking>() {
@@ -184,6 +206,8 @@ pub async fn what_is_too_large_is_refused<B: StateBacking>() {
         (state.write(Write::put(&too_long, b"x")).await.map(|_| ()), KEY_BYTES_MAX),
         (state.get(&too_long).await.map(|_| ()), KEY_BYTES_MAX),
         (state.get_many(&[KEY; READ_KEYS_MAX + 1]).await.map(|_| ()), READ_KEYS_MAX),
+        (state.are_present(&[&too_long]).await.map(|_| ()), KEY_BYTES_MAX),
+        (state.are_present(&[KEY; LOOK_KEYS_MAX + 1]).await.map(|_| ()), LOOK_KEYS_MAX),
         (state.acquire_lease(&too_long, "one", LONG).await.map(|_| ()), KEY_BYTES_MAX),
         (state.count(&too_long, 1, LONG).await.map(|_| ()), KEY_BYTES_MAX),
     ];

@@ -174,6 +174,11 @@ impl State for CountedState {
         self.inner.get_many(keys).await
     }
 
+    async fn are_present(&self, keys: &[&str]) -> Result<Vec<bool>, PortError> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        self.inner.are_present(keys).await
+    }
+
     async fn write(&self, write: Write<'_>) -> Result<Written, PortError> {
         if is_mark(write.key) {
             self.writes.fetch_add(1, Ordering::SeqCst);

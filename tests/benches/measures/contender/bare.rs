@@ -15,7 +15,7 @@ use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties};
 use redis::aio::ConnectionManager;
 use secrecy::ExposeSecret as _;
-use shared::routing::shards_of;
+use shared::routing::{Shard, shards_of};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -24,18 +24,25 @@ use crate::flow::{self, SHARDS, Work};
 use crate::servers::broker;
 
 /// What the loop does with each delivery.
-struct Handling {
+pub struct Handling {
     work: Work,
     redis: ConnectionManager,
     trips: usize,
     tally: Arc<Tally>,
 }
 
-/// Consumes until it is told to stop.
-pub async fn run(config: &Config, work: Work, trips: usize, tally: Arc<Tally>, stop: CancellationToken) {
+impl Handling {
+    /// What is done for each delivery: the work, so many trips to Redis, the acknowledgement.
+    pub async fn new(config: &Config, work: Work, trips: usize, tally: Arc<Tally>) -> Self {
+        Self { work, redis: redis(config).await, trips, tally }
+    }
+}
+
+/// Consumes these shards until it is told to stop.
+pub async fn run(config: &Config, handling: Handling, shards: Vec<Shard>, stop: CancellationToken) {
     let (url, names) = broker(config);
     let connection = connect(&url).await;
-    let handling = Arc::new(Handling { work, redis: redis(config).await, trips, tally: tally.clone() });
+    let (handling, serving) = (Arc::new(handling), shards.len());
     // Where nothing waits, the prefetch is bound enough.
     let concurrency = if matches!(handling.work, Work::Nothing) {
         Semaphore::MAX_PERMITS
@@ -43,7 +50,7 @@ pub async fn run(config: &Config, work: Work, trips: usize, tally: Arc<Tally>, s
         config.worker.concurrency_max
     };
     let permits = Arc::new(Semaphore::new(concurrency));
-    for shard in shards_of(&flow::name(), SHARDS) {
+    for shard in shards {
         let channel = connection.create_channel().await.unwrap();
         channel.basic_qos(config.worker.prefetch, BasicQosOptions::default()).await.unwrap();
         let (queue, options) = (names.shard_queue(&shard).into(), BasicConsumeOptions::default());
@@ -57,7 +64,7 @@ pub async fn run(config: &Config, work: Work, trips: usize, tally: Arc<Tally>, s
             }
         });
     }
-    tally.serving.store(usize::from(SHARDS), Ordering::Relaxed);
+    handling.tally.serving.store(serving, Ordering::Relaxed);
     stop.cancelled().await;
     connection.close(200, "done".into()).await.unwrap();
 }
