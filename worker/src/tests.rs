@@ -37,6 +37,7 @@ use uuid::Uuid;
 use crate::parking::Lot;
 use crate::run::{self, Engine, WorkerSettings};
 use crate::shard::Consuming;
+use crate::trial;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -246,6 +247,7 @@ impl Bench {
             drain: Duration::from_secs(2),
             lease_ttl: Duration::from_secs(30),
             member_ttl: Duration::from_millis(300),
+            trial_wait: Duration::from_millis(20),
             parking_look_every: Duration::from_millis(50),
             clock_skew_max: Duration::from_secs(2),
         };
@@ -263,6 +265,7 @@ impl Bench {
             health: Health::default(),
             consuming: Consuming::default(),
             parking: Lot::new(vec![run::topology(flow.as_ref())]),
+            trials: trial::Ended::default(),
         };
         change(&mut engine);
         let engine = Arc::new(engine);
@@ -344,6 +347,7 @@ fn another(engine: &Engine, name: &str) -> Engine {
         health: Health::default(),
         consuming: Consuming::default(),
         parking: Lot::default(),
+        trials: trial::Ended::default(),
     }
 }
 
