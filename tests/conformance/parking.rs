@@ -176,7 +176,7 @@ impl Bench {
 
     async fn parked(&self) -> usize {
         let page = parking::page(self.place.state.as_ref(), None, 10_000).await.unwrap();
-        page.iter().map(|(_, waiting)| waiting.len()).sum()
+        page.waiting.iter().map(|(_, waiting)| waiting.len()).sum()
     }
 
     async fn until_parked(&self, expected: usize) {
