@@ -44,6 +44,30 @@ pub(crate) async fn scan(
     page
 }
 
+/// The position behind the record `token` that `append` appends. A consumer that waits for it at a replica that lags
+/// is sent it as soon as that has caught up.
+pub(crate) async fn end_behind(
+    connector: &Connector,
+    stream: &str,
+    token: &[u8],
+    append: impl Future<Output = Result<(), PortError>>,
+) -> Result<u64, PortError> {
+    // Before it is appended: a consumer that begins at the last chunk then might begin behind it.
+    let mut reader = Reader::open(connector, stream, AMQPValue::LongString("last".into())).await?;
+    let found = async {
+        append.await?;
+        loop {
+            let delivery = reader.next().await?;
+            if delivery.data == token {
+                return Ok(position_of(&delivery) + 1);
+            }
+        }
+    };
+    let end = found.await;
+    close(&reader.channel, connector.answer_timeout).await;
+    end
+}
+
 /// A consumer on the stream, for one scan.
 struct Reader<'a> {
     connector: &'a Connector,
