@@ -104,7 +104,7 @@ async fn a_message_that_kills_its_worker_is_found_among_its_neighbours_and_burie
 
 #[tokio::test]
 async fn neighbours_that_did_not_run_when_their_workers_died_run_beside_each_other() {
-    let ids = neighbours(24);
+    let ids = neighbours(40);
     let waited: Vec<(&str, Behaviour)> = ids[8..].iter().map(|id| (id.as_str(), Behaviour::Held)).collect();
     let mut flow = Scripted::script(&waited, false);
     flow.spec.run_time_max = PATIENCE * 2;
@@ -121,7 +121,16 @@ async fn neighbours_that_did_not_run_when_their_workers_died_run_beside_each_oth
     assert!(ids[..8].iter().all(|id| flow.runs_of(id) == 2));
     flow.gate.add_permits(1_000);
     let process = Process::begin(&bench, "last");
+    // Suspects wait for what runs, so that this must go on.
+    let (goes_on, letting) = (flow.clone(), CancellationToken::new());
+    tokio::spawn(letting.clone().run_until_cancelled_owned(async move {
+        loop {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            goes_on.held.add_permits(1);
+        }
+    }));
     bench.until("innocent neighbours to run beside each other", || at_once() == 8).await;
+    letting.cancel();
     flow.held.add_permits(1_000);
     bench.until_empty().await;
     process.crash(&flow).await;
