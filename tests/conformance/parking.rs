@@ -31,6 +31,7 @@ use uuid::Uuid;
 use worker::parking::Lot;
 use worker::run::{self, Engine, WorkerSettings};
 use worker::shard::Consuming;
+use worker::trial;
 
 use crate::transfer::place::{Place, SOON, now};
 
@@ -144,6 +145,7 @@ impl Bench {
             drain: Duration::from_secs(20),
             lease_ttl: Duration::from_secs(30),
             member_ttl: Duration::from_secs(3),
+            trial_wait: Duration::from_secs(2),
             parking_look_every: Duration::from_secs(3_600),
             clock_skew_max: Duration::from_secs(2),
         };
@@ -158,6 +160,7 @@ impl Bench {
             health: Health::default(),
             consuming: Consuming::default(),
             parking: Lot::new(self.topologies()),
+            trials: trial::Ended::default(),
         };
         let flows: Vec<Arc<dyn Flow>> = vec![self.parents.clone(), self.children.clone()];
         let stop = CancellationToken::new();

@@ -121,16 +121,16 @@ async fn neighbours_that_did_not_run_when_their_workers_died_run_beside_each_oth
     assert!(ids[..8].iter().all(|id| flow.runs_of(id) == 2));
     flow.gate.add_permits(1_000);
     let process = Process::begin(&bench, "last");
-    // Suspects wait for what runs, so that this must go on.
-    let (goes_on, letting) = (flow.clone(), CancellationToken::new());
-    tokio::spawn(letting.clone().run_until_cancelled_owned(async move {
-        loop {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            goes_on.held.add_permits(1);
-        }
-    }));
+    // Suspects wait for what runs, so that this goes on until they are through.
+    bench
+        .until("the suspects", || {
+            if flow.held.available_permits() == 0 {
+                flow.held.add_permits(1);
+            }
+            ids[..8].iter().all(|id| flow.is_done(id))
+        })
+        .await;
     bench.until("innocent neighbours to run beside each other", || at_once() == 8).await;
-    letting.cancel();
     flow.held.add_permits(1_000);
     bench.until_empty().await;
     process.crash(&flow).await;
