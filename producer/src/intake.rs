@@ -33,8 +33,10 @@ impl Taken {
 /// Makes messages of one flow durable. What the queue was sent without confirming it may be in the spool as well.
 ///
 /// # Errors
-/// Neither queue nor spool has confirmed them in time; taking them again does no harm.
+/// Neither queue nor spool has confirmed them in time, or the installation was moved elsewhere; taking them again does
+/// no harm.
 pub async fn take(engine: &Engine, spec: &FlowSpec, batch: &[Outbound]) -> Result<Taken, PortError> {
+    engine.gate.check_taking()?;
     let answer_max = engine.settings.webhook_answer_max;
     let publishing = engine.publish(batch, Cause::Webhook, spec);
     let unconfirmed = |seconds: f32| {

@@ -13,6 +13,7 @@ use shared::flow::Flow;
 use shared::record_key::FlowName;
 use tokio::net::TcpListener;
 
+use crate::gate::Gate;
 use crate::run::{self, Engine, ProducerSettings};
 use crate::schedule::Schedule;
 use crate::spool::way::waits;
@@ -41,6 +42,7 @@ pub fn engine(config: &Config, parts: &Parts, health: Health) -> Engine {
         },
         queue: parts.queue.clone(),
         spool: spool(config, parts),
+        gate: Gate::default(),
         state: parts.state.clone(),
         meter: parts.meter.clone(),
         clock: parts.clock.clone(),

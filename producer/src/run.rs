@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use crate::gate::{self, Gate};
 use crate::schedule::Schedule;
 use crate::spool::Spool;
 use crate::{leader, presence, spool, webhook};
@@ -68,6 +69,8 @@ pub struct Engine {
     pub queue: Arc<dyn Queue>,
     /// Where messages of webhooks wait while the queue is away; `None`: they are refused then.
     pub spool: Option<Arc<Spool>>,
+    /// Whether the queue may be published to.
+    pub gate: Gate,
     /// The state store.
     pub state: Arc<dyn State>,
     /// Metrics.
@@ -89,8 +92,10 @@ impl Engine {
     /// Publishes messages of a flow in bounded batches; `Ok` means that all are durable.
     ///
     /// # Errors
-    /// As the queue's; a part may have been published, and publishing again does no harm.
+    /// As the queue's; a part may have been published, and publishing again does no harm. Nothing is published into a
+    /// queue that was moved elsewhere.
     pub async fn publish(&self, batch: &[Outbound], cause: Cause, spec: &FlowSpec) -> Result<(), PortError> {
+        self.gate.check()?;
         for part in batch.chunks(self.settings.publish_batch_max.max(1)) {
             labelled::reach("producer.before_publish");
             self.queue.publish(part).await?;
@@ -153,6 +158,7 @@ async fn begin(
     beside: &mut JoinSet<()>,
 ) {
     let (queue, state, meter) = (engine.queue.as_ref(), engine.state.as_ref(), engine.meter.as_ref());
+    gate::open(engine).await;
     prepare_queue(queue, &topologies, &engine.health).await;
     if let Some(spool) = &engine.spool {
         spool.queue_is_prepared();
@@ -162,7 +168,10 @@ async fn begin(
             beside.spawn(spool::drain::drain(engine.clone(), spool.clone(), spec, topologies.clone()));
         }
     }
-    await_store(queue, state, meter, &engine.health).await;
+    tokio::select! {
+        () = await_store(queue, state, meter, &engine.health) => {}
+        () = gate::watch(engine) => {}
+    }
     beside.spawn(presence::announce(engine.clone()));
     beside.spawn(check(flows.to_vec()));
     beside.spawn(watch(engine.clone()));

@@ -13,6 +13,7 @@ use adapter_embedded::{Embedded, EmbeddedOptions, Role};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use operations::health::Health;
+use operations::migration::mark;
 use operations::sweep_state::{SweepState, cursor_name};
 use serde_json::{Value, json};
 use shared::clock::{Clock, SystemClock};
@@ -24,8 +25,9 @@ use shared::flow::{
 };
 use shared::meter::NoMeter;
 use shared::ports::PortError;
+use shared::ports::queue::Queue as _;
 use shared::ports::queue::{FlowTopology, Outbound};
-use shared::ports::state::State as _;
+use shared::ports::state::{State as _, Write};
 use shared::record_key::{FlowName, RecordKey};
 use shared::retry::RetryPolicy;
 use shared::{cursor, dead_mark, membership, retry_mark};
@@ -34,6 +36,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::gate::Gate;
 use crate::run::{self, Engine, ProducerSettings};
 use crate::schedule::Schedule;
 
@@ -185,6 +188,7 @@ impl Bench {
             },
             queue: self.store.queue.clone(),
             spool: None,
+            gate: Gate::default(),
             state: self.store.state.clone(),
             meter: Arc::new(NoMeter),
             clock: self.clock.clone(),
@@ -289,6 +293,48 @@ async fn a_webhook_is_accepted_only_when_it_is_sound() {
     assert_eq!(running.post("/webhooks/parties/update", signed, body.as_bytes()).await, 200);
     let ids: Vec<String> = bench.published().await.iter().map(|e| e.key.id().to_owned()).collect();
     assert_eq!(ids, ["a", "b"]);
+    running.end().await;
+}
+
+#[tokio::test]
+async fn nothing_is_published_into_a_queue_that_was_migrated_away() {
+    let bench = Bench::new();
+    // The store may be away, or cleared: the queue itself says it.
+    bench.store.queue.remember(mark::QUEUE).await.unwrap();
+    let engine = bench.engine("producer-1", YEARLY);
+    let health = engine.health.clone();
+    let running = start(engine, Arc::new(Scripted::new(1))).await;
+    faults::until("the queue's mark to be seen", || {
+        health.readiness().parts.get("queue").is_some_and(|part| !part.ready && part.text.contains("migrate"))
+    })
+    .await;
+    let post = async || running.post("/webhooks/parties", "Key: x\r\n", b"[\"a\"]").await;
+    assert_eq!(post().await, 503);
+    bench.store.queue.forget(mark::QUEUE).await.unwrap();
+    bench.until_swept().await;
+    bench.published().await;
+    assert_eq!(post().await, 200);
+    running.end().await;
+}
+
+#[tokio::test]
+async fn a_producer_that_started_just_before_a_migration_publishes_nothing_once_it_sees_it() {
+    let bench = Bench::new();
+    let mark = json!({
+        "id": Uuid::nil(), "part": "leaving", "other": "a fleet", "at": Timestamp::UNIX_EPOCH, "moved": {},
+    });
+    let state = bench.store.state.clone();
+    state.write(Write::put("migration", mark.to_string().as_bytes())).await.unwrap();
+    let running = start(bench.engine("producer-1", YEARLY), Arc::new(Scripted::new(1))).await;
+    let post = async || running.post("/webhooks/parties", "Key: x\r\n", b"[\"a\"]").await;
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while post().await != 200 {
+        assert!(tokio::time::Instant::now() < deadline, "the queue is not seen to be the right one");
+    }
+    bench.store.queue.remember(mark::QUEUE).await.unwrap();
+    while post().await != 503 {
+        assert!(tokio::time::Instant::now() < deadline, "it publishes into the queue that is being moved");
+    }
     running.end().await;
 }
 

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::ports::PortError;
 use crate::ports::state::{State, Write};
 use crate::record_key::FlowName;
@@ -19,7 +21,15 @@ fn prefix(flow: &FlowName) -> String {
     format!("{PREFIX}{flow}/")
 }
 
-/// Says that `member` serves `flow` and lives for `ttl` from now.
+/// What a member says about itself.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Member {
+    /// The process of that name; nothing where an older version says it.
+    #[serde(default)]
+    process: String,
+}
+
+/// Says that `process`, by the name of `member`, serves `flow` and lives for `ttl` from now.
 ///
 /// # Errors
 /// As the store's.
@@ -27,9 +37,10 @@ pub async fn announce(
     state: &dyn State,
     flow: &FlowName,
     member: &str,
+    process: &str,
     ttl: Duration,
 ) -> Result<(), PortError> {
-    put(state, &format!("{}{member}", prefix(flow)), ttl).await
+    put(state, &format!("{}{member}", prefix(flow)), &Member { process: process.to_owned() }, ttl).await
 }
 
 /// Says that `member` serves `flow` no longer.
@@ -50,12 +61,23 @@ pub async fn members(state: &dyn State, flow: &FlowName) -> Result<Vec<String>, 
     Ok(found.into_iter().filter_map(|(key, _)| key.strip_prefix(&prefix).map(str::to_owned)).collect())
 }
 
+/// The processes that serve `flow`, where they say so.
+///
+/// # Errors
+/// As the store's.
+pub async fn processes(state: &dyn State, flow: &FlowName) -> Result<Vec<String>, PortError> {
+    let found = state.scan(&prefix(flow), None, MEMBERS_MAX).await?;
+    let members =
+        found.iter().filter_map(|(_, document)| serde_json::from_slice::<Member>(&document.value).ok());
+    Ok(members.map(|member| member.process).filter(|process| !process.is_empty()).collect())
+}
+
 /// Says that the producer `name` publishes and lives for `ttl` from now.
 ///
 /// # Errors
 /// As the store's.
 pub async fn announce_producer(state: &dyn State, name: &str, ttl: Duration) -> Result<(), PortError> {
-    put(state, &format!("{PRODUCERS}{name}"), ttl).await
+    put(state, &format!("{PRODUCERS}{name}"), &Member::default(), ttl).await
 }
 
 /// Says that the producer `name` publishes no longer.
@@ -66,6 +88,8 @@ pub async fn leave_producer(state: &dyn State, name: &str) -> Result<(), PortErr
     state.write(Write::delete(&format!("{PRODUCERS}{name}"))).await.map(|_| ())
 }
 
-async fn put(state: &dyn State, key: &str, ttl: Duration) -> Result<(), PortError> {
-    state.write(Write { time_to_live: Some(ttl), ..Write::put(key, b"{}") }).await.map(|_| ())
+async fn put(state: &dyn State, key: &str, member: &Member, ttl: Duration) -> Result<(), PortError> {
+    // Serialising a plain struct cannot fail.
+    let value = serde_json::to_vec(member).unwrap_or_default();
+    state.write(Write { time_to_live: Some(ttl), ..Write::put(key, &value) }).await.map(|_| ())
 }

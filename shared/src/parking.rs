@@ -100,27 +100,37 @@ pub async fn remove(state: &dyn State, awaited: &RecordKey, messages: &[Parked])
     change(state, awaited, |waiting| waiting.retain(|parked| !messages.contains(parked))).await
 }
 
-/// A page of what is parked, in the order of the keys that are waited for, greater than `after`.
+/// A part of what is parked.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// What waits, by the records that are waited for, in the order of the keys.
+    pub waiting: Vec<(RecordKey, Vec<Parked>)>,
+    /// Keys of documents that cannot be read: damaged, or written by a newer version. Nothing of them is lost.
+    pub unreadable: Vec<String>,
+    /// The key after which the next page begins; `None` when this is the last one.
+    pub next: Option<String>,
+}
+
+/// A page of what is parked, behind the key `after`. What cannot be read holds nothing else up.
 ///
 /// # Errors
-/// As [`park`]'s.
-pub async fn page(
-    state: &dyn State,
-    after: Option<&RecordKey>,
-    limit: u32,
-) -> Result<Vec<(RecordKey, Vec<Parked>)>, PortError> {
-    let found = state.scan(PREFIX, after.map(key).as_deref(), limit).await?;
-    found
-        .into_iter()
-        .map(|(key, document)| {
-            let unreadable = || unreadable(&key);
-            let (flow, id) =
-                key.strip_prefix(PREFIX).and_then(|rest| rest.split_once('/')).ok_or_else(unreadable)?;
-            let flow = FlowName::new(flow).map_err(|_| unreadable())?;
-            let awaited = RecordKey::new(flow, id).map_err(|_| unreadable())?;
-            Ok((awaited, parse(&document).ok_or_else(unreadable)?))
-        })
-        .collect()
+/// As the store's.
+pub async fn page(state: &dyn State, after: Option<&str>, limit: u32) -> Result<Page, PortError> {
+    let found = state.scan(PREFIX, after, limit).await?;
+    let mut page = Page { next: found.last().map(|(key, _)| key.clone()), ..Page::default() };
+    for (key, document) in found {
+        match awaited(&key).zip(parse(&document)) {
+            Some(entry) => page.waiting.push(entry),
+            None => page.unreadable.push(key),
+        }
+    }
+    Ok(page)
+}
+
+/// The record that is waited for under a key.
+fn awaited(key: &str) -> Option<RecordKey> {
+    let (flow, id) = key.strip_prefix(PREFIX)?.split_once('/')?;
+    RecordKey::new(FlowName::new(flow).ok()?, id).ok()
 }
 
 fn add(waiting: &mut Vec<Parked>, parked: &Parked) -> Parking {

@@ -32,11 +32,14 @@ pub async fn run(file: Option<&Path>, command: &ParkedCommand) -> Outcome {
     let mut found = Vec::new();
     let mut after = None;
     loop {
-        let page = parking::page(parts.state.as_ref(), after.as_ref(), PAGE_KEYS).await;
+        let page = parking::page(parts.state.as_ref(), after.as_deref(), PAGE_KEYS).await;
         let page = page.map_err(operator::port_failed)?;
-        let Some((last, _)) = page.last() else { break };
-        after = Some(last.clone());
-        for (awaited, waiting) in page {
+        for key in page.unreadable {
+            output::note(format!(
+                "What is parked in {key} cannot be read: use the version of the newest worker, or mend the document."
+            ));
+        }
+        for (awaited, waiting) in page.waiting {
             found.extend(waiting.into_iter().map(|parked| Waiting {
                 record: parked.record,
                 waits_for: awaited.clone(),
@@ -45,6 +48,8 @@ pub async fn run(file: Option<&Path>, command: &ParkedCommand) -> Outcome {
                 look_again_at: parked.look_again_at,
             }));
         }
+        let Some(next) = page.next else { break };
+        after = Some(next);
     }
     found.retain(|waiting| args.flow.as_ref().is_none_or(|flow| waiting.record.flow() == flow));
     found.sort_by(|one, other| (one.since, &one.record).cmp(&(other.since, &other.record)));

@@ -11,8 +11,8 @@ use crate::stage::{Stage, World};
 /// What a worker may have of memory, in bytes: several times what it needs.
 const MEMORY_MAX_BYTES: u64 = 2 * 1_024 * 1_024 * 1_024;
 
-/// Workers that one message may kill: two until it runs alone, and twelve more for the evidence.
-const DEATHS: usize = 14;
+/// Workers that one message may kill: two until it runs alone, and four more for the evidence.
+const DEATHS: usize = 6;
 
 /// One record's handling panics, another one's allocates without end, so that its worker dies of it. Both become dead
 /// letters, the second one for the workers it killed; everything else goes on.

@@ -30,6 +30,7 @@ use worker::marked::Marked;
 use worker::parking::Lot;
 use worker::run::{self, Engine, WorkerSettings};
 use worker::shard::Consuming;
+use worker::trial;
 
 use crate::backing::{QueueBacking, StateBacking};
 
@@ -149,6 +150,7 @@ impl Working {
             drain: Duration::from_secs(10),
             lease_ttl: Duration::from_secs(60),
             member_ttl: Duration::from_secs(15),
+            trial_wait: Duration::from_secs(2),
             parking_look_every: Duration::from_secs(60),
             clock_skew_max: Duration::from_secs(2),
         };
@@ -163,6 +165,7 @@ impl Working {
             health: Health::default(),
             consuming: Consuming::default(),
             parking: Lot::new(vec![topology]),
+            trials: trial::Ended::default(),
         };
         let stop = CancellationToken::new();
         let flows: Vec<Arc<dyn Flow>> = vec![flow.clone()];

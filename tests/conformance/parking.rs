@@ -32,6 +32,7 @@ use worker::marked::Marked;
 use worker::parking::Lot;
 use worker::run::{self, Engine, WorkerSettings};
 use worker::shard::Consuming;
+use worker::trial;
 
 use crate::transfer::place::{Place, SOON, now};
 
@@ -145,6 +146,7 @@ impl Bench {
             drain: Duration::from_secs(20),
             lease_ttl: Duration::from_secs(30),
             member_ttl: Duration::from_secs(3),
+            trial_wait: Duration::from_secs(2),
             parking_look_every: Duration::from_secs(3_600),
             clock_skew_max: Duration::from_secs(2),
         };
@@ -160,6 +162,7 @@ impl Bench {
             health: Health::default(),
             consuming: Consuming::default(),
             parking: Lot::new(self.topologies()),
+            trials: trial::Ended::default(),
         };
         let flows: Vec<Arc<dyn Flow>> = vec![self.parents.clone(), self.children.clone()];
         let stop = CancellationToken::new();
@@ -178,7 +181,7 @@ impl Bench {
 
     async fn parked(&self) -> usize {
         let page = parking::page(self.place.state.as_ref(), None, 10_000).await.unwrap();
-        page.iter().map(|(_, waiting)| waiting.len()).sum()
+        page.waiting.iter().map(|(_, waiting)| waiting.len()).sum()
     }
 
     async fn until_parked(&self, expected: usize) {

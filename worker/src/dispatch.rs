@@ -23,7 +23,8 @@ use uuid::Uuid;
 use crate::held::Held;
 use crate::parking;
 use crate::run::Engine;
-use crate::trial;
+use crate::trial::{self, Begun, Running};
+use crate::turns::Place;
 use crate::{incoming, lives};
 
 /// Longest time the flow may take to tell the record's user about a failure.
@@ -52,6 +53,7 @@ pub async fn run(
     guard: Arc<dyn Guard>,
     key: &RecordKey,
     held: Vec<Held>,
+    place: &mut Place,
 ) -> Ended {
     let mut held = match lives::without_copies(engine, held).await {
         Ok(held) if held.is_empty() => return Ended::Failed,
@@ -69,7 +71,7 @@ pub async fn run(
         record.id = %key.id(),
         trace.id = %spokesman.envelope.trace.trace_id(),
     );
-    Dispatch { engine, flow, guard, key }.run(spokesman, held).instrument(span).await
+    Dispatch { engine, flow, guard, key }.run(spokesman, held, place).instrument(span).await
 }
 
 struct Dispatch<'a> {
@@ -88,7 +90,7 @@ struct Attempted {
 }
 
 impl Dispatch<'_> {
-    async fn run(&self, spokesman: Held, mut others: Vec<Held>) -> Ended {
+    async fn run(&self, spokesman: Held, mut others: Vec<Held>, place: &mut Place) -> Ended {
         let waiting = self.waiting(spokesman.envelope.cause).await;
         let covered = {
             let all = std::iter::once(&spokesman).chain(&others).map(|held| &held.envelope);
@@ -99,6 +101,12 @@ impl Dispatch<'_> {
             self.acknowledge(others).await;
             return Ended::Failed;
         }
+        let came_back = spokesman.came_back() || others.iter().any(Held::came_back);
+        let admitted = if came_back {
+            self.admit(&spokesman.envelope, spokesman.redeliveries, place).await
+        } else {
+            Ok(None)
+        };
         let labels = [self.key.flow().as_str()];
         let meter = &self.engine.meter;
         let started = self.engine.clock.now();
@@ -110,14 +118,19 @@ impl Dispatch<'_> {
         meter.shift(&names::DELIVERIES_IN_PROGRESS, &labels, 1.0);
         let in_progress = on_drop(|| meter.shift(&names::DELIVERIES_IN_PROGRESS, &labels, -1.0));
 
-        let is_suspect = spokesman.is_suspect() || others.iter().any(Held::is_suspect);
-        let attempted = if is_suspect {
-            self.attempt_alone(&spokesman.envelope, spokesman.redeliveries).await
-        } else {
-            self.attempt_or_park(&spokesman.envelope).await
+        let (running, attempted) = match admitted {
+            Ok(running) => (running, self.attempt_or_park(&spokesman.envelope).await),
+            Err(refused) => {
+                let (run, read_at) = (self.run_of(&spokesman.envelope), started);
+                (None, Attempted { run, result: Err(refused), read_at })
+            }
         };
         let Attempted { run, result, read_at } = attempted;
         labelled::reach("worker.after_run");
+        let decided = match &result {
+            Ok(_) | Err((_, Settlement::Park(_) | Settlement::DeadLetter(_))) => true,
+            Err((_, settlement)) => matches!(settlement, Settlement::Retry { counts: true, .. }),
+        };
         let settled = match result {
             Ok(outcome) => self.succeeded(&spokesman.envelope, &outcome, spokesman.receipt).await,
             Err((fault, settlement)) => self.failed(&run, &fault, settlement, spokesman, started).await,
@@ -128,11 +141,13 @@ impl Dispatch<'_> {
             &labels,
             elapsed(started, self.engine.clock.now()).as_secs_f64(),
         );
+        match running {
+            Some(running) => trial::end(self.engine, running, decided && settled.is_ok()).await,
+            None if came_back && decided && settled.is_ok() => _ = trial::clear(self.engine, self.key).await,
+            None => {}
+        }
         match settled {
             Ok(succeeded) => {
-                if is_suspect && let Err(problem) = trial::end(self.engine, self.key).await {
-                    warn!("The record's run still counts as one that killed its worker: {problem}");
-                }
                 self.acknowledge(others).await;
                 if succeeded { Ended::Succeeded(read_at) } else { Ended::Failed }
             }
@@ -152,24 +167,37 @@ impl Dispatch<'_> {
         marks::load(self.engine.state.as_ref(), self.key).await.unwrap_or_default().retry
     }
 
-    /// One that may have killed its workers runs only while there is not enough evidence, and leaves some.
-    async fn attempt_alone(&self, envelope: &Envelope, redeliveries: u32) -> Attempted {
-        let instead = |fault, settlement| {
-            let (run, read_at) = (self.run_of(envelope), self.engine.clock.now());
-            Attempted { run, result: Err((fault, settlement)), read_at }
+    /// Notes that the run begins. One that may have killed its workers waits to be alone, and is refused when there
+    /// is enough evidence.
+    async fn admit(
+        &self,
+        envelope: &Envelope,
+        redeliveries: u32,
+        place: &mut Place,
+    ) -> Result<Option<Running>, (Fault, Settlement)> {
+        let unavailable = |problem: PortError| {
+            let fault = problem.into();
+            let settlement = decide(&fault, self.circumstances(envelope, 0), &self.flow.spec().retry);
+            (fault, settlement)
         };
-        match trial::begin(self.engine, self.key).await {
-            Ok(trials) if trials.len() >= trial::TRIALS_MAX => {
-                let verdict = trial::verdict(&trials, redeliveries);
-                instead(verdict, Settlement::DeadLetter(Reason::Poison))
-            }
-            Ok(_) => self.attempt_or_park(envelope).await,
-            Err(problem) => {
-                let fault = problem.into();
-                let settlement = decide(&fault, self.circumstances(envelope, 0), &self.flow.spec().retry);
-                instead(fault, settlement)
-            }
+        let earlier = match trial::begin(self.engine, self.key).await.map_err(unavailable)? {
+            Begun::Noted(running) => return Ok(Some(running)),
+            Begun::Suspect(earlier) => earlier,
+        };
+        if trial::is_poison(&earlier) {
+            let verdict = trial::verdict(&earlier, redeliveries);
+            return Err((verdict, Settlement::DeadLetter(Reason::Poison)));
         }
+        let wait = trial::wait(&earlier, self.engine.settings.trial_wait);
+        info!(
+            workers_ended = earlier.len(),
+            "The record was running when its workers ended: it runs alone, in {} ms.",
+            wait.as_millis()
+        );
+        if !place.be_alone(wait).await {
+            return Err((Fault::retryable("stopping", "the shard is being let go"), Settlement::Return));
+        }
+        trial::begin_alone(self.engine, self.key, &earlier).await.map(Some).map_err(unavailable)
     }
 
     /// What waits for another record is parked, and then looked at once more: a success of that record is seen by

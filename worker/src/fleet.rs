@@ -13,13 +13,14 @@ use shared::ports::PortError;
 use shared::routing::{Shard, server_of, shards_of};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::pump::Shaft;
 use crate::run::{Engine, topology};
 use crate::shard::{self, Stop};
+use crate::trial;
 use crate::turns::Turns;
 
 /// How long a shard may take to hand back what was cut off.
@@ -74,6 +75,9 @@ pub async fn serve(engine: Arc<Engine>, flows: Vec<Arc<dyn Flow>>, stop: Cancell
                 None => break,
             }
         }
+        if assigning {
+            stop.run_until_cancelled(trial::strike_out(&engine)).await;
+        }
         flows.iter().for_each(|served| report(&engine, served.flow.as_ref(), &tasks));
     }
     drain(&engine, &flows, tasks).await;
@@ -102,7 +106,7 @@ async fn shards_present(engine: &Engine, flow: &dyn Flow) -> u16 {
 async fn assignment(engine: &Engine, served: &Served) -> Result<Vec<Shard>, PortError> {
     let (state, spec) = (engine.state.as_ref(), served.flow.spec());
     let me = &engine.settings.name;
-    membership::announce(state, &spec.name, me, engine.settings.member_ttl).await?;
+    membership::announce(state, &spec.name, me, &engine.settings.holder, engine.settings.member_ttl).await?;
     let mut members = membership::members(state, &spec.name).await?;
     // However long the store took: a worker that lives does not drain its shards because its own announcement ended.
     if !members.contains(me) {
@@ -161,6 +165,11 @@ async fn drain(engine: &Engine, flows: &[Served], mut tasks: HashMap<Shard, Task
         }
     };
     tokio::join!(leaving, end(&mut tasks, deadline));
+    if timeout(CUT_TIME_MAX, trial::strike_out(engine)).await.is_err() {
+        warn!(
+            "Runs that were cut off could not be struck out in time: they count as ended with their worker."
+        );
+    }
 }
 
 async fn leave(engine: &Engine, flows: &[Served]) {

@@ -5,10 +5,6 @@ use shared::ports::queue::Receipt;
 
 use crate::incoming;
 
-/// Redeliveries from which on a message may be what kills its workers. One is what any restart of a worker or
-/// broker costs.
-const SUSPECT_FROM: u32 = 2;
-
 /// A message in hand.
 pub struct Held {
     /// The message.
@@ -20,9 +16,9 @@ pub struct Held {
 }
 
 impl Held {
-    /// Whether it may be what killed its workers.
-    pub fn is_suspect(&self) -> bool {
-        self.redeliveries >= SUSPECT_FROM
+    /// Whether it may have been in a worker that died: its run is noted.
+    pub fn came_back(&self) -> bool {
+        self.redeliveries > 0
     }
 }
 

@@ -1,7 +1,8 @@
 //! Messages that wait for other records: storing them, releasing them, and looking after those that wait long.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -14,7 +15,7 @@ use shared::ports::queue::{FlowTopology, Outbound};
 use shared::record_key::{FlowName, RecordKey};
 use shared::routing::shard_of;
 use shared::{labelled, names};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::run::Engine;
 
@@ -32,12 +33,26 @@ const PAGE_KEYS: u32 = 100;
 pub struct Lot {
     flows: Vec<FlowTopology>,
     seen: AtomicUsize,
+    /// Keys of what could not be read at the last look.
+    unreadable: Mutex<BTreeSet<String>>,
 }
 
 impl Lot {
     /// Nothing was looked at yet. `flows` are those whose messages may be released.
     pub fn new(flows: Vec<FlowTopology>) -> Self {
-        Self { flows, seen: AtomicUsize::new(0) }
+        Self { flows, ..Self::default() }
+    }
+
+    /// Says once of each document that it cannot be read.
+    fn say(&self, unreadable: BTreeSet<String>) {
+        let mut said = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+        for key in unreadable.difference(&said) {
+            error!(
+                "What is parked in {key} cannot be read, and waits: update this worker if a newer one wrote it, else \
+                 mend the document in the store; nothing of it is lost, and everything else goes on"
+            );
+        }
+        *said = unreadable;
     }
 
     /// A parked message on its way back to its shard; none where its flow is not known here.
@@ -122,17 +137,20 @@ pub async fn look_after(engine: &Engine) {
 /// Counts what is parked, and releases what waited long enough and belongs to a shard that is consumed here.
 async fn look(engine: &Engine) -> Result<(), PortError> {
     let mut tally = Tally::default();
+    let mut unreadable = BTreeSet::new();
     let mut after = None;
     loop {
-        let page = parking::page(engine.state.as_ref(), after.as_ref(), PAGE_KEYS).await?;
-        let Some((last, _)) = page.last() else { break };
-        after = Some(last.clone());
-        for (awaited, waiting) in &page {
+        let page = parking::page(engine.state.as_ref(), after.as_deref(), PAGE_KEYS).await?;
+        unreadable.extend(page.unreadable);
+        for (awaited, waiting) in &page.waiting {
             waiting.iter().for_each(|parked| tally.add(parked));
             let due: Vec<Parked> = waiting.iter().filter(|parked| is_due(engine, parked)).cloned().collect();
             release(engine, awaited, &due).await?;
         }
+        let Some(next) = page.next else { break };
+        after = Some(next);
     }
+    engine.parking.say(unreadable);
     engine.parking.seen.store(tally.all, Ordering::Relaxed);
     for topology in &engine.parking.flows {
         let (count, oldest) = tally.by_flow.get(&topology.flow).copied().unwrap_or_default();

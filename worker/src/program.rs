@@ -14,6 +14,7 @@ use crate::marked::Marked;
 use crate::parking::Lot;
 use crate::run::{self, Engine, WorkerSettings};
 use crate::shard::Consuming;
+use crate::trial;
 
 /// Time from the beginning of a run of a record to the next one's, at least: what is saved twice in a row, or by a
 /// script a thousand times, is looked at once at first and once when it is over.
@@ -21,6 +22,9 @@ const KEY_REST: Duration = Duration::from_secs(2);
 /// How far the clocks of producers and workers may differ before a message is wrongly taken for satisfied.
 const CLOCK_SKEW_MAX: Duration = Duration::from_secs(2);
 
+/// How long a worker lives with a message that may have killed another one before that runs alone again: the fourth run
+/// comes after 8 s, longer than workers live that are killed again and again from outside.
+const TRIAL_WAIT: Duration = Duration::from_secs(2);
 /// How often what is parked is looked after: counted, and released when it has waited long enough.
 const PARKING_LOOK_EVERY: Duration = Duration::from_secs(30);
 
@@ -38,6 +42,7 @@ pub fn engine(config: &Config, parts: &Parts, health: Health) -> Engine {
             drain: settings.drain,
             lease_ttl: settings.lease,
             member_ttl: settings.member,
+            trial_wait: TRIAL_WAIT,
             parking_look_every: PARKING_LOOK_EVERY,
             clock_skew_max: CLOCK_SKEW_MAX,
         },
@@ -50,6 +55,7 @@ pub fn engine(config: &Config, parts: &Parts, health: Health) -> Engine {
         consuming: Consuming::default(),
         parking: Lot::new(parts.topologies()),
         marked: Marked::start(parts.state.clone()),
+        trials: trial::Ended::default(),
     }
 }
 

@@ -29,7 +29,7 @@ use crate::dispatch::{self, Ended};
 use crate::held::{self, Held};
 use crate::incoming::{self, Incoming, NEWER_DELAY};
 use crate::run::Engine;
-use crate::turns::{Turn, Turns};
+use crate::turns::{Place, Turns};
 use crate::waiting::Waiting;
 
 /// How long nothing is taken from a shard after a settlement that failed: what could not be settled comes again
@@ -243,16 +243,9 @@ impl Pump {
     fn start(&mut self, permit: OwnedSemaphorePermit) {
         let Some((key, held)) = self.waiting.start_next(Instant::now().into_std()) else { return };
         let (shaft, guard, ending) = (self.shaft.clone(), self.guard.clone(), self.ending.clone());
-        let is_suspect = held.iter().any(Held::is_suspect);
         self.runs.spawn(async move {
-            let turn =
-                if is_suspect { alone(&shaft.turns, permit, &ending).await } else { Some(permit.into()) };
-            let Some(turn) = turn else {
-                hand_back(&shaft.shard, held).await;
-                return (key, Ended::Failed);
-            };
-            let ended = dispatch::run(&shaft.engine, &shaft.flow, guard, &key, held).await;
-            drop(turn);
+            let mut place = Place::new(shaft.turns.clone(), permit, ending);
+            let ended = dispatch::run(&shaft.engine, &shaft.flow, guard, &key, held, &mut place).await;
             (key, ended)
         });
     }
@@ -291,12 +284,6 @@ async fn at(time: Option<Instant>) {
         Some(time) => sleep_until(time).await,
         None => pending().await,
     }
-}
-
-/// The turn of what may have killed its workers; `None` when the pump ends before it has come.
-async fn alone(turns: &Turns, usual: OwnedSemaphorePermit, ending: &CancellationToken) -> Option<Turn> {
-    drop(usual);
-    ending.run_until_cancelled(turns.alone()).await.flatten()
 }
 
 async fn hand_back(shard: &Shard, held: Vec<Held>) {

@@ -21,7 +21,7 @@ use tracing::{info, warn};
 use crate::marked::Marked;
 use crate::parking::Lot;
 use crate::shard::Consuming;
-use crate::{fleet, parking};
+use crate::{fleet, parking, trial};
 
 /// How often the depth of queues and the open dead letters are measured.
 const MEASURE_EVERY: Duration = Duration::from_secs(5);
@@ -46,6 +46,9 @@ pub struct WorkerSettings {
     pub lease_ttl: Duration,
     /// Time-to-live of the membership; announced, and shards assigned anew, at each third.
     pub member_ttl: Duration,
+    /// How long a worker must live with a message that may have killed others before that runs alone for the second
+    /// time; twice as long for each further time.
+    pub trial_wait: Duration,
     /// How often what is parked is looked after.
     pub parking_look_every: Duration,
     /// How far the clocks of producers and workers may differ.
@@ -75,6 +78,8 @@ pub struct Engine {
     pub parking: Lot,
     /// Which records have marks.
     pub marked: Marked,
+    /// Noted runs that are to be struck out.
+    pub trials: trial::Ended,
 }
 
 impl Engine {

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::pump::{End, Pump, Shaft};
+use crate::trial;
 
 /// First and longest wait before a lost shard is tried again.
 const RETRY_WAIT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
@@ -118,6 +119,7 @@ async fn hold(shaft: &Arc<Shaft>, guard: &Arc<LeaseGuard>, stop: &Stop) -> Relea
     // What still runs has ended before anybody holds the lease next, and the consumer ends after its messages.
     pump.cut().await;
     drop(consumer);
+    trial::strike_out(engine).await;
     leases.release(guard).await;
     released
 }

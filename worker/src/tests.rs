@@ -39,6 +39,7 @@ use crate::marked::Marked;
 use crate::parking::Lot;
 use crate::run::{self, Engine, WorkerSettings};
 use crate::shard::Consuming;
+use crate::trial;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -248,6 +249,7 @@ impl Bench {
             drain: Duration::from_secs(2),
             lease_ttl: Duration::from_secs(30),
             member_ttl: Duration::from_millis(300),
+            trial_wait: Duration::from_millis(20),
             parking_look_every: Duration::from_millis(50),
             clock_skew_max: Duration::from_secs(2),
         };
@@ -266,6 +268,7 @@ impl Bench {
             health: Health::default(),
             consuming: Consuming::default(),
             parking: Lot::new(vec![run::topology(flow.as_ref())]),
+            trials: trial::Ended::default(),
         };
         change(&mut engine);
         let engine = Arc::new(engine);
@@ -348,6 +351,7 @@ fn another(engine: &Engine, name: &str) -> Engine {
         consuming: Consuming::default(),
         parking: Lot::default(),
         marked: Marked::start(engine.state.clone()),
+        trials: trial::Ended::default(),
     }
 }
 

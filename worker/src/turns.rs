@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_util::sync::PollSemaphore;
+use tokio::time::{Duration, sleep};
+use tokio_util::sync::{CancellationToken, PollSemaphore};
 
 /// The turns of one flow's runs in this worker. They are given in the order in which they are asked for.
 #[derive(Debug, Clone)]
@@ -45,6 +46,33 @@ impl Turns {
         let alone = self.alone.clone().acquire_owned().await.ok()?;
         let all = self.runs.clone().acquire_many_owned(self.runs_max).await.ok()?;
         Some(Turn { permits: (Some(alone), all) })
+    }
+}
+
+/// Where a run goes on: in a usual turn, until it asks to be alone.
+#[derive(Debug)]
+pub struct Place {
+    turns: Turns,
+    turn: Option<Turn>,
+    ending: CancellationToken,
+}
+
+impl Place {
+    /// With a usual turn. Nothing is waited for any more once `ending` is cancelled.
+    pub fn new(turns: Turns, usual: OwnedSemaphorePermit, ending: CancellationToken) -> Self {
+        Self { turns, turn: Some(usual.into()), ending }
+    }
+
+    /// Gives its turn up, and takes one alone after `wait`; `false` when the shard ends before.
+    pub async fn be_alone(&mut self, wait: Duration) -> bool {
+        self.turn = None;
+        let turns = &self.turns;
+        let alone = async {
+            sleep(wait).await;
+            turns.alone().await
+        };
+        self.turn = self.ending.run_until_cancelled(alone).await.flatten();
+        self.turn.is_some()
     }
 }
 

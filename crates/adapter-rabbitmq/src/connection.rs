@@ -153,6 +153,38 @@ impl Connector {
     }
 }
 
+/// Closes a channel when it is dropped and still open. Whoever gives up while a consumer begins would else leave one
+/// behind that is sent messages and never settles them, and its shard would stand still.
+#[derive(Debug)]
+pub(crate) struct Closing {
+    channel: Option<Channel>,
+    answer_timeout: Duration,
+}
+
+impl Closing {
+    pub(crate) fn new(channel: &Channel, answer_timeout: Duration) -> Self {
+        Self { channel: Some(channel.clone()), answer_timeout }
+    }
+
+    /// Somebody else closes it from now on.
+    pub(crate) fn hand_over(mut self) {
+        self.channel = None;
+    }
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        let Some(channel) = self.channel.take().filter(|channel| channel.status().connected()) else {
+            return;
+        };
+        let answer_timeout = self.answer_timeout;
+        // Without a runtime the program is ending, and with it the connection.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { close(&channel, answer_timeout).await });
+        }
+    }
+}
+
 /// Closes a channel whose work is done; what cannot be closed is closed with its connection.
 pub(crate) async fn close(channel: &Channel, answer_timeout: Duration) {
     let closing = timeout(answer_timeout, channel.close(200, "done".into())).await;

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::acks::Acks;
-use crate::connection::close;
+use crate::connection::{Closing, close};
 use crate::delay::remaining;
 use crate::error::port_error;
 use crate::message;
@@ -37,6 +37,7 @@ impl RabbitmqConsumer {
         let prefetch = prefetch.max(1);
         let connector = &sender.consuming;
         let channel = connector.channel().await?;
+        let closing = Closing::new(&channel, connector.answer_timeout);
         let doing = format!("consuming shard {shard}");
         connector.answer(&doing, channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
         let queue = sender.names.shard_queue(shard);
@@ -57,6 +58,7 @@ impl RabbitmqConsumer {
         sender.held.add(&session);
         let (hand_over, deliveries) = mpsc::channel(usize::from(prefetch));
         tokio::spawn(pump(Arc::clone(&session), channel, incoming, hand_over));
+        closing.hand_over();
         Ok(Self { session, deliveries })
     }
 }

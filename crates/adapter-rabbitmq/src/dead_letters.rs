@@ -14,7 +14,7 @@ use shared::ports::PortError;
 use shared::ports::queue::{DeadLetterPage, LogEntry};
 use tokio::time::{Instant, timeout_at};
 
-use crate::connection::{Connector, close};
+use crate::connection::{Closing, Connector, close};
 use crate::error::{port_error, timed_out};
 use crate::message;
 use crate::record::{Raw, Record};
@@ -44,11 +44,37 @@ pub(crate) async fn scan(
     page
 }
 
+/// The position behind the record `token` that `append` appends. A consumer that waits for it at a replica that lags
+/// is sent it as soon as that has caught up.
+pub(crate) async fn end_behind(
+    connector: &Connector,
+    stream: &str,
+    token: &[u8],
+    append: impl Future<Output = Result<(), PortError>>,
+) -> Result<u64, PortError> {
+    // Before it is appended: a consumer that begins at the last chunk then might begin behind it.
+    let mut reader = Reader::open(connector, stream, AMQPValue::LongString("last".into())).await?;
+    let found = async {
+        append.await?;
+        loop {
+            let delivery = reader.next().await?;
+            if delivery.data == token {
+                return Ok(position_of(&delivery) + 1);
+            }
+        }
+    };
+    let end = found.await;
+    close(&reader.channel, connector.answer_timeout).await;
+    end
+}
+
 /// A consumer on the stream, for one scan.
 struct Reader<'a> {
     connector: &'a Connector,
     channel: Channel,
     consumer: Consumer,
+    /// A scan that is given up leaves no consumer behind.
+    _closing: Closing,
     unacknowledged: u16,
     /// An answer that takes longer is given up; renewed by each record.
     deadline: Instant,
@@ -57,6 +83,7 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     async fn open(connector: &'a Connector, stream: &str, position: AMQPValue) -> Result<Self, PortError> {
         let channel = connector.channel().await?;
+        let closing = Closing::new(&channel, connector.answer_timeout);
         connector.answer(DOING, channel.basic_qos(CREDIT, BasicQosOptions::default())).await?;
         let mut arguments = FieldTable::default();
         arguments.insert("x-stream-offset".into(), position);
@@ -64,7 +91,7 @@ impl<'a> Reader<'a> {
         let consuming = channel.basic_consume(stream.into(), "".into(), options, arguments);
         let consumer = connector.answer(DOING, consuming).await?;
         let deadline = Instant::now() + connector.answer_timeout;
-        Ok(Self { connector, channel, consumer, unacknowledged: 0, deadline })
+        Ok(Self { connector, channel, consumer, _closing: closing, unacknowledged: 0, deadline })
     }
 
     /// The position of the stream's last record.

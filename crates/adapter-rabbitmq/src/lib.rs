@@ -30,6 +30,7 @@ mod marks;
 mod message;
 pub mod names;
 mod options;
+mod presence;
 mod publisher;
 mod queue;
 mod receipt;

@@ -7,7 +7,7 @@ use lapin::{Channel, ExchangeKind};
 use shared::ports::PortError;
 
 use crate::connection::{Connector, close};
-use crate::error::is_missing;
+use crate::presence::is_there;
 use crate::topology::{ExchangeSpec, declare_exchange};
 
 /// Remembers.
@@ -30,21 +30,10 @@ pub(crate) async fn forget(connector: &Connector, name: String) -> Result<(), Po
     outcome
 }
 
-/// Whether it is there. A channel on which something was missing is closed by the broker.
+/// Whether it is there.
 pub(crate) async fn remembers(connector: &Connector, name: String) -> Result<bool, PortError> {
-    let channel = connector.channel().await?;
-    let mut missing = false;
-    let asking = async {
-        let outcome = passively(&channel, &name).await;
-        missing = outcome.as_ref().err().is_some_and(is_missing);
-        outcome
-    };
-    let outcome = connector.answer(&format!("looking for exchange {name}"), asking).await;
-    if missing {
-        return Ok(false);
-    }
-    close(&channel, connector.answer_timeout).await;
-    outcome.map(|()| true)
+    let ask = async |channel: &Channel| passively(channel, &name).await;
+    is_there(connector, &format!("exchange {name}"), ask).await
 }
 
 async fn passively(channel: &Channel, name: &str) -> lapin::Result<()> {

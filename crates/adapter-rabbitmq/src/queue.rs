@@ -190,6 +190,13 @@ impl Queue for RabbitmqQueue {
         dead_letters::scan(&self.sender.consuming, &self.sender.names.dead_letters(), from, limit).await
     }
 
+    async fn dead_letters_end(&self) -> Result<u64, PortError> {
+        let (connector, stream) = (&self.sender.consuming, self.sender.names.dead_letters());
+        let token = uuid::Uuid::new_v4().to_string();
+        let append = self.sender.append_record(RecordKind::Start, token.clone().into());
+        dead_letters::end_behind(connector, &stream, token.as_bytes(), append).await
+    }
+
     async fn remember(&self, mark: &str) -> Result<(), PortError> {
         marks::remember(&self.sender.consuming, self.sender.names.mark(mark)).await
     }

@@ -30,6 +30,11 @@ impl Keys {
         format!("{}/index", self.prefix)
     }
 
+    /// How far the index has been looked through for entries of documents that have ended.
+    pub(crate) fn looked_through(&self) -> String {
+        format!("{}/index_looked_through", self.prefix)
+    }
+
     /// The last version that was given out.
     pub(crate) fn version(&self) -> String {
         format!("{}/version", self.prefix)
@@ -86,7 +91,9 @@ mod tests {
     #[test]
     fn no_two_things_share_a_key() {
         let keys = Keys::new("t");
-        let all = [keys.document("x"), keys.index(), keys.version(), keys.lease("x"), keys.term("x")];
+        let (index, looked_through) = (keys.index(), keys.looked_through());
+        let all =
+            [keys.document("x"), index, looked_through, keys.version(), keys.lease("x"), keys.term("x")];
         let distinct: std::collections::BTreeSet<_> = all.iter().collect();
         assert_eq!(distinct.len(), all.len());
     }

@@ -26,15 +26,28 @@ local function lost(key, prefix, version)
 end
 ";
 
+/// Looks at the next two entries of the index, and forgets those whose documents have ended. Each document that ends by
+/// itself leaves one; with two looked at for each one written, the index is never much longer than what it is for.
+const LOOK_THROUGH: &str = r"
+local function look_through(index, position, documents)
+  local after = redis.call('GET', position)
+  local names = redis.call('ZRANGEBYLEX', index, after and '(' .. after or '-', '+', 'LIMIT', 0, 2)
+  for _, name in ipairs(names) do
+    if redis.call('EXISTS', documents .. name) == 0 then redis.call('ZREM', index, name) end
+  end
+  if names[2] then redis.call('SET', position, names[2]) else redis.call('DEL', position) end
+end
+";
+
 /// Writes or deletes a document.
 ///
-/// Keys: document, index, version counter, lease, generation. Arguments: key in the index, what is expected (`any`,
-/// `absent` or a version), `put` or `delete`, value, time-to-live in ms or empty, term of the fence or empty,
-/// generation, its version.
+/// Keys: document, index, version counter, lease, generation, how far the index was looked through. Arguments: key in
+/// the index, what is expected (`any`, `absent` or a version), `put` or `delete`, value, time-to-live in ms or empty,
+/// term of the fence or empty, generation, its version, what documents' keys begin with.
 /// Answers the version, `clash`, `fenced`, or `lost`.
 pub(crate) static WRITE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(&format!(
-        r"{RISE}{LOST}
+        r"{RISE}{LOST}{LOOK_THROUGH}
 if lost(KEYS[5], ARGV[7], ARGV[8]) then return 'lost' end
 if ARGV[6] ~= '' then
   local lease = redis.call('HMGET', KEYS[4], 'term', 'generation')
@@ -55,6 +68,7 @@ redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], 'version', version, 'value', ARGV[4])
 if ARGV[5] ~= '' then redis.call('PEXPIRE', KEYS[1], ARGV[5]) end
 redis.call('ZADD', KEYS[2], 0, ARGV[1])
+if ARGV[5] ~= '' then look_through(KEYS[2], KEYS[6], ARGV[9]) end
 return version"
     ))
 });

@@ -207,12 +207,12 @@ impl State for RedisState {
         let mut call = scripts::WRITE.key(self.keys.document(write.key));
         let (generation, version) = self.entered(write.key);
         call.key(self.keys.index()).key(self.keys.version()).key(self.keys.lease(lease));
-        call.key(self.generation_key());
+        call.key(self.generation_key()).key(self.keys.looked_through());
         call.arg(write.key).arg(expected).arg(if write.value.is_some() { "put" } else { "delete" });
         call.arg(write.value.unwrap_or_default());
         call.arg(write.time_to_live.map(milliseconds).unwrap_or_default());
         call.arg(write.fence.map(|fence| fence.term.to_string()).unwrap_or_default());
-        call.arg(generation).arg(version);
+        call.arg(generation).arg(version).arg(self.keys.documents());
         let answer: String = self.run(&call).await?;
         match answer.as_str() {
             "clash" => Ok(Written::Clash),

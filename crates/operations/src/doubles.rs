@@ -25,6 +25,8 @@ pub(crate) struct MemoryQueue {
     pub(crate) is_away: AtomicBool,
     /// The oldest events that the log has dropped.
     pub(crate) dropped: AtomicU64,
+    /// Scans that are still to be answered by a replica that lacks the last event.
+    pub(crate) lagging_scans: AtomicU64,
 }
 
 fn unless(refused: &AtomicBool, what: &str) -> Result<(), PortError> {
@@ -66,13 +68,21 @@ impl Queue for MemoryQueue {
     async fn scan_dead_letters(&self, from: u64, limit: u32) -> Result<DeadLetterPage, PortError> {
         tokio::task::yield_now().await;
         unless(&self.is_away, "scanning")?;
-        let log = self.log.lock().unwrap();
+        let mut log = self.log.lock().unwrap().clone();
+        if self.lagging_scans.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok() {
+            log.pop();
+        }
         let from = from.max(self.dropped.load(Ordering::SeqCst));
         let wanted = log.iter().enumerate().skip(from as usize).take(limit as usize);
         let entries: Vec<LogEntry> =
             wanted.map(|(n, event)| LogEntry { position: n as u64, event: event.clone() }).collect();
         let next = entries.last().map_or(from.min(log.len() as u64), |last| last.position + 1);
         Ok(DeadLetterPage { entries, unreadable: 0, next, at_end: next >= log.len() as u64 })
+    }
+
+    async fn dead_letters_end(&self) -> Result<u64, PortError> {
+        unless(&self.is_away, "scanning")?;
+        Ok(self.log.lock().unwrap().len() as u64)
     }
 
     async fn remember(&self, mark: &str) -> Result<(), PortError> {

@@ -156,7 +156,9 @@ mod tests {
         let flows = [FlowTopology { flow: flow.clone(), shards: 16 }];
         let desk = DeadLetterDesk::new(queue.clone(), state.clone(), flows.to_vec());
         for member in ["worker-1", "worker-2"] {
-            membership::announce(state.as_ref(), &flow, member, Duration::from_secs(15)).await.unwrap();
+            membership::announce(state.as_ref(), &flow, member, "process", Duration::from_secs(15))
+                .await
+                .unwrap();
         }
         let now: Timestamp = "2026-11-20T09:15:00Z".parse().unwrap();
         let sweep = SweepState {

@@ -97,6 +97,20 @@ fn assert_in_order(arrived: &[(String, Uuid)], of_each_key: &[(&str, usize)]) {
 }
 
 #[tokio::test]
+async fn what_belongs_to_an_installation_that_was_migrated_away_is_not_spooled() {
+    let spooling = Spooling::new(Mood::Works);
+    spooling.queue.remember(mark::QUEUE).await.unwrap();
+    let (running, health) = spooling.start().await;
+    until("the queue's mark to be seen", || says(&health, "queue").contains("migrate")).await;
+    assert_eq!(post(&running, &["a"]).await, 503);
+    assert_eq!(spooling.count("spooled"), 0.0);
+    let topology = FlowTopology { flow: parties(), shards: SHARDS };
+    spooling.bench.store.queue.prepare(&[topology]).await.unwrap();
+    assert!(spooling.arrived().await.is_empty());
+    running.end().await;
+}
+
+#[tokio::test]
 async fn what_comes_while_the_queue_is_away_is_accepted_and_arrives_in_order() {
     let spooling = Spooling::new(Mood::Works);
     let (running, health) = spooling.start().await;

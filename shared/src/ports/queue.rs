@@ -130,6 +130,12 @@ pub trait Queue: Send + Sync + Debug {
     /// Where the log has dropped its oldest records, the first one that it keeps is the first of the page.
     async fn scan_dead_letters(&self, from: u64, limit: u32) -> Result<DeadLetterPage, PortError>;
 
+    /// The position that scans must have come to, to have seen all that was appended to the dead-letter log before this
+    /// call. It may cost a record of the log. An adapter whose scans never lag behind says 0.
+    async fn dead_letters_end(&self) -> Result<u64, PortError> {
+        Ok(0)
+    }
+
     /// Remembers a mark (1 to [`MARK_BYTES_MAX`] of a-z, 0-9 and `.`), durably: what the state store must not be the
     /// only one to know. Safe to repeat.
     async fn remember(&self, mark: &str) -> Result<(), PortError>;

@@ -58,6 +58,25 @@ async fn terms_and_versions_rise_even_when_the_store_has_forgotten_them() {
 }
 
 #[tokio::test]
+async fn documents_that_end_by_themselves_and_are_never_looked_for_leave_no_growing_index() {
+    let redis = Redis::start().await.unwrap();
+    let options = adapter_redis::Options { prefix: "t".to_owned(), ..adapter_redis::Options::default() };
+    let state = adapter_redis::RedisState::new(&redis.url(), options).unwrap();
+    put(&state, "link/kept", b"1").await;
+    let brief = Duration::from_millis(1);
+    for number in 0..2_000 {
+        let key = format!("letters/id/{number}");
+        state.write(Write { time_to_live: Some(brief), ..Write::put(&key, b"1") }).await.unwrap();
+    }
+    let client = redis::Client::open(redis.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let entries: u64 = redis::cmd("ZCARD").arg("t/index").query_async(&mut connection).await.unwrap();
+    assert!(entries < 200, "{entries} entries for one document");
+    let kept = state.scan("", None, 10).await.unwrap();
+    assert_eq!(kept.iter().filter(|(key, _)| key == "link/kept").count(), 1);
+}
+
+#[tokio::test]
 async fn writers_that_compare_lose_no_update() {
     let state = state_at(&shared_redis().await.unwrap().url());
     put(&state, "n", b"0").await;

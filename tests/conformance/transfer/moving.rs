@@ -154,6 +154,11 @@ async fn to_a_fleet_and_back_nothing_is_missing_and_nothing_is_twice() {
     let reason = mark::obstacle(first.state.as_ref()).await.unwrap();
     assert!(reason.is_some_and(|text| text.contains("migrated to fleet")));
     assert_eq!(mark::obstacle(fleet.state.as_ref()).await.unwrap(), None);
+    assert!(
+        first.queue.remembers(mark::QUEUE).await.unwrap(),
+        "a producer without its store publishes into it"
+    );
+    assert!(!fleet.queue.remembers(mark::QUEUE).await.unwrap());
     let between = enter(&fleet).await;
     // What a version that carried an embedded queue's marks has left there.
     fleet.state.write(Write::put("queue_mark/generation", b"")).await.unwrap();
@@ -217,7 +222,7 @@ async fn nothing_is_moved_while_somebody_serves_or_into_what_is_not_empty() {
         assert!(matches!(&error, MigrationError::Refused(text) if text.contains(why)), "{error}");
     };
     first.queue.publish(&[Outbound::of(&envelope(1), 2)]).await.unwrap();
-    membership::announce(second.state.as_ref(), &flow(), "worker-1", HOUR).await.unwrap();
+    membership::announce(second.state.as_ref(), &flow(), "worker-1", "process", HOUR).await.unwrap();
     refused(&first, &second, "worker-1").await;
     membership::leave(second.state.as_ref(), &flow(), "worker-1").await.unwrap();
     membership::announce_producer(first.state.as_ref(), "producer-1", HOUR).await.unwrap();

@@ -1,11 +1,13 @@
 //! Workers that end without a word. Each has a runtime of its own, which is dropped with all that it was doing.
 
+use shared::membership;
 use shared::ports::state::Fence;
 use shared::routing::{shard_of, shards_of};
 use tokio::runtime::Runtime;
 
+use super::doubles::{Faults, FaultyQueue};
 use super::*;
-use crate::trial::TRIALS_MAX;
+use crate::trial::{Begun, TRIALS_MAX, Trial};
 
 /// A worker in a process of its own.
 struct Process {
@@ -36,7 +38,7 @@ impl Process {
             }
         }
         let (name, member) = (&flow.spec.name, &self.engine.settings.name);
-        shared::membership::leave(state, name, member).await.unwrap();
+        membership::leave(state, name, member).await.unwrap();
     }
 }
 
@@ -95,9 +97,155 @@ async fn a_message_that_kills_its_worker_is_found_among_its_neighbours_and_burie
     assert_eq!(letters.len(), 1, "neighbours were buried with it: {letters:?}");
     let letter = &letters[0];
     assert_eq!((letter.reason, letter.key.as_ref().unwrap().id()), (Reason::Poison, killer));
-    for evidence in ["worker-late-1", "worker-late-2", "worker-late-3", "delivered again"] {
+    for evidence in ["worker-late-1", "worker-late-2", "worker-late-3", "4 times", "delivered again"] {
         assert!(letter.text.contains(evidence), "{evidence} is missing in: {}", letter.text);
     }
+}
+
+#[tokio::test]
+async fn neighbours_that_did_not_run_when_their_workers_died_run_beside_each_other() {
+    let ids = neighbours(40);
+    let waited: Vec<(&str, Behaviour)> = ids[8..].iter().map(|id| (id.as_str(), Behaviour::Held)).collect();
+    let mut flow = Scripted::script(&waited, false);
+    flow.spec.run_time_max = PATIENCE * 2;
+    let flow = Arc::new(flow);
+    let bench = Bench::new(flow.clone());
+    bench.publish(&ids.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let at_once = || flow.at_once.lock().unwrap().values().sum::<u32>();
+    // All are in hand and come back each time; the first eight run.
+    for life in 1..=2 {
+        let process = Process::begin(&bench, &format!("life-{life}"));
+        bench.until("as many runs as may be", || at_once() == 8).await;
+        process.crash(&flow).await;
+    }
+    assert!(ids[..8].iter().all(|id| flow.runs_of(id) == 2));
+    flow.gate.add_permits(1_000);
+    let process = Process::begin(&bench, "last");
+    // Suspects wait for what runs, so that this goes on until they are through.
+    bench
+        .until("the suspects", || {
+            if flow.held.available_permits() == 0 {
+                flow.held.add_permits(1);
+            }
+            ids[..8].iter().all(|id| flow.is_done(id))
+        })
+        .await;
+    bench.until("innocent neighbours to run beside each other", || at_once() == 8).await;
+    flow.held.add_permits(1_000);
+    bench.until_empty().await;
+    process.crash(&flow).await;
+    assert!(bench.letters().await.is_empty());
+}
+
+/// A worker that runs what two others died of, and the evidence about it.
+async fn with_a_suspect(bench: &mut Bench, id: &str) {
+    bench.publish(&[id]).await;
+    for life in 1..=2 {
+        let process = Process::begin(bench, &format!("dies-{life}"));
+        let flow = bench.flow.clone();
+        bench.until("the run", || flow.runs_of(id) == life).await;
+        process.crash(&flow).await;
+    }
+    assert_eq!(evidence(bench).await, 1, "the second death was of a noted run");
+    bench.begin();
+    let flow = bench.flow.clone();
+    bench.until("the run alone", || flow.runs_of(id) == 3).await;
+    assert_eq!(evidence(bench).await, 2);
+}
+
+/// A run is struck out after its message has been settled.
+async fn until_no_evidence(bench: &Bench) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while evidence(bench).await > 0 {
+        assert!(tokio::time::Instant::now() < deadline, "a run that has ended counts");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn evidence(bench: &Bench) -> usize {
+    let found = bench.engine.state.scan("trial/", None, 10).await.unwrap();
+    let trials = found
+        .iter()
+        .map(|(_, document)| serde_json::from_slice::<Vec<Trial>>(&document.value).unwrap().len());
+    trials.sum()
+}
+
+#[tokio::test]
+async fn a_run_that_a_drain_cuts_off_is_no_evidence() {
+    let flow = patient(&[("a", Behaviour::Held)]);
+    let mut bench = Bench::changed(flow.clone(), |engine| engine.settings.drain = Duration::from_millis(200));
+    with_a_suspect(&mut bench, "a").await;
+    bench.stop.cancel();
+    bench.task.take().unwrap().await.unwrap();
+    assert_eq!((flow.runs_of("a"), evidence(&bench).await), (3, 1));
+}
+
+#[tokio::test]
+async fn a_run_that_ends_with_its_lease_is_no_evidence() {
+    let flow = patient(&[("a", Behaviour::Held)]);
+    let mut bench = Bench::changed(flow.clone(), |engine| engine.settings.lease_ttl = Duration::from_secs(6));
+    with_a_suspect(&mut bench, "a").await;
+    for lost in 1..=2 {
+        let lease = format!("shard/{}", shard_of(&envelope("a").key, 4));
+        let state = bench.engine.state.clone();
+        let term = state.acquire_lease(&lease, "first", Duration::from_secs(6)).await.unwrap().unwrap().term;
+        state.release_lease(&Fence { lease, term }, "first").await.unwrap();
+        bench.until("the next run", || flow.runs_of("a") == 3 + lost).await;
+        assert_eq!(evidence(&bench).await, 2, "a worker that lives is no evidence");
+    }
+    flow.held.add_permits(1);
+    bench.until_empty().await;
+    until_no_evidence(&bench).await;
+    bench.end().await;
+}
+
+#[tokio::test]
+async fn a_run_that_could_not_be_struck_out_is_no_evidence_while_its_process_lives() {
+    let bench = Bench::new(patient(&[]));
+    let (record, state) = (envelope("a").key, bench.engine.state.clone());
+    let lives = another(&bench.engine, "lives");
+    let Begun::Noted(running) = trial::begin(&lives, &record).await.unwrap() else {
+        panic!("nothing is known")
+    };
+    let announced = membership::announce(
+        state.as_ref(),
+        record.flow(),
+        &lives.settings.name,
+        &lives.settings.holder,
+        Duration::from_secs(60),
+    );
+    announced.await.unwrap();
+    let Begun::Noted(present) = trial::begin(&bench.engine, &record).await.unwrap() else {
+        panic!("a process that lives was taken for one that died")
+    };
+    // What is struck out late takes nothing else away.
+    drop(running);
+    trial::strike_out(&lives).await;
+    assert_eq!(evidence(&bench).await, 1);
+    trial::end(&bench.engine, present, true).await;
+    assert_eq!(evidence(&bench).await, 0);
+}
+
+#[tokio::test]
+async fn a_consumer_that_is_lost_during_a_run_leaves_no_evidence() {
+    let flow = patient(&[("a", Behaviour::Held)]);
+    let faults = Arc::<Faults>::default();
+    let mut bench = Bench::changed(flow.clone(), |engine| {
+        engine.queue = Arc::new(FaultyQueue { inner: engine.queue.clone(), faults: faults.clone() });
+    });
+    with_a_suspect(&mut bench, "a").await;
+    faults.settling_fails.store(true, Ordering::SeqCst);
+    faults.lose_consumers();
+    flow.held.add_permits(1);
+    bench.until("the settlement to fail", || !faults.failed_at().is_empty()).await;
+    bench.until("the next run", || flow.runs_of("a") == 4).await;
+    let at_once = evidence(&bench).await;
+    faults.settling_fails.store(false, Ordering::SeqCst);
+    flow.held.add_permits(1);
+    bench.until_empty().await;
+    assert_eq!(at_once, 2, "the run that could not be settled counts");
+    until_no_evidence(&bench).await;
+    bench.end().await;
 }
 
 #[tokio::test]
@@ -112,12 +260,12 @@ async fn a_run_that_ends_is_no_evidence_whatever_its_outcome() {
         if life == 4 {
             flow.held.add_permits(10);
             bench.until_empty().await;
+            until_no_evidence(&bench).await;
         }
         process.crash(&flow).await;
     }
     assert!(bench.letters().await.is_empty());
-    let evidence = bench.engine.state.scan("trial/", None, 10).await.unwrap();
-    assert_eq!(evidence, []);
+    assert_eq!(evidence(&bench).await, 0);
 }
 
 #[tokio::test]

@@ -168,7 +168,9 @@ async fn a_shard_that_drains_does_not_count_as_consumed() {
     bench.begin();
     bench.until("the run", || flow.runs_of(&id) == 1).await;
     let state = bench.engine.state.clone();
-    membership::announce(state.as_ref(), &name, &members[1], Duration::from_secs(60)).await.unwrap();
+    membership::announce(state.as_ref(), &name, &members[1], "another", Duration::from_secs(60))
+        .await
+        .unwrap();
     let engine = bench.engine.clone();
     bench.until("the draining shard to be left out", || engine.consuming.count(&name) == stays).await;
     assert_eq!(flow.cut.load(Ordering::SeqCst), 0);

@@ -3,12 +3,13 @@
 use shared::clock::later;
 use shared::names;
 use shared::parking::{self, MESSAGES_OF_KEY_MAX, Parked};
+use shared::ports::state::Write;
 
 use super::doubles::Counters;
 use super::*;
 
 async fn parked(bench: &Bench) -> Vec<(RecordKey, Vec<Parked>)> {
-    parking::page(bench.engine.state.as_ref(), None, 100).await.unwrap()
+    parking::page(bench.engine.state.as_ref(), None, 100).await.unwrap().waiting
 }
 
 async fn until_parked(bench: &Bench, count: usize) -> Vec<(RecordKey, Vec<Parked>)> {
@@ -32,6 +33,26 @@ fn counted(flow: &Arc<Scripted>) -> (Bench, Arc<Counters>) {
         engine.settings.parking_look_every = Duration::from_secs(3_600);
     });
     (bench, counters)
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_holds_up_nothing_else_that_is_parked() {
+    let flow = Scripted::new(&[], true);
+    let mut bench = Bench::new(flow.clone());
+    let state = bench.engine.state.clone();
+    // In the order of keys it comes first.
+    state.write(Write::put("parked/parties/a", b"[{\"damaged\"")).await.unwrap();
+    state.write(Write::put("parked/Not a flow/a", b"[]")).await.unwrap();
+    let (waits, now) = (envelope("child"), bench.engine.clock.now());
+    let due = Parked::new(&waits, now, now);
+    parking::park(state.as_ref(), &envelope("parent").key, &due).await.unwrap();
+    bench.begin();
+    bench.until("the message that waited for long enough", || flow.runs_of("child") == 1).await;
+    let page = parking::page(state.as_ref(), None, 1).await.unwrap();
+    assert_eq!((page.waiting.len(), page.unreadable.len()), (0, 1));
+    let left = state.get("parked/parties/a").await.unwrap().unwrap();
+    assert_eq!(left.value, b"[{\"damaged\"", "nothing of it is lost");
+    bench.end().await;
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 //! the checkpoint, which changes nothing that was done.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex as StdMutex};
 use std::time::Duration;
 
@@ -50,6 +51,8 @@ pub(super) struct Projector {
     pub(super) turn: Mutex<()>,
     /// A log that ended before the checkpoint, since when it does.
     pub(super) short: StdMutex<Option<Short>>,
+    /// Whether this process has once seen all that was in the log when it asked. What follows later is a matter of time.
+    caught_up: AtomicBool,
     holder: String,
 }
 
@@ -78,7 +81,14 @@ impl Pending {
 impl Projector {
     pub(super) fn new(queue: Arc<dyn Queue>, state: Arc<dyn State>) -> Self {
         let holder = Uuid::new_v4().to_string();
-        Self { queue, state, turn: Mutex::default(), short: StdMutex::default(), holder }
+        Self {
+            queue,
+            state,
+            turn: Mutex::default(),
+            short: StdMutex::default(),
+            caught_up: AtomicBool::default(),
+            holder,
+        }
     }
 
     pub(super) async fn checkpoint(&self) -> Result<Checkpoint, PortError> {
@@ -105,22 +115,32 @@ impl Projector {
         Ok(pages.into_iter().flatten().collect())
     }
 
-    /// Brings the documents in step with the log as it is now.
+    /// Brings the documents in step with the log as it is now. The first time it does not take for all what a replica
+    /// of the log says that lags behind: a command has no second time.
     pub(super) async fn refresh(&self) -> Result<Checkpoint, PortError> {
         let _turn = self.turn.lock().await;
+        let is_first = !self.caught_up.load(Ordering::Relaxed);
+        let least = if is_first { self.queue.dead_letters_end().await? } else { 0 };
+        let checkpoint = self.reach(least).await?;
+        self.caught_up.store(true, Ordering::Relaxed);
+        Ok(checkpoint)
+    }
+
+    /// Goes on to the log's end, which is not before `least`.
+    async fn reach(&self, least: u64) -> Result<Checkpoint, PortError> {
         let mut seen = None;
         let mut deadline = Instant::now() + PATIENCE;
         loop {
             let checkpoint = self.checkpoint().await?;
-            if !checkpoint.is_resetting {
+            if !checkpoint.is_resetting && checkpoint.position >= least {
                 let end = self.queue.scan_dead_letters(checkpoint.position, 1).await?.next;
                 if self.lags(checkpoint.position, end, Instant::now()) || end == checkpoint.position {
                     return Ok(checkpoint);
                 }
             }
             match self.under_lease(async |fence| self.advance(fence).await).await {
-                Ok(Some(checkpoint)) => return Ok(checkpoint),
-                Ok(None) | Err(PortError::Fenced(_)) => {}
+                Ok(Some(checkpoint)) if checkpoint.position >= least => return Ok(checkpoint),
+                Ok(_) | Err(PortError::Fenced(_)) => {}
                 Err(problem) => return Err(problem),
             }
             if seen.replace(checkpoint.position) != Some(checkpoint.position) {
@@ -128,8 +148,8 @@ impl Projector {
             }
             if Instant::now() >= deadline {
                 return Err(PortError::Unavailable(
-                    "another process brings the list of dead letters up to date, and makes no progress; try again \
-                     in a minute"
+                    "the list of dead letters is not up to date: another process sees to it and makes no progress, or \
+                     a replica of their log lags behind; try again in a minute"
                         .into(),
                 ));
             }

@@ -75,6 +75,23 @@ impl Office {
 }
 
 #[tokio::test]
+async fn a_lone_call_does_not_take_a_replica_that_lags_for_the_whole_log() {
+    let office = office();
+    let ids = [1, 2].map(|id| letter_of(key(id), id, "refused", 100));
+    for letter in ids {
+        office.bury(letter).await;
+    }
+    office.queue.lagging_scans.store(3, Ordering::SeqCst);
+    let listing = office.desk.list(&Filter::default(), None, 10).await.unwrap();
+    assert_eq!(listing.letters.len(), 2);
+    // Somebody else has read it all: the lagging replica ends before the checkpoint then.
+    office.queue.lagging_scans.store(2, Ordering::SeqCst);
+    let second = desk(&office.queue, &office.state);
+    office.bury(letter_of(key(3), 3, "refused", 100)).await;
+    assert_eq!(second.list(&Filter::default(), None, 10).await.unwrap().letters.len(), 3);
+}
+
+#[tokio::test]
 async fn listing_filters_pages_and_changes_nothing() {
     let office = office();
     for id in 1..=5 {

@@ -9,6 +9,12 @@ use shared::ports::state::{State, Write};
 use shared::record_key::FlowName;
 use uuid::Uuid;
 
+/// What a queue remembers that takes part in a migration, or was migrated away: so that a producer sees it whose store
+/// is away.
+pub const QUEUE: &str = "migration";
+/// Why nobody may publish into such a queue.
+pub const QUEUE_OBSTACLE: &str = "this queue is being migrated, or was migrated away: run `syncfleet migrate` to its \
+     end, or start the programs with the new settings";
 /// The key of the mark.
 pub(super) const KEY: &str = "migration";
 

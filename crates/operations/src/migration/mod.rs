@@ -92,13 +92,15 @@ pub async fn run(from: &Side<'_>, to: &Side<'_>, id: Uuid, now: Timestamp) -> Re
         None => Mark::new(id, Part::Leaving, &to.name, now),
     };
     if mark.part == Part::Left {
-        mark::remove(to.state).await?;
+        may_be_served(to).await?;
         return Ok(Report::default());
     }
     from.queue.prepare(&from.flows).await?;
     to.queue.prepare(&to.flows).await?;
     mark::save(to.state, &Mark::new(mark.id, Part::Arriving, &from.name, now)).await?;
     mark::save(from.state, &mark).await?;
+    from.queue.remember(mark::QUEUE).await?;
+    to.queue.remember(mark::QUEUE).await?;
     labelled::reach("migrate.after_marks");
     // Whoever looked for the marks before they were written serves by now.
     nobody_serves(from).await?;
@@ -118,7 +120,7 @@ pub async fn run(from: &Side<'_>, to: &Side<'_>, id: Uuid, now: Timestamp) -> Re
     if report.is_equal() {
         mark::save(from.state, &Mark { part: Part::Left, ..mark }).await?;
         labelled::reach("migrate.after_left");
-        mark::remove(to.state).await?;
+        may_be_served(to).await?;
     }
     Ok(report)
 }
@@ -152,9 +154,15 @@ pub async fn abandon(from: &Side<'_>, to: &Side<'_>) -> Result<u64, MigrationErr
     for flow in &to.flows {
         messages::carry(to, from, flow, &mut there).await?;
     }
-    mark::remove(from.state).await?;
-    mark::remove(to.state).await?;
+    may_be_served(from).await?;
+    may_be_served(to).await?;
     Ok(there.moved.values().map(|moved| moved.messages).sum())
+}
+
+/// Takes the marks away; the store's last, since it is what a migration goes on by.
+async fn may_be_served(side: &Side<'_>) -> Result<(), PortError> {
+    side.queue.forget(mark::QUEUE).await?;
+    mark::remove(side.state).await
 }
 
 /// Whether it may begin, or go on: then with the mark that the source has.
