@@ -161,6 +161,7 @@ impl Working {
             health: Health::default(),
             consuming: Consuming::default(),
             parking: Lot::new(vec![topology]),
+            watchdog: worker::watchdog::Watchdog::default(),
         };
         let stop = CancellationToken::new();
         let flows: Vec<Arc<dyn Flow>> = vec![flow.clone()];

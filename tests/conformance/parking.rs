@@ -158,6 +158,7 @@ impl Bench {
             health: Health::default(),
             consuming: Consuming::default(),
             parking: Lot::new(self.topologies()),
+            watchdog: worker::watchdog::Watchdog::default(),
         };
         let flows: Vec<Arc<dyn Flow>> = vec![self.parents.clone(), self.children.clone()];
         let stop = CancellationToken::new();

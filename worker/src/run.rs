@@ -20,6 +20,7 @@ use tracing::{info, warn};
 
 use crate::parking::Lot;
 use crate::shard::Consuming;
+use crate::watchdog::Watchdog;
 use crate::{fleet, parking};
 
 /// How often the depth of queues and the open dead letters are measured.
@@ -72,6 +73,8 @@ pub struct Engine {
     pub consuming: Consuming,
     /// What is parked.
     pub parking: Lot,
+    /// Knows the runs that do not yield.
+    pub watchdog: Watchdog,
 }
 
 impl Engine {

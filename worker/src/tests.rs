@@ -263,6 +263,7 @@ impl Bench {
             health: Health::default(),
             consuming: Consuming::default(),
             parking: Lot::new(vec![run::topology(flow.as_ref())]),
+            watchdog: crate::watchdog::Watchdog::default(),
         };
         change(&mut engine);
         let engine = Arc::new(engine);
@@ -344,6 +345,7 @@ fn another(engine: &Engine, name: &str) -> Engine {
         health: Health::default(),
         consuming: Consuming::default(),
         parking: Lot::default(),
+        watchdog: crate::watchdog::Watchdog::default(),
     }
 }
 
