@@ -86,7 +86,7 @@ impl Engine {
     pub fn envelope(&self, key: RecordKey, operation: Operation, cause: Cause) -> Envelope {
         let trace = TraceParent::new(fastrand::u128(..), fastrand::u64(..));
         let source = format!("/syncfleet/producer/{}", self.settings.name);
-        Envelope::new(Uuid::now_v7(), source, key, operation, cause, trace, self.clock.now())
+        Envelope::new(Uuid::now_v7(), source, key, operation, cause, trace, self.clock.at_latest())
     }
 
     /// Publishes messages of a flow in bounded batches; `Ok` means that all are durable.

@@ -476,6 +476,29 @@ fn messages_go_to_the_shard_of_their_key() {
     assert_eq!(outbound.shard, shared::routing::shard_of(&key("x"), SHARDS));
 }
 
+/// A clock that was set back by an hour after the process began.
+#[derive(Debug)]
+struct SetBack;
+
+impl Clock for SetBack {
+    fn now(&self) -> Timestamp {
+        SystemClock.now() - Duration::from_secs(3_600)
+    }
+
+    fn at_latest(&self) -> Timestamp {
+        SystemClock.now()
+    }
+}
+
+#[test]
+fn a_producer_whose_clock_was_set_back_calls_no_message_older_than_it_is() {
+    let bench = Bench::new();
+    let before = SystemClock.now();
+    let mut engine = bench.engine("producer-1", YEARLY);
+    Arc::get_mut(&mut engine).unwrap().clock = Arc::new(SetBack);
+    assert!(engine.envelope(key("x"), Operation::Create, Cause::Webhook).time >= before);
+}
+
 #[test]
 fn a_full_queue_is_not_taken_for_a_refusal() {
     let fault: Fault = PortError::Full("disk full".into()).into();

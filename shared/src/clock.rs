@@ -1,8 +1,8 @@
 //! The one place where the wall clock is read. Everything else takes time as an argument.
 
 use std::fmt::Debug;
-use std::sync::Mutex;
-use std::time::Duration;
+use std::sync::{LazyLock, Mutex};
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -12,6 +12,16 @@ use crate::labelled;
 pub trait Clock: Send + Sync + Debug {
     /// The present time.
     fn now(&self) -> Timestamp;
+
+    /// A time that is not later than the present one, also where the clock was set forward since the process began.
+    fn at_earliest(&self) -> Timestamp {
+        self.now()
+    }
+
+    /// A time that is not earlier than the present one, also where the clock was set back since the process began.
+    fn at_latest(&self) -> Timestamp {
+        self.now()
+    }
 }
 
 /// The machine's clock.
@@ -19,11 +29,33 @@ pub trait Clock: Send + Sync + Debug {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the one reader of the wall clock")]
     fn now(&self) -> Timestamp {
-        let off_by = SignedDuration::from_secs(labelled::number("clock.offset_seconds", 0));
-        Timestamp::now().saturating_add(off_by).unwrap_or(Timestamp::MAX)
+        LazyLock::force(&START);
+        shown()
     }
+
+    fn at_earliest(&self) -> Timestamp {
+        self.now().min(steady())
+    }
+
+    fn at_latest(&self) -> Timestamp {
+        self.now().max(steady())
+    }
+}
+
+/// What the clock showed when the process first looked at it, and the time that passes.
+static START: LazyLock<(Timestamp, Instant)> = LazyLock::new(|| (shown(), Instant::now()));
+
+#[expect(clippy::disallowed_methods, reason = "the one reader of the wall clock")]
+fn shown() -> Timestamp {
+    let off_by = SignedDuration::from_secs(labelled::number("clock.offset_seconds", 0));
+    Timestamp::now().saturating_add(off_by).unwrap_or(Timestamp::MAX)
+}
+
+/// What the clock would show had nobody set it since the process began.
+fn steady() -> Timestamp {
+    let (at, began) = *START;
+    later(at, began.elapsed())
 }
 
 /// A clock that stands still until it is moved: for tests.
@@ -69,6 +101,12 @@ mod tests {
         let late = later(early, Duration::from_secs(5));
         assert_eq!(elapsed(early, late), Duration::from_secs(5));
         assert_eq!(elapsed(late, early), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_clock_that_nobody_sets_shows_one_time() {
+        let (earliest, now, latest) = (SystemClock.at_earliest(), SystemClock.now(), SystemClock.at_latest());
+        assert!(earliest <= now && elapsed(earliest, latest) < Duration::from_secs(1));
     }
 
     #[test]

@@ -5,7 +5,8 @@
 //!
 //! With it, what happens at a point is said by the variable `FAILPOINTS` as the crate [`fail`](https://docs.rs/fail)
 //! reads it, with `return(…)` and one of these words: `kill` at [`reach`]; `panic`, `allocate` or `loop` and an id at
-//! [`handle`], for one record or several (`panic:6b00,loop:6b01`); a number at [`number`]. `3*off->1*return(kill)`
+//! [`handle`], for one record or several (`panic:6b00,loop:6b01`); a number, or the file that it
+//! stands in, at [`number`]. `3*off->1*return(kill)`
 //! kills at the fourth time. What is hit adds a line with its label to the file that `hits` names
 //! (`hits=return(/file)`).
 
@@ -30,7 +31,7 @@ pub fn handle(label: &'static str, id: &str) {
     let _ = (label, id);
 }
 
-/// A number that may be told to be another than the `usual` one.
+/// A number that may be told to be another than the `usual` one; where a file was named, whatever stands in it now.
 #[inline]
 pub fn number(label: &'static str, usual: i64) -> i64 {
     #[cfg(feature = "labelled-points")]

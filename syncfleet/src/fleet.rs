@@ -34,6 +34,7 @@ impl Fleet {
     ) -> Self {
         let producer = Arc::new(producer::program::engine(config, parts, health.clone()));
         let worker = Arc::new(worker::program::engine(config, parts, health.clone()));
+        worker::program::watch(&worker);
         let (producing, working) = (stop.child_token(), stop.child_token());
         let produce = producer::run::run(producer, parts.flows.clone(), webhooks, producing.clone());
         let work = worker::run::run(worker, parts.flows.clone(), working.clone());

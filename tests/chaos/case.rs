@@ -58,7 +58,8 @@ impl fmt::Display for Counts {
 /// A case of the table.
 pub struct Case {
     pub name: &'static str,
-    pub short: Sizes,
+    /// Nothing where there is the long form alone.
+    pub short: Option<Sizes>,
     pub long: Sizes,
 }
 
@@ -67,9 +68,9 @@ impl Case {
     pub fn play(self, play: impl AsyncFnOnce(&mut Stage)) {
         static ALONE: Mutex<()> = Mutex::new(());
         let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_long = setting("CHAOS_FORM").is_some_and(|form| form == "long");
+        let is_long = self.short.is_none() || setting("CHAOS_FORM").is_some_and(|form| form == "long");
         let seed = setting("CHAOS_SEED").map_or(SEED, |seed| seed.parse().expect("a number as CHAOS_SEED"));
-        let sizes = if is_long { Sizes { is_long: true, ..self.long } } else { self.short };
+        let sizes = self.short.filter(|_| !is_long).unwrap_or(Sizes { is_long: true, ..self.long });
         let replay = Replay { name: self.name, seed, is_long };
         let began = Instant::now();
         // The simulated systems answer on a thread of their own while people work and the judge looks.

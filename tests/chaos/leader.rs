@@ -1,9 +1,10 @@
 //! Sweeps go on whoever leads.
 
-use system_tests::{Kind, Member};
+use system_tests::{Fleet, Kind, Member};
 
 use crate::damage::moment;
 use crate::kills::LEASE;
+use crate::people::People;
 use crate::stage::Stage;
 
 /// The leader is killed, or stands still for longer than its lease lasts; nobody sends webhooks, so that sweeps must
@@ -12,7 +13,11 @@ pub async fn the_leader_is_killed_and_frozen(stage: &mut Stage) {
     let backing = stage.shared_servers().await;
     let mut plan = stage.plan(backing, 3, 2);
     plan.settings.push(("FLOW__PARTIES__SWEEP_CRON", "* * * * * *".to_owned()));
-    let mut world = stage.open_with(plan, |people| people.is_silent.set(true)).await;
+    let tell = |_: &mut Fleet, people: &People| {
+        people.is_silent.set(true);
+        people.has_sweeps.set(true);
+    };
+    let mut world = stage.open_with(plan, tell).await;
     let (mut blows, wanted) = (0, stage.sizes.or(5, 100));
     let http = world.fleet.http.clone();
     let blow = async |members: &mut [Member], stage: &mut Stage| {

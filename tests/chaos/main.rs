@@ -4,7 +4,9 @@
 //! Each case is a test. The short form, which continuous integration runs, has a fixed seed; `cargo xtask chaos`
 //! plays the long form for as long as it is told to. A case that fails says how to play it again.
 //!
-//! To add a case: a function in the file of its family, and a line in the table below.
+//! To add a case: a function in the file of its family, and a line in the table below. What takes minutes by its nature
+//! stands under `[long_only]`: it has one form, its name in the list of tests begins with that word, and continuous
+//! integration leaves it out by it.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -21,30 +23,44 @@ mod points;
 mod stage;
 
 mod broker;
+mod clocks;
+mod cluster;
 mod intake;
 mod kills;
 mod leader;
 mod letters;
+mod lists;
 mod messages;
 mod poison;
 mod rolling;
+mod slow_disk;
 mod store;
+mod stuck;
 mod upstreams;
 
 /// Name of each case, with the parties laid out and the syncs done: in the short form, then in the long one.
 macro_rules! cases {
-    ($($family:ident :: $name:ident ($($short:expr),+) ($($long:expr),+);)+) => {
+    ($($family:ident :: $name:ident ($($short:expr),+) ($($long:expr),+);)+
+     [long_only] $($long_family:ident :: $long_name:ident ($($sizes:expr),+);)+) => {
         $(
             #[test]
             fn $name() {
-                let case = case::Case {
-                    name: stringify!($name),
-                    short: case::Sizes::new($($short),+),
-                    long: case::Sizes::new($($long),+),
-                };
+                let short = Some(case::Sizes::new($($short),+));
+                let case = case::Case { name: stringify!($name), short, long: case::Sizes::new($($long),+) };
                 case.play(async |stage| $family::$name(stage).await);
             }
         )+
+        mod long_only {
+            use crate::*;
+            $(
+                #[test]
+                fn $long_name() {
+                    let name = concat!("long_only::", stringify!($long_name));
+                    let case = case::Case { name, short: None, long: case::Sizes::new($($sizes),+) };
+                    case.play(async |stage| $long_family::$long_name(stage).await);
+                }
+            )+
+        }
     };
 }
 
@@ -67,4 +83,12 @@ cases! {
     poison::poison_is_buried_and_harms_no_other              (50, 100)       (200, 1_000);
     rolling::the_next_version_is_rolled_out                 (50, 400)       (200, 4_000);
     letters::all_dead_letters_are_replayed_twice_at_once    (20, 100)       (50, 1_000);
+    store::the_store_is_flushed                             (50, 150)       (150, 500);
+    lists::lists_come_empty_and_truncated                   (60, 200)       (200, 3_000);
+    clocks::clocks_jump                                     (50, 300)       (200, 4_000);
+    stuck::poison_that_loops_is_buried                      (20, 60)        (100, 1_000);
+    [long_only]
+    slow_disk::the_disk_is_slow                             (100, 2_000);
+    cluster::nodes_of_the_broker_are_lost                   (200, 3_000);
+    cluster::the_store_fails_over                           (200, 2_000);
 }

@@ -31,6 +31,8 @@ pub struct Expected {
     pub last_name: String,
     /// Edited in Advoware.
     pub first_name: String,
+    /// What may stand there as well, since the memory of what both sides agreed on was lost.
+    pub earlier_first_names: Vec<String>,
     /// Edited in the CRM.
     pub date_of_birth: String,
 }
@@ -55,6 +57,10 @@ pub struct People {
     pub webhooks_at_once: Cell<usize>,
     /// Whether nobody sends webhooks, so that sweeps must find what changed.
     pub is_silent: Cell<bool>,
+    /// Whether sweeps come so often that there is always a message on its way.
+    pub has_sweeps: Cell<bool>,
+    /// Whether what both sides agreed on is forgotten, so that an edit in Advoware may be lost, and nothing else.
+    pub is_forgotten: Cell<bool>,
     /// How many of a hundred new parties have no name, so that Advoware refuses them.
     pub nameless_percent: Cell<u8>,
     nameless: RefCell<Vec<String>>,
@@ -78,6 +84,8 @@ impl People {
             pace: Cell::new(PACE),
             webhooks_at_once: Cell::new(WEBHOOKS_AT_ONCE),
             is_silent: Cell::new(false),
+            has_sweeps: Cell::new(false),
+            is_forgotten: Cell::new(false),
             nameless_percent: Cell::new(0),
             nameless: RefCell::default(),
             given_up: RefCell::default(),
@@ -105,6 +113,18 @@ impl People {
     /// Whether nothing is expected of this record.
     pub fn has_given_up(&self, id: &str) -> bool {
         self.given_up.borrow().iter().any(|given_up| given_up == id)
+    }
+
+    /// What both sides agreed on is forgotten: edits in Advoware that the CRM does not have yet may be lost.
+    pub fn forget(&self, crm: &EspocrmSimulator) {
+        self.is_forgotten.set(true);
+        for (id, expected) in self.expected.borrow_mut().iter_mut() {
+            let record = crm.record(id);
+            let there = record.as_ref().and_then(|record| record["firstName"].as_str());
+            expected
+                .earlier_first_names
+                .extend(there.filter(|name| *name != expected.first_name).map(str::to_owned));
+        }
     }
 
     /// Somebody gave the nameless their names, so that nothing is refused any more.
@@ -177,7 +197,12 @@ impl People {
         let mut expected = self.expected.borrow_mut();
         let expected = expected.get_mut(id).expect("a record of these people");
         if let Some(key) = key {
-            expected.first_name = format!("Vor{number}");
+            let before = std::mem::replace(&mut expected.first_name, format!("Vor{number}"));
+            if self.is_forgotten.get() {
+                expected.earlier_first_names.push(before);
+            } else {
+                expected.earlier_first_names.clear();
+            }
             let fields = object(json!({ "vorname": expected.first_name }));
             office.advoware.edit_as_person(&key, &fields).unwrap();
         } else {
@@ -190,6 +215,13 @@ impl People {
             office.crm.edit_as_person(id, &fields).unwrap();
         }
         event("update", id, json!({ "dateOfBirth": "told" }))
+    }
+
+    /// Tells of every record, as if each had been saved once more.
+    pub async fn tell_of_all(&self, office: Office<'_>) {
+        for id in self.expected().keys() {
+            self.tell(office, &event("update", id, json!({ "dateOfBirth": "told" }))).await;
+        }
     }
 
     /// Sends a webhook until somebody takes it.
@@ -219,6 +251,7 @@ impl People {
         let expected = Expected {
             last_name: format!("Nachname{number}"),
             first_name: format!("Vor{number}"),
+            earlier_first_names: Vec::new(),
             date_of_birth: day(number),
         };
         let fields = json!({ "lastName": expected.last_name, "firstName": expected.first_name,

@@ -73,14 +73,14 @@ impl Stage {
 
     /// The installation with its parties laid out and in step.
     pub async fn open(&mut self, plan: Plan) -> World {
-        self.open_with(plan, |_| {}).await
+        self.open_with(plan, |_, _| {}).await
     }
 
-    /// The same with people who are told first how to work.
-    pub async fn open_with(&mut self, plan: Plan, tell: impl FnOnce(&People)) -> World {
+    /// The same with programs that are prepared, and people who are told, first.
+    pub async fn open_with(&mut self, plan: Plan, tell: impl FnOnce(&mut Fleet, &People)) -> World {
         let mut fleet = Fleet::new(plan).await.unwrap();
         let people = People::new(self.dice.roll());
-        tell(&people);
+        tell(&mut fleet, &people);
         people.lay_out(&fleet, self.sizes.parties);
         fleet.start_ready().await.unwrap();
         ledger::until_settled(&mut fleet, &people).await;

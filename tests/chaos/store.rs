@@ -1,14 +1,21 @@
-//! Redis restarted, killed, frozen, slow.
+//! Redis restarted, killed, frozen, slow, emptied.
 
+use std::cell::Cell;
 use std::time::Duration;
 
-use system_tests::{Backing, Member, Proxy, Redis, shared_rabbitmq, shared_redis};
+use system_tests::{Backing, Fleet, Member, Proxy, Redis, shared_rabbitmq, shared_redis, wait};
 
-use crate::damage::moment;
-use crate::stage::Stage;
+use crate::damage::{calm, moment};
+use crate::ledger;
+use crate::people::Office;
+use crate::stage::{Stage, World};
 
 /// Longer than the leases of the tests' settings.
 const FROZEN: Duration = Duration::from_secs(5);
+/// Long enough for anything that works, on a busy machine.
+const SOON: Duration = Duration::from_secs(120);
+/// For so long no request reaches a system: what was on its way when the fleet paused has come through.
+const QUIET_FOR: Duration = Duration::from_millis(500);
 
 /// The store is restarted, killed and frozen in turn.
 pub async fn the_store_is_restarted_killed_and_frozen(stage: &mut Stage) {
@@ -62,4 +69,87 @@ pub async fn the_store_is_slow(stage: &mut Stage) {
     world.broken(stage, blow).await;
     proxy.slow(Duration::ZERO);
     stage.judge(world, &[]).await;
+}
+
+/// The store is emptied at a random moment while people work. The whole fleet pauses and says so, handles nothing while
+/// people go on, and adopts what both sides hold when a person has released it: nothing is made twice, and at most
+/// what was edited in Advoware alone is lost, until each record was looked at once.
+pub async fn the_store_is_flushed(stage: &mut Stage) {
+    let redis = Redis::start().await.unwrap();
+    let backing = Backing::Servers { rabbitmq: shared_rabbitmq().await.unwrap().url(), redis: redis.url() };
+    let mut world = stage.open(stage.plan(backing, 2, 3)).await;
+    for _ in 0..stage.sizes.or(1, 20) {
+        let World { fleet, people } = &world;
+        let (asked, is_over) = (stage.sizes.syncs, Cell::new(false));
+        let office = office(fleet);
+        let working = people.work(office, |count| count < asked || !is_over.get());
+        let emptying = async {
+            tokio::time::sleep(moment(&mut stage.dice, 300, 2_500)).await;
+            people.is_forgotten.set(true);
+            redis.control(&["FLUSHALL"]).await.unwrap();
+            paused(fleet).await;
+            people.forget(&fleet.crm);
+            nothing_is_handled(fleet, moment(&mut stage.dice, 500, 2_000)).await;
+            let printed = fleet.operate(&["release", "--store", "--by", "anna"]).await.unwrap();
+            assert!(printed.contains("released by anna"), "{printed}");
+            fleet.ready().await.unwrap();
+            tokio::time::sleep(moment(&mut stage.dice, 300, 1_500)).await;
+            is_over.set(true);
+        };
+        tokio::join!(working, emptying);
+        stage.counts.kills += 1;
+        adopted(&mut world, &redis).await;
+    }
+    // What people do from now on must all be there.
+    world.broken(stage, calm).await;
+    stage.judge(world, &[]).await;
+}
+
+fn office(fleet: &Fleet) -> Office<'_> {
+    Office { crm: &fleet.crm, advoware: &fleet.advoware, http: &fleet.http, webhooks: &fleet.webhooks }
+}
+
+/// Waits until every program says that it pauses, and what to do.
+async fn paused(fleet: &Fleet) {
+    for member in &fleet.members {
+        wait::until(&format!("pause of {}", member.name()), SOON, async || {
+            let answer = fleet.readiness(member).await.map_err(|error| error.to_string())?;
+            let lost =
+                fleet.metric(member, "syncfleet_store_lost").await.map_err(|error| error.to_string())?;
+            let says_so = answer.status == 503 && answer.body.contains("syncfleet release --store");
+            if says_so && lost > 0.0 { Ok(()) } else { Err(answer.body) }
+        })
+        .await;
+    }
+}
+
+/// No request reaches either system for so long, once what was on its way has come through.
+async fn nothing_is_handled(fleet: &Fleet, watched: Duration) {
+    let requests = || (fleet.crm.counters(), fleet.advoware.counters());
+    let before = wait::until("end of what was on its way", SOON, async || {
+        let before = requests();
+        tokio::time::sleep(QUIET_FOR).await;
+        let after = requests();
+        if before == after { Ok(after) } else { Err(after) }
+    })
+    .await;
+    tokio::time::sleep(watched).await;
+    assert_eq!(requests(), before, "a fleet that pauses reads and writes nothing");
+}
+
+/// Waits until both sides agree and every record is known again.
+async fn adopted(world: &mut World, redis: &Redis) {
+    ledger::until_settled(&mut world.fleet, &world.people).await;
+    let World { fleet, people } = &*world;
+    people.tell_of_all(office(fleet)).await;
+    let (links, records) =
+        (format!("{}/document/link/parties/*", fleet.namespace()), people.expected().len());
+    wait::until("link of each record", SOON, async || {
+        let counting = ["EVAL", "return #redis.call('KEYS', ARGV[1])", "0", &links];
+        let found = redis.control(&counting).await.unwrap().parse::<usize>().unwrap();
+        if found >= records { Ok(()) } else { Err((found, records)) }
+    })
+    .await;
+    ledger::until_settled(&mut world.fleet, &world.people).await;
+    world.people.is_forgotten.set(false);
 }

@@ -123,6 +123,13 @@ async fn many_letters_are_listed() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outage_of_one_flow_leaves_the_other_alone() {
+    crate::outage::an_outage_of_one_flow_leaves_the_other_alone::<places::RabbitmqPlace, places::RedisPlace>(
+    )
+    .await;
+}
+
 mod queue_suite {
     crate::queue_suite!(super::places::RabbitmqPlace);
 }

@@ -166,6 +166,7 @@ impl Working {
             consuming: Consuming::default(),
             parking: Lot::new(vec![topology]),
             trials: trial::Ended::default(),
+            watchdog: worker::watchdog::Watchdog::default(),
         };
         let stop = CancellationToken::new();
         let flows: Vec<Arc<dyn Flow>> = vec![flow.clone()];

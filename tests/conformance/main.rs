@@ -10,6 +10,7 @@ mod engine;
 mod intents;
 mod letters;
 mod limits;
+mod outage;
 mod parking;
 mod processes;
 mod queue;

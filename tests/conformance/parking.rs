@@ -163,6 +163,7 @@ impl Bench {
             consuming: Consuming::default(),
             parking: Lot::new(self.topologies()),
             trials: trial::Ended::default(),
+            watchdog: worker::watchdog::Watchdog::default(),
         };
         let flows: Vec<Arc<dyn Flow>> = vec![self.parents.clone(), self.children.clone()];
         let stop = CancellationToken::new();

@@ -25,6 +25,8 @@ const READY_TIMEOUT: Duration = Duration::from_secs(120);
 /// A node that was killed is back in seconds; RabbitMQ 3.10 was seen to hang for ever in its start after several
 /// kills in a row.
 const RESTART_TIMEOUT: Duration = Duration::from_secs(45);
+/// A node of a cluster has the copies of all queues to recover, and asks the others.
+const REJOIN_TIMEOUT: Duration = Duration::from_secs(240);
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 const START_TRIES: u32 = 3;
 /// What nodes know each other by; all of them listen on 127.0.0.1 only, with names of their own.
@@ -189,15 +191,27 @@ impl Rabbitmq {
     ///
     /// # Errors
     /// As [`Rabbitmq::start`] and [`Rabbitmq::stop`].
-    #[expect(clippy::print_stderr, reason = "the reader of a test's output wants to know")]
     pub async fn restart(&mut self) -> Result<()> {
+        self.restart_within(RESTART_TIMEOUT).await
+    }
+
+    /// The same for a node of a cluster, whose start takes longer.
+    ///
+    /// # Errors
+    /// As [`Rabbitmq::restart`].
+    pub async fn rejoin(&mut self) -> Result<()> {
+        self.restart_within(REJOIN_TIMEOUT).await
+    }
+
+    #[expect(clippy::print_stderr, reason = "the reader of a test's output wants to know")]
+    async fn restart_within(&mut self, timeout: Duration) -> Result<()> {
         if self.server.ended().is_none() {
             self.stop().await?;
         }
         let mut last = None;
         for _ in 0..START_TRIES {
             self.server = self.node.launch_server()?;
-            match self.ready(RESTART_TIMEOUT).await {
+            match self.ready(timeout).await {
                 Ok(()) => return Ok(()),
                 Err(error) => {
                     eprintln!("The node hung in its start; it is killed and started again: {error}");

@@ -55,12 +55,26 @@ impl Redis {
     /// As [`Redis::start`], and when it does not catch up.
     pub async fn start_replica_of(primary: &Self) -> Result<Self> {
         let replica = Self::start_as(Some(primary.port)).await?;
+        replica.has_caught_up().await?;
+        Ok(replica)
+    }
+
+    /// Starts one that ended again, as the replica of another, and waits until it has everything.
+    ///
+    /// # Errors
+    /// As [`Redis::start_replica_of`].
+    pub async fn follow(&mut self, primary: &Self) -> Result<()> {
+        self.primary = Some(primary.port);
+        self.restart().await?;
+        self.has_caught_up().await
+    }
+
+    async fn has_caught_up(&self) -> Result<()> {
         wait::try_until("replica that has caught up", READY_TIMEOUT, async || {
-            let info = replica.control(&["INFO", "replication"]).await.map_err(|error| error.to_string())?;
+            let info = self.control(&["INFO", "replication"]).await.map_err(|error| error.to_string())?;
             if info.contains("master_link_status:up") { Ok(()) } else { Err(info) }
         })
-        .await?;
-        Ok(replica)
+        .await
     }
 
     async fn start_as(primary: Option<u16>) -> Result<Self> {
@@ -138,7 +152,12 @@ impl Redis {
         let failed =
             |error: redis::RedisError| HarnessError::new(format!("redis {}: {error}", command.join(" ")));
         let client = redis::Client::open(self.url()).map_err(failed)?;
-        let mut connection = client.get_multiplexed_async_connection().await.map_err(failed)?;
+        // By default it gives up after half a second, which a busy machine may take.
+        let patient = redis::AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(READY_TIMEOUT))
+            .set_response_timeout(Some(READY_TIMEOUT));
+        let connecting = client.get_multiplexed_async_connection_with_config(&patient);
+        let mut connection = connecting.await.map_err(failed)?;
         let mut request = redis::Cmd::new();
         for part in command {
             request.arg(*part);

@@ -260,7 +260,7 @@ impl Dispatch<'_> {
         let run = self.run_of(envelope);
         let mut reruns = 0;
         loop {
-            let read_at = self.engine.clock.now();
+            let read_at = self.engine.clock.at_earliest();
             let fault = match self.handle(&run).await {
                 Ok(outcome) => return Attempted { run, result: Ok(outcome), read_at },
                 Err(fault) => fault,
@@ -275,7 +275,8 @@ impl Dispatch<'_> {
     /// The handler within the flow's time limit; a panic is a fault.
     async fn handle(&self, run: &Run) -> Result<Outcome, Fault> {
         let limit = self.flow.spec().run_time_max;
-        match tokio::time::timeout(limit, contained(self.looked_at(run))).await {
+        let watched = self.engine.watchdog.watched(self.key, limit, contained(self.looked_at(run)));
+        match tokio::time::timeout(limit, watched).await {
             Ok(result) => result.flatten(),
             Err(_) => {
                 let text = format!("the run took longer than {} s and was cancelled", limit.as_secs());

@@ -15,6 +15,7 @@ use crate::parking::Lot;
 use crate::run::{self, Engine, WorkerSettings};
 use crate::shard::Consuming;
 use crate::trial;
+use crate::watchdog::Watchdog;
 
 /// Time from the beginning of a run of a record to the next one's, at least: what is saved twice in a row, or by a
 /// script a thousand times, is looked at once at first and once when it is over.
@@ -56,6 +57,14 @@ pub fn engine(config: &Config, parts: &Parts, health: Health) -> Engine {
         parking: Lot::new(parts.topologies()),
         marked: Marked::start(parts.state.clone()),
         trials: trial::Ended::default(),
+        watchdog: Watchdog::default(),
+    }
+}
+
+/// Sees to it that a run which does not yield ends the process.
+pub fn watch(engine: &Engine) {
+    if let Err(problem) = engine.watchdog.start() {
+        tracing::warn!("Runs are not watched, so that one which does not yield stays: {problem}");
     }
 }
 
@@ -81,6 +90,7 @@ pub async fn main(file: Option<&Path>) -> ExitCode {
     };
     let health = health(&parts);
     let engine = Arc::new(engine(&config, &parts, health.clone()));
+    watch(&engine);
     let serving = run::run(engine, parts.flows.clone(), stop);
     program::observed(&config, meter, health, serving).await
 }

@@ -21,6 +21,7 @@ use tracing::{info, warn};
 use crate::marked::Marked;
 use crate::parking::Lot;
 use crate::shard::Consuming;
+use crate::watchdog::Watchdog;
 use crate::{fleet, parking, trial};
 
 /// How often the depth of queues and the open dead letters are measured.
@@ -80,6 +81,8 @@ pub struct Engine {
     pub marked: Marked,
     /// Noted runs that are to be struck out.
     pub trials: trial::Ended,
+    /// Knows the runs that do not yield.
+    pub watchdog: Watchdog,
 }
 
 impl Engine {

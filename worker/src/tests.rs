@@ -269,6 +269,7 @@ impl Bench {
             consuming: Consuming::default(),
             parking: Lot::new(vec![run::topology(flow.as_ref())]),
             trials: trial::Ended::default(),
+            watchdog: crate::watchdog::Watchdog::default(),
         };
         change(&mut engine);
         let engine = Arc::new(engine);
@@ -352,6 +353,7 @@ fn another(engine: &Engine, name: &str) -> Engine {
         parking: Lot::default(),
         marked: Marked::start(engine.state.clone()),
         trials: trial::Ended::default(),
+        watchdog: crate::watchdog::Watchdog::default(),
     }
 }
 

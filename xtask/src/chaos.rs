@@ -73,12 +73,17 @@ fn cases(only: Option<&str>) -> Result<Vec<String>, Failure> {
     let text = String::from_utf8_lossy(&listed.stdout).into_owned();
     let all = text.lines().filter_map(|line| line.strip_suffix(": test"));
     let cases: Vec<String> =
-        all.filter(|case| only.is_none_or(|only| only == *case)).map(str::to_owned).collect();
+        all.filter(|case| only.is_none_or(|only| is_named(case, only))).map(str::to_owned).collect();
     if cases.is_empty() {
         let why = format!("no such case; there are:\n{text}{}", String::from_utf8_lossy(&listed.stderr));
         return Err(Failure(why));
     }
     Ok(cases)
+}
+
+/// Whether that is its name, with or without what it begins with.
+fn is_named(case: &str, name: &str) -> bool {
+    case == name || case.rsplit("::").next() == Some(name)
 }
 
 /// Plays a case; what it prints passes through, and its last line of counts is kept.
@@ -131,6 +136,12 @@ mod tests {
         for wrong in [&["--minutes"][..], &["--minutes", "x"], &["--hours", "1"]] {
             assert!(read(wrong, 1).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn a_case_of_the_long_form_alone_is_found_by_its_own_name() {
+        assert!(is_named("long_only::x", "x") && is_named("long_only::x", "long_only::x"));
+        assert!(is_named("x", "x") && !is_named("xx", "x"));
     }
 
     #[test]

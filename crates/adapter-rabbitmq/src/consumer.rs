@@ -99,7 +99,7 @@ async fn pump(
         };
         let Some(delivery) = delivery_of(&session, next) else { break };
         session.acks.delivered(delivery.delivery_tag, message::published_at(&delivery.properties));
-        let not_before = message::not_before(&delivery.properties);
+        let not_before = message::still_not_before(&delivery.properties);
         if remaining(not_before, session.sender.clock.now()).is_some() {
             // Not more than the prefetch of these exist: each holds its delivery until it is settled.
             tokio::spawn(delay_again(receipt(&session, delivery)));
@@ -131,7 +131,7 @@ fn delivery_of(session: &Session, next: Option<lapin::Result<Incoming>>) -> Opti
     None
 }
 
-/// A wait longer than the largest tier, or a tier that ended early by the clock of this machine.
+/// A wait longer than the largest tier.
 async fn delay_again(mut receipt: RabbitmqReceipt) {
     if let Err(error) = receipt.replace_unchanged().await {
         let shard = &receipt.session.shard;
@@ -145,7 +145,7 @@ fn receipt(session: &Arc<Session>, delivery: Incoming) -> RabbitmqReceipt {
         session: Arc::clone(session),
         tag: delivery.delivery_tag,
         redeliveries: message::redeliveries(&delivery.properties, delivery.redelivered),
-        not_before: message::not_before(&delivery.properties),
+        not_before: message::still_not_before(&delivery.properties),
         id: delivery.properties.message_id().as_ref().map(ToString::to_string),
         body: Bytes::from(delivery.data),
         settled: false,

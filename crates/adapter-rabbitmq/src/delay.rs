@@ -13,8 +13,12 @@ pub fn remaining(not_before: Option<Timestamp>, now: Timestamp) -> Option<Durati
 /// The tier for a wait: the smallest that covers it, so that one hop is enough; the largest when none does, and
 /// then the message is delayed again when it comes out. `tiers` is rising. `None` only when there are no tiers.
 pub fn tier(tiers: &[u32], wait: Duration) -> Option<u32> {
-    let covers = |seconds: &&u32| Duration::from_secs(u64::from(**seconds)) >= wait;
-    tiers.iter().find(covers).or(tiers.last()).copied()
+    tiers.iter().find(|seconds| covers(**seconds, wait)).or(tiers.last()).copied()
+}
+
+/// Whether nothing of the wait is left after this tier.
+pub(crate) fn covers(tier_seconds: u32, wait: Duration) -> bool {
+    Duration::from_secs(u64::from(tier_seconds)) >= wait
 }
 
 #[cfg(test)]

@@ -7,6 +7,9 @@ use lapin::types::{AMQPValue, FieldTable};
 
 /// The earliest time of delivery, in milliseconds since 1970.
 const NOT_BEFORE: &str = "syncfleet-not-before-ms";
+/// Whether it is due when it comes out of its delay queue, whatever a clock says: the one who delayed it and the one who
+/// takes it may have clocks that differ by hours.
+const LAST_DELAY: &str = "syncfleet-last-delay";
 /// Redeliveries that an earlier copy of the message had, when it was given back.
 const REDELIVERIES: &str = "syncfleet-redeliveries";
 /// What a record of the dead-letter stream is; broker-made ones have none.
@@ -33,10 +36,14 @@ pub(crate) struct Letter {
 pub(crate) fn work_properties(
     id: Option<&str>,
     not_before: Option<Timestamp>,
+    is_last_delay: bool,
     redeliveries: u32,
     now: Timestamp,
 ) -> BasicProperties {
     let mut headers = FieldTable::default();
+    if is_last_delay {
+        headers.insert(LAST_DELAY.into(), AMQPValue::Boolean(true));
+    }
     if let Some(at) = not_before {
         headers.insert(NOT_BEFORE.into(), AMQPValue::LongLongInt(ceil_ms(at)));
     }
@@ -87,6 +94,13 @@ fn ceil_ms(at: Timestamp) -> i64 {
 /// The earliest time of delivery; `None` is at once.
 pub(crate) fn not_before(properties: &BasicProperties) -> Option<Timestamp> {
     Timestamp::from_millisecond(integer(properties, NOT_BEFORE)?).ok()
+}
+
+/// The earliest time of delivery of a message that a shard's consumer gets; `None` is at once.
+pub(crate) fn still_not_before(properties: &BasicProperties) -> Option<Timestamp> {
+    let headers = properties.headers().as_ref();
+    let is_due = headers.is_some_and(|headers| headers.inner().contains_key(LAST_DELAY));
+    if is_due { None } else { not_before(properties) }
 }
 
 /// How often a message was handed over before, in this copy and those before it.
@@ -140,9 +154,13 @@ mod tests {
     fn headers_are_written_and_read() {
         let now: Timestamp = "2026-11-20T09:15:00Z".parse().unwrap();
         let due: Timestamp = "2026-11-20T09:15:10.0000001Z".parse().unwrap();
-        let properties = work_properties(Some("id-1"), Some(due), 3, now);
+        let properties = work_properties(Some("id-1"), Some(due), false, 3, now);
         assert_eq!(published_at(&properties), Some(now));
         assert!(not_before(&properties).unwrap() >= due, "rounded up");
+        assert_eq!(still_not_before(&properties), not_before(&properties));
+        let last = work_properties(Some("id-1"), Some(due), true, 3, now);
+        assert_eq!(not_before(&last), not_before(&properties), "known where it waits");
+        assert_eq!(still_not_before(&last), None, "due when it comes out, whatever a clock says");
         assert_eq!(redeliveries(&properties, false), 3);
         assert_eq!(record_kind(&properties), None);
         assert_eq!(*properties.delivery_mode(), Some(2));

@@ -10,7 +10,7 @@ use shared::ports::PortError;
 use shared::routing::Shard;
 
 use crate::connection::Connector;
-use crate::delay::{remaining, tier};
+use crate::delay::{covers, remaining, tier};
 use crate::held::Held;
 use crate::message::{Letter, RecordKind, record_properties, work_properties};
 use crate::names::Names;
@@ -47,12 +47,19 @@ impl Sender {
         let now = self.clock.now();
         let wait = remaining(not_before, now);
         let tier = wait.and_then(|wait| tier(&self.options.delay_tiers_seconds, wait));
+        let is_last_delay = tier.zip(wait).is_some_and(|(tier, wait)| covers(tier, wait));
         Letter {
             exchange: tier
                 .map_or_else(|| self.names.work_exchange(), |tier| self.names.delay(&shard.flow, tier)),
             routing_key: Names::routing_key(shard),
             body,
-            properties: work_properties(id, not_before, redeliveries, now),
+            properties: work_properties(
+                id,
+                not_before.filter(|_| wait.is_some()),
+                is_last_delay,
+                redeliveries,
+                now,
+            ),
         }
     }
 

@@ -23,6 +23,8 @@ use crate::{Parts, Role};
 pub const EXIT_USAGE: u8 = 64;
 /// Exit code for something that must be there and is not: queue, store, directory (as `EX_UNAVAILABLE`).
 pub const EXIT_UNAVAILABLE: u8 = 69;
+/// Exit code for a worker that ends because a run does not yield (as `EX_SOFTWARE`).
+pub const EXIT_STUCK: u8 = 70;
 /// Exit code for a wrong configuration (as `EX_CONFIG`).
 pub const EXIT_CONFIGURATION: u8 = 78;
 

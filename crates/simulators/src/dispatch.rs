@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, HeaderValue, Method, Response, Uri};
+use serde_json::{Value, json};
 
 use crate::connection::Peer;
 use crate::control;
@@ -67,7 +68,27 @@ pub(crate) async fn dispatch<U: Upstream>(
             let list = shared.core().upstream.empty_list();
             respond(&shared, Answer::json(200, &list))
         }
+        Some(FaultKind::ShortList) => respond(&shared, part_of_list(shared.answer(&request), true)),
+        Some(FaultKind::HoledList) => respond(&shared, part_of_list(shared.answer(&request), false)),
     }
+}
+
+/// One half of a list; the first one says that nothing follows. What is no list stays as it is.
+fn part_of_list(mut answer: Answer, is_first: bool) -> Answer {
+    let Ok(mut body) = serde_json::from_slice::<Value>(&answer.body) else { return answer };
+    let list = if body.is_array() { Some(&mut body) } else { body.get_mut("list") };
+    let Some(list) = list.and_then(Value::as_array_mut) else { return answer };
+    let second = list.split_off(list.len() / 2);
+    if is_first {
+        let length = list.len();
+        if let Some(total) = body.get_mut("total") {
+            *total = if total.as_i64().is_some_and(|total| total < 0) { json!(-2) } else { json!(length) };
+        }
+    } else {
+        *list = second;
+    }
+    answer.body = body.to_string().into();
+    answer
 }
 
 fn builder(answer: &Answer) -> axum::http::response::Builder {

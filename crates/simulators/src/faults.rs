@@ -36,6 +36,10 @@ pub enum FaultKind {
     CutBody,
     /// 200 with an empty list, whatever there is.
     EmptyList,
+    /// The right list without its second half, as if that were all of it.
+    ShortList,
+    /// The right list without its first half.
+    HoledList,
     /// Never answers; nothing is written.
     TimeoutBefore,
     /// Writes, then never answers.

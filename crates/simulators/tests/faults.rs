@@ -117,6 +117,24 @@ async fn a_rule_strikes_only_what_it_names() {
 }
 
 #[tokio::test]
+async fn a_list_comes_by_halves() {
+    let crm = EspocrmSimulator::start(EspocrmOptions::default()).await.unwrap();
+    for n in 0..5 {
+        crm.seed(json!({ "lastName": format!("n{n}") }).as_object().unwrap().clone()).unwrap();
+    }
+    let list = async || call(&crm, "GET", TYPE, &Value::Null).await.json();
+    let whole = list().await;
+    let of = |list: &Value| list["list"].as_array().unwrap().clone();
+    crm.fault(FaultRule::new(FaultKind::ShortList).times(1));
+    let short = list().await;
+    assert_eq!((of(&short), &short["total"]), (of(&whole)[..2].to_vec(), &json!(2)), "as if that were all");
+    crm.fault(FaultRule::new(FaultKind::HoledList).times(1));
+    let holed = list().await;
+    assert_eq!((of(&holed), &holed["total"]), (of(&whole)[2..].to_vec(), &json!(5)));
+    assert_eq!(list().await, whole);
+}
+
+#[tokio::test]
 async fn advoware_fails_in_its_own_words() {
     let advoware = AdvowareSimulator::start(AdvowareOptions::default()).await.unwrap();
     let url = advoware.base_url();

@@ -43,7 +43,9 @@ pub(super) fn handle(label: &'static str, id: &str) {
 }
 
 pub(super) fn number(label: &'static str, usual: i64) -> i64 {
-    word(label).and_then(|word| word.parse().ok()).unwrap_or(usual)
+    let Some(word) = word(label) else { return usual };
+    let text = if word.starts_with('/') { std::fs::read_to_string(&word).unwrap_or_default() } else { word };
+    text.trim().parse().unwrap_or(usual)
 }
 
 fn word(label: &'static str) -> Option<String> {

@@ -65,6 +65,33 @@ async fn a_failed_message_is_not_satisfied_by_an_older_success() {
     bench.end().await;
 }
 
+/// A clock that was set forward by an hour after the process began.
+#[derive(Debug)]
+struct SetForward;
+
+impl Clock for SetForward {
+    fn now(&self) -> Timestamp {
+        SystemClock.now() + Duration::from_secs(3_600)
+    }
+
+    fn at_earliest(&self) -> Timestamp {
+        SystemClock.now()
+    }
+}
+
+#[tokio::test]
+async fn a_worker_whose_clock_was_set_forward_takes_no_later_event_for_seen() {
+    let flow = Scripted::new(&[], true);
+    let mut bench = Bench::changed(flow.clone(), |engine| engine.clock = Arc::new(SetForward));
+    bench.publish(&["a"]).await;
+    bench.begin();
+    bench.until_empty().await;
+    bench.publish(&["a"]).await;
+    bench.until_empty().await;
+    assert_eq!(flow.runs_of("a"), 2);
+    bench.end().await;
+}
+
 #[tokio::test]
 async fn what_comes_while_a_key_rests_is_looked_at_when_the_rest_is_over() {
     let flow = Scripted::new(&[], true);

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use shared::fault::{Fault, FaultKind};
 use shared::flow::Run;
+use shared::labelled;
 use shared::names::MASS_CHANGE_GUARD;
 use shared::ports::state::{Expected, Write, Written};
 
@@ -16,8 +17,8 @@ use super::{NAME, Parties};
 
 /// How long what is known of a sweep is kept: longer than its messages live.
 const SWEEP_MEMORY: Duration = Duration::from_secs(7 * 24 * 3_600);
-/// When a run that waits for a release asks again.
-const ASK_AGAIN: Duration = Duration::from_secs(60);
+/// Seconds after which a run that waits for a release asks again.
+const ASK_AGAIN_SECONDS: i64 = 60;
 /// Waiting sweeps that are named at most; a sweep comes every few minutes.
 const HELD_MAX: usize = 100;
 /// How often a clashing write is tried again.
@@ -56,6 +57,11 @@ fn is_mass_change(changes: u64, records: u64, share_max: f64, count_min: u32) ->
     #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
     let share = changes as f64 > share_max * records as f64;
     share && changes > u64::from(count_min)
+}
+
+fn ask_again() -> Duration {
+    let seconds = labelled::number("parties.ask_again_seconds", ASK_AGAIN_SECONDS);
+    Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
 }
 
 fn guard_key() -> String {
@@ -104,7 +110,7 @@ impl Parties {
             "One sweep would {what} more than {changes} of {records} records: its changes wait until somebody \
              releases them (syncfleet release parties)."
         );
-        Err(Fault::new(FaultKind::Paused { after: ASK_AGAIN }, "mass_change", text))
+        Err(Fault::new(FaultKind::Paused { after: ask_again() }, "mass_change", text))
     }
 
     /// Counts a record once for each sweep, however often its run is repeated.
@@ -196,7 +202,7 @@ impl Parties {
             }
         }
         Err(Fault::new(
-            FaultKind::Paused { after: ASK_AGAIN },
+            FaultKind::Paused { after: ask_again() },
             "guard_busy",
             "The mass-change guard keeps changing.",
         ))
