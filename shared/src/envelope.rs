@@ -221,26 +221,33 @@ impl Envelope {
     /// [`EnvelopeError::Newer`] when the message says that its schema is newer than this build's: it is not
     /// looked at further. [`EnvelopeError::Unreadable`] in every other case, with the reason.
     pub fn parse(bytes: &[u8]) -> Result<Self, EnvelopeError> {
+        // The same version as is written, so that a program reads what it publishes.
+        Self::parse_knowing(bytes, schema_version())
+    }
+
+    /// Reads a message as a build that knows schemas up to this one.
+    fn parse_knowing(bytes: &[u8], known: u32) -> Result<Self, EnvelopeError> {
         if bytes.len() > ENVELOPE_BYTES_MAX {
             return Err(unreadable(format!("it has {} bytes, more than {ENVELOPE_BYTES_MAX}", bytes.len())));
         }
         match serde_json::from_slice::<Wire>(bytes) {
-            Ok(wire) if wire.schemaversion <= SCHEMA_VERSION => wire.into_envelope(),
-            other => Err(refusal(bytes, other.err())),
+            Ok(wire) if wire.schemaversion <= known => wire.into_envelope(),
+            other => Err(refusal(bytes, known, other.err())),
         }
     }
 }
 
-/// Why bytes are no envelope that this build reads.
-fn refusal(bytes: &[u8], error: Option<serde_json::Error>) -> EnvelopeError {
+/// Why bytes are no envelope that a build reads which knows schemas up to this one.
+fn refusal(bytes: &[u8], known: u32, error: Option<serde_json::Error>) -> EnvelopeError {
     let value: Value = match serde_json::from_slice(bytes) {
         Ok(value) => value,
         Err(error) => return unreadable(format!("it is no JSON: {error}")),
     };
     let version = value.get("schemaversion").and_then(Value::as_u64);
-    if let Some(version) = version.filter(|v| *v > u64::from(SCHEMA_VERSION)) {
+    if let Some(version) = version.filter(|v| *v > u64::from(known)) {
         let time = |name| value.get(name).and_then(Value::as_str).and_then(|t: &str| t.parse().ok());
-        return EnvelopeError::Newer { version, first_seen: time("firstseen").or_else(|| time("time")) };
+        let first_seen = time("firstseen").or_else(|| time("time"));
+        return EnvelopeError::Newer { version, known, first_seen };
     }
     unreadable(format!("it is no envelope: {}", error.map_or_else(String::new, |e| e.to_string())))
 }
@@ -252,10 +259,12 @@ pub enum EnvelopeError {
     #[error("unreadable message: {0}")]
     Unreadable(String),
     /// Published by a newer version: handed back, and retried until its age limit.
-    #[error("message of schema version {version}, newer than {SCHEMA_VERSION}, which this worker knows")]
+    #[error("message of schema version {version}, newer than {known}, which this worker knows")]
     Newer {
         /// The message's schema version.
         version: u64,
+        /// The newest one that was known here.
+        known: u32,
         /// When it was first published, where that can be read.
         first_seen: Option<Timestamp>,
     },
@@ -372,9 +381,26 @@ mod tests {
     #[test]
     fn a_newer_schema_is_told_apart_from_garbage() {
         let bytes = br#"{"schemaversion":2,"firstseen":"2026-11-20T09:15:00Z","anything":["else"]}"#;
-        let Err(EnvelopeError::Newer { version: 2, first_seen: Some(_) }) = Envelope::parse(bytes) else {
+        let Err(EnvelopeError::Newer { version: 2, known: SCHEMA_VERSION, first_seen: Some(_) }) =
+            Envelope::parse(bytes)
+        else {
             panic!("not recognised as newer");
         };
+    }
+
+    #[test]
+    fn who_knows_a_schema_reads_it_and_those_before_it() {
+        let bytes = |version: u32| {
+            let mut message: Value = serde_json::from_slice(&example().to_bytes()).unwrap();
+            message["schemaversion"] = version.into();
+            message.to_string().into_bytes()
+        };
+        for version in [SCHEMA_VERSION, SCHEMA_VERSION + 1] {
+            assert_eq!(Envelope::parse_knowing(&bytes(version), SCHEMA_VERSION + 1), Ok(example()));
+        }
+        let newer = Envelope::parse_knowing(&bytes(SCHEMA_VERSION + 2), SCHEMA_VERSION + 1).unwrap_err();
+        assert!(matches!(newer, EnvelopeError::Newer { .. }), "{newer}");
+        assert!(newer.to_string().contains("newer than 2"), "{newer}");
     }
 
     #[test]

@@ -28,7 +28,8 @@ pub struct World {
 
 impl World {
     /// Lets people work while one blow after the other falls, until they have done what the case asks for and a blow
-    /// said that it was enough. A blow that has begun comes to its end.
+    /// said that it was enough. Blows fall until the last webhook is taken, since a program that was told to die may
+    /// do so because of it and then must be started again. A blow that has begun comes to its end.
     pub async fn broken(
         &mut self,
         stage: &mut Stage,
@@ -37,14 +38,14 @@ impl World {
         let World { fleet: Fleet { crm, advoware, http, webhooks, members, .. }, people } = self;
         let office = Office { crm, advoware, http, webhooks };
         let asked = stage.sizes.syncs;
-        let (done, is_enough) = (Cell::new(0), Cell::new(false));
-        let working = people.work(office, |count| {
-            done.set(count);
-            count < asked || !is_enough.get()
-        });
+        let (is_over, is_enough) = (Cell::new(false), Cell::new(false));
+        let working = async {
+            people.work(office, |count| count < asked || !is_enough.get()).await;
+            is_over.set(true);
+        };
         let breaking = async {
-            while done.get() < asked || !is_enough.get() {
-                is_enough.set(blow(members, stage).await);
+            while !is_over.get() {
+                is_enough.set(blow(members, stage).await || is_enough.get());
             }
         };
         tokio::join!(working, breaking);

@@ -46,7 +46,7 @@ pub fn read(bytes: &[u8], flow: &FlowName, now: Timestamp, age_max: Duration) ->
         Err(error @ EnvelopeError::Unreadable(_)) => {
             dead(Reason::Unreadable, "unreadable", error.to_string())
         }
-        Err(EnvelopeError::Newer { first_seen: None, version }) => {
+        Err(EnvelopeError::Newer { first_seen: None, version, .. }) => {
             let text =
                 format!("the message has schema version {version} and no readable time, so it cannot wait");
             dead(Reason::Unreadable, "newer_without_time", text)

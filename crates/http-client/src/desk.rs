@@ -38,7 +38,7 @@ pub(crate) enum Step {
 pub(crate) struct Pass {
     pub(crate) admission: Admission,
     /// It finds out whether the account works; until then no other goes out.
-    trial: bool,
+    pub(crate) trial: bool,
 }
 
 /// What an operator would notice.
@@ -255,8 +255,17 @@ impl Desk {
 
     /// Whether the fleet should hear of something at once: news, or that the trial is over.
     pub(crate) fn has_news(&self) -> bool {
+        !self.news.is_empty() || self.has_old_trial()
+    }
+
+    /// Whether the trial is over, and the fleet can be told of it.
+    pub(crate) fn has_trial_to_tell(&self, now: Duration) -> bool {
+        self.has_old_trial() && self.seat.as_ref().is_some_and(|seat| seat.is_shared(now))
+    }
+
+    fn has_old_trial(&self) -> bool {
         let mine = self.seat.as_ref().is_some_and(|seat| seat.trial == Trial::Mine);
-        !self.news.is_empty() || (mine && self.trial_used && !self.trial_out)
+        mine && self.trial_used && !self.trial_out
     }
 
     /// Works this process's part into the document. Answers it, whether it must be written, and how much news it

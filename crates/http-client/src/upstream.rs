@@ -27,6 +27,9 @@ use crate::{Answer, Redactor, Request, retry_after};
 
 mod beat;
 
+/// How long the answer to the fleet's trial is kept back at most until the fleet has heard that the trial is over.
+const TRIAL_TOLD_WITHIN: Duration = Duration::from_secs(1);
+
 /// An account at an upstream. Cheap to clone; clones share limits, breaker and pauses, and so does the fleet where
 /// there is one.
 #[derive(Clone)]
@@ -45,6 +48,8 @@ struct Inner {
     line: tokio::sync::Mutex<()>,
     /// Something changed that the first in line may wait for.
     changed: Notify,
+    /// The fleet's document was looked at, or could not be.
+    looked: Notify,
     desk: Mutex<Desk>,
     shown: Mutex<Standing>,
 }
@@ -86,6 +91,7 @@ impl Upstream {
             fleet: fleet.map(beat::Beat::new),
             line: tokio::sync::Mutex::new(()),
             changed: Notify::new(),
+            looked: Notify::new(),
             desk: Mutex::new(desk),
             shown: Mutex::new(standing),
         }));
@@ -175,9 +181,28 @@ impl Upstream {
             Ok(raw) => Ok(self.answered(raw, operation, &mut ticket)),
             Err(failure) => Err(self.failed(failure, request, operation, &mut ticket)),
         };
+        let trial_is_over = ticket.pass.trial && !ticket.refused;
         drop(ticket);
         self.measure(operation, sent_at, &result);
+        if trial_is_over {
+            self.trial_is_told().await;
+        }
         result
+    }
+
+    /// Waits until the fleet has heard that this process's trial is over. What the caller does with the answer may be
+    /// what kills the process, and then all who begin would wait for its seat to be taken for empty.
+    async fn trial_is_told(&self) {
+        let telling = async {
+            loop {
+                let looked = self.0.looked.notified();
+                if !self.desk().has_trial_to_tell(self.now()) {
+                    return;
+                }
+                looked.await;
+            }
+        };
+        let _ = tokio::time::timeout(TRIAL_TOLD_WITHIN, telling).await;
     }
 
     /// Waits until the request may go out: for its turn, a slot, the rate, and the proof that the account works.

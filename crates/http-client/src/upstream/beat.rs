@@ -99,6 +99,7 @@ impl Upstream {
         }
         self.show_changes();
         self.0.changed.notify_one();
+        self.0.looked.notify_waiters();
         problem.is_none()
     }
 

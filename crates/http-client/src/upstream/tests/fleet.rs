@@ -132,6 +132,17 @@ fn many(concurrency_max: u32, requests_per_second_max: u32) -> Limits {
     Limits { concurrency_max, requests_per_second_max, ..Limits::default() }
 }
 
+#[tokio::test]
+async fn who_dies_of_the_first_answer_keeps_no_trial_from_the_others() {
+    let server = Server::start(vec![Reply::After(Duration::ZERO)]).await;
+    let (store, members) = fleet(2, many(4, 1_000));
+    for (upstream, _) in &members {
+        upstream.send(&server.base, get()).await.unwrap();
+        // Nothing of this process runs between its answer and here.
+        assert!(store.texts().contains("\"trial\":null"), "{}", store.texts());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_fleet_has_no_more_requests_on_their_way_than_one_process_may() {
     let server = Server::start(vec![Reply::After(Duration::from_millis(20))]).await;
