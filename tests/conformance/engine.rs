@@ -6,8 +6,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use operations::dead_letters::DeadLetterDesk;
-use operations::health::Health;
 use serde_json::Value;
 use shared::clock::{Clock as _, SystemClock};
 use shared::envelope::{Cause, Envelope, Operation};
@@ -16,7 +14,6 @@ use shared::flow::{
     Check, Failure, Flow, FlowSpec, Outcome, Preview, Run, SweepPage, WebhookItem, WebhookRefusal,
     WebhookRequest,
 };
-use shared::meter::NoMeter;
 use shared::ports::queue::{FlowTopology, Outbound, Queue};
 use shared::record_key::{FlowName, RecordKey};
 use shared::retry::RetryPolicy;
@@ -26,11 +23,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use worker::marked::Marked;
-use worker::parking::Lot;
 use worker::run::{self, Engine, WorkerSettings};
-use worker::shard::Consuming;
-use worker::trial;
 
 use crate::backing::{QueueBacking, StateBacking};
 
@@ -128,6 +121,23 @@ fn message(flow: &FlowName, id: &str, shards: u16) -> Outbound {
     Outbound::of(&Envelope::new(id, "/test", key, Operation::Update, Cause::Webhook, trace, now), shards)
 }
 
+/// How a worker of the tests works, by this name.
+pub fn settings(name: &str) -> WorkerSettings {
+    WorkerSettings {
+        holder: format!("{name}/1"),
+        name: name.to_owned(),
+        concurrency_max: 8,
+        prefetch: 50,
+        key_rest: Duration::from_secs(2),
+        drain: Duration::from_secs(10),
+        lease_ttl: Duration::from_secs(60),
+        member_ttl: Duration::from_secs(15),
+        trial_wait: Duration::from_secs(2),
+        parking_look_every: Duration::from_secs(60),
+        clock_skew_max: Duration::from_secs(2),
+    }
+}
+
 /// A worker in this process.
 struct Working {
     flow: Arc<Counted>,
@@ -141,33 +151,7 @@ impl Working {
         let (flow, queue, state) = (Counted::new(), queue.open().await, state.open().await);
         let topology = run::topology(flow.as_ref());
         queue.prepare(std::slice::from_ref(&topology)).await.unwrap();
-        let settings = WorkerSettings {
-            holder: "test".into(),
-            name: "worker-test".into(),
-            concurrency_max: 8,
-            prefetch: 50,
-            key_rest: Duration::from_secs(2),
-            drain: Duration::from_secs(10),
-            lease_ttl: Duration::from_secs(60),
-            member_ttl: Duration::from_secs(15),
-            trial_wait: Duration::from_secs(2),
-            parking_look_every: Duration::from_secs(60),
-            clock_skew_max: Duration::from_secs(2),
-        };
-        let engine = Engine {
-            settings,
-            marked: Marked::start(state.clone()),
-            desk: Arc::new(DeadLetterDesk::new(queue.clone(), state.clone(), vec![topology.clone()])),
-            queue: queue.clone(),
-            state,
-            meter: Arc::new(NoMeter),
-            clock: Arc::new(SystemClock),
-            health: Health::default(),
-            consuming: Consuming::default(),
-            parking: Lot::new(vec![topology]),
-            trials: trial::Ended::default(),
-            watchdog: worker::watchdog::Watchdog::default(),
-        };
+        let engine = Engine::new(settings("worker-test"), queue.clone(), state, vec![topology]);
         let stop = CancellationToken::new();
         let flows: Vec<Arc<dyn Flow>> = vec![flow.clone()];
         let task = tokio::spawn(run::run(Arc::new(engine), flows, stop.clone()));

@@ -9,8 +9,6 @@ use axum::http::StatusCode;
 use http_client::breaker::BreakerPolicy;
 use http_client::{Fleet, Limits, Method, Request, Upstream};
 use jiff::Timestamp;
-use operations::dead_letters::DeadLetterDesk;
-use operations::health::Health;
 use reqwest::Url;
 use serde_json::Value;
 use shared::clock::{Clock as _, SystemClock};
@@ -31,10 +29,7 @@ use system_tests::wait;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use worker::parking::Lot;
 use worker::run::{self, Engine, WorkerSettings};
-use worker::shard::Consuming;
-use worker::watchdog::Watchdog;
 
 use crate::backing::{QueueBacking, StateBacking};
 
@@ -136,29 +131,12 @@ impl Flow for Asking {
 }
 
 fn engine(queue: &Arc<dyn Queue>, state: &Arc<dyn State>, topologies: Vec<FlowTopology>) -> Engine {
-    Engine {
-        settings: WorkerSettings {
-            holder: "test".into(),
-            name: "worker-test".into(),
-            concurrency_max: RUNS_MAX,
-            prefetch: 50,
-            key_rest: Duration::ZERO,
-            drain: Duration::from_secs(10),
-            lease_ttl: Duration::from_secs(60),
-            member_ttl: Duration::from_secs(15),
-            parking_look_every: Duration::from_secs(60),
-            clock_skew_max: Duration::from_secs(2),
-        },
-        desk: Arc::new(DeadLetterDesk::new(queue.clone(), state.clone(), topologies.clone())),
-        queue: queue.clone(),
-        state: state.clone(),
-        meter: Arc::new(NoMeter),
-        clock: Arc::new(SystemClock),
-        health: Health::default(),
-        consuming: Consuming::default(),
-        parking: Lot::new(topologies),
-        watchdog: Watchdog::default(),
-    }
+    let settings = WorkerSettings {
+        concurrency_max: RUNS_MAX,
+        key_rest: Duration::ZERO,
+        ..crate::engine::settings("worker-test")
+    };
+    Engine::new(settings, queue.clone(), state.clone(), topologies)
 }
 
 /// Publishes messages of a flow and waits until all have been handled. Answers how long that took.

@@ -7,17 +7,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use operations::dead_letters::DeadLetterDesk;
-use operations::health::Health;
 use serde_json::Value;
-use shared::clock::SystemClock;
 use shared::envelope::{Cause, Envelope, Operation};
 use shared::fault::Fault;
 use shared::flow::{
     Check, Failure, Flow, FlowSpec, Outcome, Preview, Run, SweepPage, WebhookItem, WebhookRefusal,
     WebhookRequest,
 };
-use shared::meter::NoMeter;
 use shared::ports::queue::{FlowTopology, Outbound};
 use shared::ports::state::State;
 use shared::record_key::{FlowName, RecordKey};
@@ -28,11 +24,7 @@ use system_tests::wait;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use worker::marked::Marked;
-use worker::parking::Lot;
 use worker::run::{self, Engine, WorkerSettings};
-use worker::shard::Consuming;
-use worker::trial;
 
 use crate::transfer::place::{Place, SOON, now};
 
@@ -138,33 +130,15 @@ impl Bench {
     /// A worker; ends when the token is cancelled. What is parked is not looked after within the test.
     fn worker(&self, name: &str) -> (CancellationToken, JoinHandle<()>) {
         let settings = WorkerSettings {
-            holder: format!("{name}/1"),
-            name: name.to_owned(),
-            concurrency_max: 8,
             key_rest: Duration::ZERO,
-            prefetch: 50,
             drain: Duration::from_secs(20),
             lease_ttl: Duration::from_secs(30),
             member_ttl: Duration::from_secs(3),
-            trial_wait: Duration::from_secs(2),
             parking_look_every: Duration::from_secs(3_600),
-            clock_skew_max: Duration::from_secs(2),
+            ..crate::engine::settings(name)
         };
         let (queue, state) = (self.place.queue.clone(), self.place.state.clone());
-        let engine = Engine {
-            settings,
-            marked: Marked::start(state.clone()),
-            desk: Arc::new(DeadLetterDesk::new(queue.clone(), state.clone(), self.topologies())),
-            queue,
-            state,
-            meter: Arc::new(NoMeter),
-            clock: Arc::new(SystemClock),
-            health: Health::default(),
-            consuming: Consuming::default(),
-            parking: Lot::new(self.topologies()),
-            trials: trial::Ended::default(),
-            watchdog: worker::watchdog::Watchdog::default(),
-        };
+        let engine = Engine::new(settings, queue, state, self.topologies());
         let flows: Vec<Arc<dyn Flow>> = vec![self.parents.clone(), self.children.clone()];
         let stop = CancellationToken::new();
         (stop.clone(), tokio::spawn(run::run(Arc::new(engine), flows, stop)))

@@ -7,15 +7,9 @@ use std::time::Duration;
 
 use assembly::{Parts, Role, program};
 use configuration::Config;
-use operations::dead_letters::DeadLetterDesk;
 use operations::health::Health;
 
-use crate::marked::Marked;
-use crate::parking::Lot;
 use crate::run::{self, Engine, WorkerSettings};
-use crate::shard::Consuming;
-use crate::trial;
-use crate::watchdog::Watchdog;
 
 /// Time from the beginning of a run of a record to the next one's, at least: what is saved twice in a row, or by a
 /// script a thousand times, is looked at once at first and once when it is over.
@@ -33,32 +27,22 @@ const PARKING_LOOK_EVERY: Duration = Duration::from_secs(30);
 pub fn engine(config: &Config, parts: &Parts, health: Health) -> Engine {
     let settings = &config.worker;
     let name = program::process_name(settings.name.as_deref());
-    Engine {
-        settings: WorkerSettings {
-            holder: program::lease_holder(&name),
-            name,
-            concurrency_max: settings.concurrency_max,
-            prefetch: settings.prefetch,
-            key_rest: KEY_REST,
-            drain: settings.drain,
-            lease_ttl: settings.lease,
-            member_ttl: settings.member,
-            trial_wait: TRIAL_WAIT,
-            parking_look_every: PARKING_LOOK_EVERY,
-            clock_skew_max: CLOCK_SKEW_MAX,
-        },
-        queue: parts.queue.clone(),
-        state: parts.state.clone(),
-        desk: Arc::new(DeadLetterDesk::new(parts.queue.clone(), parts.state.clone(), parts.topologies())),
-        meter: parts.meter.clone(),
-        clock: parts.clock.clone(),
-        health,
-        consuming: Consuming::default(),
-        parking: Lot::new(parts.topologies()),
-        marked: Marked::start(parts.state.clone()),
-        trials: trial::Ended::default(),
-        watchdog: Watchdog::default(),
-    }
+    let settings = WorkerSettings {
+        holder: program::lease_holder(&name),
+        name,
+        concurrency_max: settings.concurrency_max,
+        prefetch: settings.prefetch,
+        key_rest: KEY_REST,
+        drain: settings.drain,
+        lease_ttl: settings.lease,
+        member_ttl: settings.member,
+        trial_wait: TRIAL_WAIT,
+        parking_look_every: PARKING_LOOK_EVERY,
+        clock_skew_max: CLOCK_SKEW_MAX,
+    };
+    let (meter, clock) = (parts.meter.clone(), parts.clock.clone());
+    let engine = Engine::new(settings, parts.queue.clone(), parts.state.clone(), parts.topologies());
+    Engine { meter, clock, health, ..engine }
 }
 
 /// Sees to it that a run which does not yield ends the process.

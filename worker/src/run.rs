@@ -9,9 +9,9 @@ use operations::connections::watch;
 use operations::dead_letters::DeadLetterDesk;
 use operations::health::Health;
 use operations::preparation::prepare;
-use shared::clock::Clock;
+use shared::clock::{Clock, SystemClock};
 use shared::flow::Flow;
-use shared::meter::Meter;
+use shared::meter::{Meter, NoMeter};
 use shared::names;
 use shared::ports::queue::{FlowTopology, Queue};
 use shared::ports::state::State;
@@ -86,6 +86,30 @@ pub struct Engine {
 }
 
 impl Engine {
+    /// A worker on these ports that serves these flows; it counts nothing and waits for no part of its readiness until it
+    /// is told otherwise. To be called within a runtime.
+    pub fn new(
+        settings: WorkerSettings,
+        queue: Arc<dyn Queue>,
+        state: Arc<dyn State>,
+        topologies: Vec<FlowTopology>,
+    ) -> Self {
+        Self {
+            settings,
+            desk: Arc::new(DeadLetterDesk::new(queue.clone(), state.clone(), topologies.clone())),
+            meter: Arc::new(NoMeter),
+            clock: Arc::new(SystemClock),
+            health: Health::default(),
+            consuming: Consuming::default(),
+            parking: Lot::new(topologies),
+            marked: Marked::start(state.clone()),
+            trials: trial::Ended::default(),
+            watchdog: Watchdog::default(),
+            queue,
+            state,
+        }
+    }
+
     /// The leases that this worker takes.
     pub fn leases(&self) -> LeaseKeeper<'_> {
         LeaseKeeper {

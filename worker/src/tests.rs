@@ -16,8 +16,6 @@ use std::time::Duration;
 use adapter_embedded::{Embedded, EmbeddedOptions, Role};
 use async_trait::async_trait;
 use jiff::Timestamp;
-use operations::dead_letters::DeadLetterDesk;
-use operations::health::Health;
 use shared::clock::{Clock, SystemClock};
 use shared::dead_letter::{DeadLetter, OpenLetters, Reason};
 use shared::envelope::{Cause, Envelope, Operation};
@@ -26,7 +24,6 @@ use shared::flow::{
     Check, Failure, Flow, FlowSpec, Outcome, Preview, Run, SweepPage, WebhookItem, WebhookRefusal,
     WebhookRequest,
 };
-use shared::meter::NoMeter;
 use shared::ports::queue::{FlowTopology, Outbound};
 use shared::record_key::{FlowName, RecordKey};
 use shared::retry::RetryPolicy;
@@ -36,9 +33,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::marked::Marked;
-use crate::parking::Lot;
 use crate::run::{self, Engine, WorkerSettings};
-use crate::shard::Consuming;
 use crate::trial;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -253,24 +248,8 @@ impl Bench {
             parking_look_every: Duration::from_millis(50),
             clock_skew_max: Duration::from_secs(2),
         };
-        let mut engine = Engine {
-            settings,
-            marked: Marked::start(store.state.clone()),
-            desk: Arc::new(DeadLetterDesk::new(
-                store.queue.clone(),
-                store.state.clone(),
-                vec![run::topology(flow.as_ref())],
-            )),
-            queue: store.queue,
-            state: store.state,
-            meter: Arc::new(NoMeter),
-            clock,
-            health: Health::default(),
-            consuming: Consuming::default(),
-            parking: Lot::new(vec![run::topology(flow.as_ref())]),
-            trials: trial::Ended::default(),
-            watchdog: crate::watchdog::Watchdog::default(),
-        };
+        let topologies = vec![run::topology(flow.as_ref())];
+        let mut engine = Engine::new(settings, store.queue, store.state, topologies);
         change(&mut engine);
         let engine = Arc::new(engine);
         Self { flow, engine, stop: CancellationToken::new(), task: None, _dir: dir }
@@ -337,24 +316,10 @@ impl Bench {
 
 /// Another worker on the same queue and store.
 fn another(engine: &Engine, name: &str) -> Engine {
-    Engine {
-        settings: WorkerSettings {
-            holder: name.to_owned(),
-            name: format!("worker-{name}"),
-            ..engine.settings.clone()
-        },
-        queue: engine.queue.clone(),
-        state: engine.state.clone(),
-        desk: engine.desk.clone(),
-        meter: engine.meter.clone(),
-        clock: engine.clock.clone(),
-        health: Health::default(),
-        consuming: Consuming::default(),
-        parking: Lot::default(),
-        marked: Marked::start(engine.state.clone()),
-        trials: trial::Ended::default(),
-        watchdog: crate::watchdog::Watchdog::default(),
-    }
+    let settings =
+        WorkerSettings { holder: name.to_owned(), name: format!("worker-{name}"), ..engine.settings.clone() };
+    let desk = engine.desk.clone();
+    Engine { desk, ..Engine::new(settings, engine.queue.clone(), engine.state.clone(), Vec::new()) }
 }
 
 fn envelope(id: &str) -> Envelope {

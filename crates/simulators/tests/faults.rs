@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use simulators::espocrm::API_KEY;
-use simulators::{AdvowareOptions, AdvowareSimulator, EspocrmSimulator, FaultKind, FaultRule};
+use simulators::{
+    AdvowareOptions, AdvowareSimulator, EspocrmOptions, EspocrmSimulator, FaultKind, FaultRule,
+};
 
 use crate::espocrm::{TYPE, call, start};
 use crate::http;
