@@ -9,7 +9,7 @@ use shared::record_key::FlowName;
 use simulators::demo_data::identity;
 use simulators::{ActorKind, JournalEntry, duplicate_creates};
 use system_tests::fleet::{Fleet, Member};
-use system_tests::judge as records_judge;
+use system_tests::{judge as records_judge, wait};
 use tokio::time::Instant;
 
 use crate::case::Counts;
@@ -57,6 +57,17 @@ pub async fn until_settled(fleet: &mut Fleet, people: &People) {
             panic!("no agreement: {} records differ, {depth:?}: {first:?}\n{stories}", left.len());
         }
     }
+}
+
+/// Waits until no message is on its way.
+pub async fn until_dry(fleet: &Fleet) {
+    let queue = fleet.queue().unwrap();
+    let topology = FlowTopology { flow: FlowName::new("parties").unwrap(), shards: SHARDS };
+    wait::until("empty queue", STUCK_AFTER, async || match queue.depth(&topology).await {
+        Ok(Depth { ready: 0, delayed: 0, .. }) => Ok(()),
+        other => Err(other),
+    })
+    .await;
 }
 
 fn revive(fleet: &mut Fleet) {

@@ -220,8 +220,13 @@ impl People {
     /// Tells of every record, as if each had been saved once more.
     pub async fn tell_of_all(&self, office: Office<'_>) {
         for id in self.expected().keys() {
-            self.tell(office, &event("update", id, json!({ "dateOfBirth": "told" }))).await;
+            self.tell_of(office, id).await;
         }
+    }
+
+    /// A webhook that says that this record was changed.
+    pub async fn tell_of(&self, office: Office<'_>, id: &str) {
+        self.tell(office, &event("update", id, json!({ "dateOfBirth": "told" }))).await;
     }
 
     /// Sends a webhook until somebody takes it.

@@ -15,7 +15,9 @@ use shared::clock::{Clock, ManualClock, SystemClock};
 use shared::envelope::{Cause, Operation};
 use shared::fault::{Fault, FaultKind};
 use shared::flow::{Failure, Flow, Guard, Outcome, Run, Unguarded};
+use shared::generation;
 use shared::meter::NoMeter;
+use shared::ports::queue::Queue as _;
 use shared::ports::state::{Fence, State};
 use shared::record_key::{FlowName, RecordKey};
 use shared::settlement::{Circumstances, Settlement, decide};
@@ -75,6 +77,19 @@ impl Bench {
         let options = EmbeddedOptions::new(dir.path(), Role::Serving, Arc::new(SystemClock));
         let state: Arc<dyn State> = Embedded::open(options).unwrap().state;
         let flow = flow(&self.crm, &self.advoware, state, self.settings.clone());
+        Self { flow, _dir: dir, ..self }
+    }
+
+    /// The same after a person has gone on with a store that was emptied.
+    pub async fn with_released_store(self) -> Self {
+        let dir = TempDir::new().unwrap();
+        let options = EmbeddedOptions::new(dir.path(), Role::Serving, Arc::new(SystemClock));
+        let store = Embedded::open(options).unwrap();
+        // The queue was there before.
+        store.queue.remember("generation").await.unwrap();
+        let released = generation::release(&*store.queue, &*store.state, "anna", SystemClock.now()).await;
+        assert!(released.unwrap().is_some());
+        let flow = flow(&self.crm, &self.advoware, store.state, self.settings.clone());
         Self { flow, _dir: dir, ..self }
     }
 

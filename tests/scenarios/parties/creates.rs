@@ -1,6 +1,7 @@
 //! Creating in Advoware, whatever happens on the way.
 
 use flows::parties::PartiesSettings;
+use jiff::SignedDuration;
 use serde_json::json;
 use shared::flow::Flow as _;
 use simulators::{FaultKind, FaultRule};
@@ -107,6 +108,39 @@ async fn several_candidates_are_left_to_a_person() {
         (bench.counterpart(&id)["betNr"].as_i64(), bench.advoware.records().len()),
         (Some(twins[1]), 2)
     );
+}
+
+#[tokio::test]
+async fn a_create_that_a_lost_store_knew_of_is_adopted_or_left_to_a_person() {
+    for edit in [json!({}), json!({ "dateOfBirth": "1991-01-01" })] {
+        let bench = Bench::new(PartiesSettings::default()).await;
+        let id = bench.record(erika());
+        bench.advoware.fault(FaultRule::new(FaultKind::CloseAfter).on("POST", "*/Beteiligte").times(1));
+        assert!(bench.handle(&id).await.is_err());
+        let left = bench.advoware.records()[0]["betNr"].as_i64().unwrap();
+        let bench = bench.with_released_store().await;
+        let is_edited = edit != json!({});
+        bench.edit_record(&id, edit);
+        if is_edited {
+            let fault = bench.handle(&id).await.unwrap_err();
+            assert_eq!((fault.kind.name(), fault.code), ("permanent", "lost_create_ambiguous"));
+            assert!(fault.text.contains(&left.to_string()), "{fault}");
+            bench.edit_record(&id, json!({ "betnr": left, "syncStatus": "dirty" }));
+        }
+        bench.handle(&id).await.unwrap();
+        assert_eq!((bench.crm_of(&id)["betnr"].as_i64(), bench.advoware.records().len()), (Some(left), 1));
+        let born = |record: &serde_json::Value, field: &str| record[field].as_str().unwrap()[..10].to_owned();
+        assert_eq!(born(&bench.counterpart(&id), "geburtsdatum"), born(&bench.crm_of(&id), "dateOfBirth"));
+        // Whoever was made afterwards has namesakes, and is nobody of them.
+        bench.crm.set_clock_offset(SignedDuration::from_secs(60));
+        let namesake = bench.record(json!({ "lastName": "Müller-Lüdenscheidt",
+            "firstName": "Erika", "dateOfBirth": "2001-01-01", "syncStatus": "pending_sync" }));
+        bench.party(
+            json!({ "name": "Müller-Lüdenscheidt", "vorname": "Erika", "geburtsdatum": "1970-05-17" }),
+        );
+        bench.handle(&namesake).await.unwrap();
+        assert_eq!(bench.advoware.records().len(), 3);
+    }
 }
 
 #[tokio::test]

@@ -75,7 +75,7 @@ impl Parties {
     /// A create whose answer was lost: searches for what it may have left behind, and adopts it.
     async fn find_lost_create(&self, run: &Run, look: &mut Look) -> Result<(), Fault> {
         let (Some(_), None, Some(intent)) = (&look.crm, look.bet_nr(), &look.intent) else { return Ok(()) };
-        match self.search_lost(run, intent).await? {
+        match self.search_lost(run, intent, look.is_supposed).await? {
             Lost::Nothing => Ok(()),
             Lost::Found(bet_nr) => {
                 if !self.take_claim(run, bet_nr).await? {
@@ -95,33 +95,47 @@ impl Parties {
         }
     }
 
-    async fn search_lost(&self, run: &Run, intent: &CreateIntent) -> Result<Lost, Fault> {
-        let mut keys = Vec::new();
-        for party in self.advoware.search(&map::search(&intent.party)).await? {
-            if map::is_candidate(&map::remote_side(&party, &self.table)?, &intent.party) {
-                keys.push(party.betnr().get());
+    async fn search_lost(&self, run: &Run, intent: &CreateIntent, is_supposed: bool) -> Result<Lost, Fault> {
+        let wanted = &intent.party;
+        let search = if is_supposed { map::search_namesakes(wanted) } else { map::search(wanted) };
+        let mut found = Vec::new();
+        for party in self.advoware.search(&search).await? {
+            let side = map::remote_side(&party, &self.table)?;
+            if is_supposed && map::is_namesake(&side, wanted) || map::is_candidate(&side, wanted) {
+                found.push((party.betnr().get(), map::is_candidate(&side, wanted)));
             }
         }
-        if keys.is_empty() {
-            return Ok(Lost::Nothing);
+        if !found.is_empty() {
+            let keys: Vec<i64> = found.iter().map(|(key, _)| *key).collect();
+            let taken = self.taken(&keys, run.key.id()).await?;
+            found.retain(|(key, _)| !taken.contains(key));
         }
-        let taken = self.taken(&keys, run.key.id()).await?;
-        keys.retain(|key| !taken.contains(key));
-        match keys.as_slice() {
-            [] => Ok(Lost::Nothing),
+        let same: Vec<i64> = found.iter().filter(|(_, is_same)| *is_same).map(|(key, _)| *key).collect();
+        match same.as_slice() {
+            [] if found.is_empty() => Ok(Lost::Nothing),
             [key] => Ok(Lost::Found(*key)),
             several => {
-                let keys: Vec<String> = several.iter().map(i64::to_string).collect();
-                let text = format!(
-                    "The answer to a create in Advoware was lost, and several parties there fit that are linked to \
-                     nobody: betNr {}. Enter the right one as betnr of {} {}, or remove the others there.",
-                    keys.join(", "),
-                    self.entity_type,
-                    run.key.id()
-                );
-                Err(Fault::permanent("lost_create_ambiguous", text))
+                let keys = found.iter().filter(|(_, is_same)| *is_same || several.is_empty());
+                let keys: Vec<String> = keys.map(|(key, _)| key.to_string()).collect();
+                Err(self.ambiguous(run, several.is_empty(), &keys.join(", ")))
             }
         }
+    }
+
+    fn ambiguous(&self, run: &Run, is_by_name: bool, keys: &str) -> Fault {
+        let why = if is_by_name {
+            "The state store was lost, perhaps while a create in Advoware was under way, and parties there of the same \
+             name are linked to nobody"
+        } else {
+            "The answer to a create in Advoware was lost, and several parties there fit that are linked to nobody"
+        };
+        let text = format!(
+            "{why}: betNr {keys}. Enter the right one as betnr of {} {}; where none is, create the party there and \
+             enter its betNr.",
+            self.entity_type,
+            run.key.id()
+        );
+        Fault::permanent("lost_create_ambiguous", text)
     }
 
     /// Says what the plan amounts to, in metrics and log.

@@ -21,6 +21,8 @@ pub(super) struct Look {
     pub(super) link: Option<PartyLink>,
     pub(super) link_version: Option<u64>,
     pub(super) intent: Option<CreateIntent>,
+    /// Whether the intent is only supposed, from what the record holds now.
+    pub(super) is_supposed: bool,
     /// The party as it came, to be given back whole.
     pub(super) party: Option<advoware::Party>,
     pub(super) remote: Remote,
@@ -64,12 +66,16 @@ impl Parties {
             link,
             link_version,
             intent: intent.map(|intent| intent.what),
+            is_supposed: false,
             party: None,
             remote: Remote::None,
         };
         match look.bet_nr() {
             Some(bet_nr) => self.look_at_party(&mut look, bet_nr).await?,
-            None if look.intent.is_none() => look.intent = self.forgotten_intent(&look).await?,
+            None if look.intent.is_none() => {
+                look.intent = self.forgotten_intent(&look).await?;
+                look.is_supposed = look.intent.is_some();
+            }
             None => {}
         }
         Ok(look)

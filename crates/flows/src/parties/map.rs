@@ -138,10 +138,19 @@ pub fn search(party: &Party) -> advoware::Search {
     }
 }
 
-/// Whether what the search found is what was to be created. What was empty must be empty.
+/// What to search for where nobody knows what of a party was changed since its create: its name.
+pub fn search_namesakes(party: &Party) -> advoware::Search {
+    advoware::Search { geburtsdatum: None, handelsregisternummer: None, ..search(party) }
+}
+
+/// Whether what the search found has the name of what was to be created. What was empty must be empty.
+pub fn is_namesake(found: &RemoteSide, wanted: &Party) -> bool {
+    found.name == wanted.identity.name && found.first_name == wanted.identity.first_name
+}
+
+/// Whether what the search found is what was to be created.
 pub fn is_candidate(found: &RemoteSide, wanted: &Party) -> bool {
-    found.name == wanted.identity.name
-        && found.first_name == wanted.identity.first_name
+    is_namesake(found, wanted)
         && match wanted.identity.kind {
             Kind::Person => found.birth_date == wanted.birth_date,
             Kind::Company => found.register_number == wanted.register_number,
