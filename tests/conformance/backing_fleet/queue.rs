@@ -45,18 +45,29 @@ async fn wait_for_depth(queue: &adapter_rabbitmq::RabbitmqQueue, ready: u64, del
 #[tokio::test]
 async fn a_consumer_that_is_given_up_while_it_begins_holds_nothing_up() {
     let broker = shared_rabbitmq().await.unwrap();
-    let (queue, served) = (prepared(&broker.url(), options()).await, shard(0));
+    let queue = prepared(&broker.url(), options()).await;
     // At every point between the first request and the last answer.
-    for polls in 0..40 {
-        let mut beginning = Box::pin(queue.consume(&served, 10));
+    let shard = shard(0);
+    for polls in 0.. {
+        let mut beginning = Box::pin(queue.consume(&shard, 10));
+        let mut has_begun = false;
         for _ in 0..polls {
-            if tokio::time::timeout(Duration::from_micros(100), &mut beginning).await.is_ok() {
+            tokio::select! {
+                biased;
+                _ = &mut beginning => has_begun = true,
+                () = tokio::task::yield_now() => {}
+            }
+            if has_begun {
                 break;
             }
+            std::thread::sleep(Duration::from_micros(20));
+        }
+        if has_begun {
+            break;
         }
     }
     queue.publish(&(0..30).map(|_| message(0, "x")).collect::<Vec<_>>()).await.unwrap();
-    let mut consumer = queue.consume(&served, 10).await.unwrap();
+    let mut consumer = queue.consume(&shard, 10).await.unwrap();
     for _ in 0..30 {
         next(&mut consumer).await.unwrap().receipt.ack().await.unwrap();
     }
