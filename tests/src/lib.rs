@@ -10,7 +10,7 @@ mod error;
 pub mod fleet;
 pub mod http;
 pub mod judge;
-mod ports;
+pub mod ports;
 pub mod process;
 pub mod proxy;
 pub mod rabbitmq;
