@@ -16,6 +16,7 @@ use axum::response::Response;
 use serde_json::{Value, json};
 use simulators::espocrm::{ADMIN_PASSWORD, API_KEY, AccountKind, PERSON_ID};
 use simulators::{AdvowareOptions, AdvowareSimulator, EspocrmOptions, EspocrmSimulator, Operation};
+use system_tests::http::Http;
 use system_tests::ports::free_port;
 use system_tests::supervise::Folder;
 use system_tests::{Program, RunningProgram, wait};
@@ -33,6 +34,7 @@ struct Bench {
     crm: EspocrmSimulator,
     advoware: AdvowareSimulator,
     webhook_port: u16,
+    private_port: u16,
 }
 
 impl Bench {
@@ -50,12 +52,9 @@ impl Bench {
         }
         let crm = EspocrmSimulator::start(options).await.unwrap();
         let advoware = AdvowareSimulator::start(AdvowareOptions::default()).await.unwrap();
-        let bench = Self {
-            folder: Folder::new("provision").unwrap(),
-            crm,
-            advoware,
-            webhook_port: free_port().unwrap(),
-        };
+        let [webhook_port, private_port] = [free_port().unwrap(), free_port().unwrap()];
+        let folder = Folder::new("provision").unwrap();
+        let bench = Self { folder, crm, advoware, webhook_port, private_port };
         let remote = AdvowareOptions::default();
         let secrets = [("admin", ADMIN_PASSWORD), ("key", &remote.api_key), ("password", &remote.password)];
         let own = has_user.then_some(("espocrm-key", API_KEY));
@@ -72,7 +71,7 @@ impl Bench {
         let secret = |name: &str| format!("\"file:{}\"", self.folder.join(name).display());
         let remote = AdvowareOptions::default();
         let settings = format!(
-            "[producer]\nwebhook_listen = \"127.0.0.1:{port}\"\n[operations]\nlisten = \"\"\n\
+            "[producer]\nwebhook_listen = \"127.0.0.1:{port}\"\n[operations]\nlisten = \"127.0.0.1:{private}\"\n\
              [connector.espocrm]\nurl = \"{crm_url}\"\napi_key = {key}\n\
              [provision.espocrm]\nadmin_user = \"admin\"\nadmin_password = {admin}\n\
              webhook_url = \"http://127.0.0.1:{port}\"\n\
@@ -87,6 +86,7 @@ impl Bench {
             secret("key"),
             secret("password"),
             port = self.webhook_port,
+            private = self.private_port,
             key = secret("espocrm-key"),
             admin = secret("admin"),
         );
@@ -145,8 +145,22 @@ impl Bench {
         assert!(printed(&again).contains("nothing to do"), "{}", printed(&again));
     }
 
-    /// Two edits of a person arrive at a real producer and worker by webhooks alone: no sweep is near.
+    /// Webhooks that the running producer has verified and published.
+    async fn webhooks_accepted(&self) -> f64 {
+        let metrics = Http::new()
+            .unwrap()
+            .get(&format!("http://127.0.0.1:{}/metrics", self.private_port))
+            .await
+            .unwrap();
+        let lines = metrics.body.lines().filter(|line| line.starts_with("syncfleet_webhook_requests_total{"));
+        let accepted =
+            lines.filter(|line| line.contains("accepted")).filter_map(|line| line.rsplit(' ').next());
+        accepted.map(|count| count.parse::<f64>().unwrap()).sum()
+    }
+
+    /// Two edits of a person arrive at a real producer and worker, each announced by a webhook.
     async fn expect_webhooks(&self) {
+        assert_eq!(self.webhooks_accepted().await, 0.0);
         let id = self.crm.create_as_person(&person("Zacharias", "pending_sync")).unwrap();
         let agreed = |name: &'static str| {
             let id = id.clone();
@@ -163,6 +177,11 @@ impl Bench {
         wait::until("the new record in Advoware", SOON, async || agreed("Zacharias")(self).await).await;
         self.crm.edit_as_person(&id, &object(json!({ "lastName": "Zorn" }))).unwrap();
         wait::until("the edit in Advoware", SOON, async || agreed("Zorn")(self).await).await;
+        wait::until("webhooks of the new record and of its edit", SOON, async || {
+            let accepted = self.webhooks_accepted().await;
+            if accepted >= 2.0 { Ok(()) } else { Err(accepted) }
+        })
+        .await;
     }
 }
 
@@ -308,8 +327,11 @@ struct Gate {
 }
 
 impl Gate {
+    #[expect(clippy::disallowed_methods, reason = "the test stands between the product and EspoCRM")]
     async fn open(crm: &str, killing: Option<Killing>) -> (Arc<Self>, String) {
-        let http = reqwest::Client::new();
+        // Fails only when a provider is installed already, which is as good.
+        let _installed = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder().build().unwrap();
         let gate = Arc::new(Self {
             crm: crm.trim_end_matches('/').to_owned(),
             http,

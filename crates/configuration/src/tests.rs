@@ -87,7 +87,7 @@ fn every_key_of_the_reference_is_read_and_its_comment_says_what_it_may_be() {
     let environment = environment(&[]);
     let layers = Layers::of_defaults(&mut Vec::new());
     let mut reader = Reader::new(&layers, &environment);
-    Config::read(&mut reader);
+    Config::read(Purpose::Run, &mut reader);
     let known: BTreeSet<&String> = layers.slots.iter().map(|(key, _)| key).collect();
     assert_eq!(reader.read.keys().collect::<BTreeSet<_>>(), known);
 
