@@ -184,16 +184,20 @@ impl Config {
             (Purpose::Provision, Need::Required(_)) => (Need::ToBeMade, Need::Unused),
             _ => (need, need),
         };
+        let (queue, state, embedded) =
+            (settings::queue(reader), settings::state(reader), settings::embedded(reader));
+        let (vault, worker) = (settings::vault(reader), settings::worker(reader));
+        let (operations, log) = (settings::operations(reader, &producer), settings::log(reader));
         let espocrm = connectors::espocrm(reader, need, need_key);
         Self {
-            queue: settings::queue(reader),
-            state: settings::state(reader),
-            embedded: settings::embedded(reader),
-            vault: settings::vault(reader),
-            worker: settings::worker(reader),
-            operations: settings::operations(reader, &producer),
+            queue,
+            state,
+            embedded,
+            vault,
+            worker,
+            operations,
             producer,
-            log: settings::log(reader),
+            log,
             connector: Connectors {
                 espocrm: espocrm.account(),
                 advoware: connectors::advoware(reader, need_remote),
