@@ -94,8 +94,8 @@ impl Definitions {
         let label = definition.shift_remove("label").unwrap_or_else(|| json!(name));
         // There is no option for uniqueness, and what is off is not stored.
         definition.retain(|key, value| {
-            !["unique", "index", "isCustom"].contains(&key.as_str())
-                && !(key == "readOnly" && *value == json!(false))
+            let is_off = key == "readOnly" && *value == json!(false);
+            !(is_off || ["unique", "index", "isCustom"].contains(&key.as_str()))
         });
         match kind(&definition) {
             "enum" => {
