@@ -49,7 +49,7 @@ pub enum Command {
         after_long_help = "Examples:\n  syncfleet doctor\n  syncfleet doctor --json | jq '.[] | select(.verdict != \"well\")'"
     )]
     Doctor(JsonArgs),
-    /// Make in EspoCRM what the enabled flows need: entity type, fields, role, API user, webhooks.
+    /// Make in EspoCRM what the enabled flows need: fields, role, API user, webhooks.
     ///
     /// Shows what is lacking, and with --yes makes it, as the administrator of [provision.espocrm]. Removes nothing:
     /// no field, no option, no right, no webhook. Can be repeated, also after it was killed; a second run finds nothing
@@ -73,7 +73,7 @@ pub enum Command {
     /// of the same record succeeds.
     #[command(subcommand)]
     Dlq(DlqCommand),
-    /// Let go on what waits for a person: a flow's mass change, or a fleet whose store was lost.
+    /// Let go on what waits for a person: a mass change, or a fleet whose store was lost.
     ///
     /// A sweep that would overwrite or tombstone an unusual share of the records stops and waits. So does the whole
     /// fleet when its state store was emptied or is an older copy: put the right one back where you can; else look
@@ -372,12 +372,12 @@ mod tests {
           up         Run producer and worker in one process
           demo       Show it at work on two simulated systems, and check the result
           doctor     Check settings, secrets, queue, store, upstream systems and their fields
-          provision  Make in EspoCRM what the enabled flows need: entity type, fields, role, API user, webhooks
+          provision  Make in EspoCRM what the enabled flows need: fields, role, API user, webhooks
           plan       Show what a sync of a record would write, field by field, and write nothing
           sync       Ask for a sync of a record now
           status     Show flows, queues, workers, sweeps and open dead letters
           dlq        Look at dead letters, send them again, or give them up
-          release    Let go on what waits for a person: a flow's mass change, or a fleet whose store was lost
+          release    Let go on what waits for a person: a mass change, or a fleet whose store was lost
           parked     Look at messages that wait for other records
           migrate    Move the installation to another queue and store: from one machine to a fleet, or back
           vault      Make keys for the secrets in the state store

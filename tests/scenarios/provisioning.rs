@@ -13,6 +13,8 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, Uri};
 use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use simulators::espocrm::{ADMIN_PASSWORD, API_KEY, AccountKind, PERSON_ID};
 use simulators::{AdvowareOptions, AdvowareSimulator, EspocrmOptions, EspocrmSimulator, Operation};
@@ -25,6 +27,8 @@ use tokio::sync::Notify;
 use crate::programs::{complained, json_of, printed, syncfleet};
 use crate::{SOON, object, person};
 
+/// The API user `sync-api` that somebody has made.
+const API_USER_ID: &str = "6b005228b0f01737d";
 const ESPOCRM_9_2: &str = "9.2.7";
 const ESPOCRM_9_3: &str = "9.3.10";
 
@@ -131,6 +135,16 @@ impl Bench {
         made
     }
 
+    /// A request of an administrator, by hand.
+    async fn as_admin(&self, method: Method, path: &str, body: Value) -> Value {
+        let url = format!("{}/api/v1/{path}", self.crm.base_url().trim_end_matches('/'));
+        let sign_in = STANDARD.encode(format!("admin:{ADMIN_PASSWORD}"));
+        let request = client().request(method, url).header("authorization", format!("Basic {sign_in}"));
+        let answer = request.json(&body).send().await.unwrap();
+        assert!(answer.status().is_success(), "{answer:?}");
+        answer.json().await.unwrap()
+    }
+
     async fn doctor(&self) -> (Option<i32>, Vec<Value>) {
         let output = self.run(&["doctor", "--json"]).await;
         let checks = json_of(&output).as_array().unwrap().clone();
@@ -183,6 +197,13 @@ impl Bench {
         })
         .await;
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the test speaks to EspoCRM beside the product")]
+fn client() -> reqwest::Client {
+    // Fails only when a provider is installed already, which is as good.
+    let _installed = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().build().unwrap()
 }
 
 fn no_secret_in(output: &Output, secrets: &[String]) {
@@ -310,6 +331,27 @@ async fn what_is_in_the_way_is_said_and_nothing_is_done() {
     refuse(&[], 78, "no flow is enabled").await;
 }
 
+#[tokio::test]
+async fn rights_that_were_taken_away_are_given_again_and_no_webhook_is_made_twice() {
+    let bench = Bench::new(ESPOCRM_9_2, true).await;
+    let first = bench.run(&["provision", "--yes"]).await;
+    assert_eq!(first.status.code(), Some(0), "{}", complained(&first));
+    let user = bench.as_admin(Method::GET, &format!("User/{API_USER_ID}"), json!(null)).await;
+    let role = user["rolesIds"][0].as_str().unwrap().to_owned();
+    let data = json!({ "CBeteiligte": { "read": "team" }, "Import": true });
+    let poor = json!({ "data": data, "messagePermission": "not-set" });
+    bench.as_admin(Method::PUT, &format!("Role/{role}"), poor).await;
+
+    // What the API user may not see any more, it has still.
+    let done = bench.run(&["provision", "--yes"]).await;
+    assert_eq!(done.status.code(), Some(0), "{}{}", printed(&done), complained(&done));
+    assert!(printed(&done).contains("give the API user sync-api the role syncfleet"), "{}", printed(&done));
+    assert!(bench.made().values().all(|count| *count == 1), "{:?}", bench.made());
+    let kept = bench.as_admin(Method::GET, &format!("Role/{role}"), json!(null)).await;
+    assert_eq!(kept["data"], data, "a role of others is left alone");
+    bench.expect_content().await;
+}
+
 /// Where the program is killed: at which request that writes, before it reaches EspoCRM or after it was answered there.
 #[derive(Debug, Clone, Copy)]
 struct Killing {
@@ -327,11 +369,8 @@ struct Gate {
 }
 
 impl Gate {
-    #[expect(clippy::disallowed_methods, reason = "the test stands between the product and EspoCRM")]
     async fn open(crm: &str, killing: Option<Killing>) -> (Arc<Self>, String) {
-        // Fails only when a provider is installed already, which is as good.
-        let _installed = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder().build().unwrap();
+        let http = client();
         let gate = Arc::new(Self {
             crm: crm.trim_end_matches('/').to_owned(),
             http,
