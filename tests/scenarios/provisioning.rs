@@ -21,7 +21,7 @@ use simulators::{AdvowareOptions, AdvowareSimulator, EspocrmOptions, EspocrmSimu
 use system_tests::http::Http;
 use system_tests::ports::free_port;
 use system_tests::supervise::Folder;
-use system_tests::{Program, RunningProgram, wait};
+use system_tests::{Program, RunningProgram, shared_redis, wait};
 use tokio::sync::Notify;
 
 use crate::programs::{complained, json_of, printed, syncfleet};
@@ -329,6 +329,51 @@ async fn what_is_in_the_way_is_said_and_nothing_is_done() {
     refuse(&[], 1, "--api-key-file PATH or --show-secrets").await;
     rewrite("[flow.parties]\nenabled = true", "[flow.parties]\nenabled = false");
     refuse(&[], 78, "no flow is enabled").await;
+}
+
+#[tokio::test]
+async fn where_the_state_is_shared_the_key_is_named_by_the_operator() {
+    let bench = Bench::new(ESPOCRM_9_2, false).await;
+    let redis = shared_redis().await.unwrap();
+    let settings = std::fs::read_to_string(bench.folder.join("syncfleet.toml")).unwrap();
+    let with = |more: &str| {
+        let namespace = format!("provision-{}", bench.webhook_port);
+        let state = format!(
+            "[state]\nkind = \"redis\"\n[state.redis]\nurl = \"{}\"\nnamespace = \"{namespace}\"\n",
+            redis.url()
+        );
+        std::fs::write(bench.folder.join("syncfleet.toml"), format!("{settings}{state}{more}")).unwrap();
+    };
+    with("");
+    let refused = bench.run(&["provision", "--yes"]).await;
+    assert_eq!(refused.status.code(), Some(1), "{}", complained(&refused));
+    assert!(printed(&refused).contains("syncfleet vault new-key"), "{}", printed(&refused));
+    assert_eq!(bench.crm.journal(), []);
+
+    let new_key = async |file: &str| {
+        let key = bench.run(&["vault", "new-key"]).await;
+        std::fs::write(bench.folder.join(file), key.stdout).unwrap();
+        std::fs::set_permissions(bench.folder.join(file), std::fs::Permissions::from_mode(0o600)).unwrap();
+        format!("\"file:{}\"", bench.folder.join(file).display())
+    };
+    let (first, second) = (new_key("first").await, new_key("second").await);
+    with(&format!("[vault]\nkey = {first}\n"));
+    let done = bench.run(&["provision", "--yes"]).await;
+    assert_eq!(done.status.code(), Some(0), "{}{}", printed(&done), complained(&done));
+    let sealed = async || {
+        let (_, complaints) = bench.doctor().await;
+        complaints.into_iter().find(|check| check["subject"] == "secrets in the state store")
+    };
+    assert_eq!(sealed().await, None);
+    // A new key alone opens nothing that the former one sealed; named beside it, the former one does.
+    with(&format!("[vault]\nkey = {second}\n"));
+    let complaint = sealed().await.expect("a complaint");
+    assert!(complaint["seen"].as_str().unwrap().contains("vault.old_keys"), "{complaint}");
+    with(&format!("[vault]\nkey = {second}\n[vault.old_keys]\nfirst = {first}\n"));
+    assert_eq!(sealed().await, None);
+    with("[vault]\nkey = \"env:PATH\"\n");
+    let malformed = bench.run(&["doctor"]).await;
+    assert!(printed(&malformed).contains("vault.key holds no key"), "{}", printed(&malformed));
 }
 
 #[tokio::test]
