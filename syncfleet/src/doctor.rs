@@ -52,6 +52,8 @@ async fn reachable(config: &Config, parts: &Parts) -> Vec<Check> {
     checks.extend(webhooks(config, sealed));
     for flow in &parts.flows {
         checks.extend(flow.check().await);
+        // Else whoever comes next waits until the places at the accounts end by themselves.
+        flow.leave().await;
     }
     checks
 }
