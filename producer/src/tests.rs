@@ -5,7 +5,7 @@ mod queue;
 mod spool;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -51,6 +51,15 @@ fn key(id: &str) -> RecordKey {
     RecordKey::new(parties(), id).unwrap()
 }
 
+/// What the flow answers when it is asked whether there are new webhooks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Learning {
+    Nothing,
+    News,
+    Fails,
+    Hangs,
+}
+
 /// Finds `pages` pages of two records each; webhook bodies are arrays of ids, refused without the header `key`.
 #[derive(Debug)]
 struct Scripted {
@@ -63,6 +72,8 @@ struct Scripted {
     /// A page that is refused for ever.
     refused_page: Option<u64>,
     changed_at: Option<Timestamp>,
+    learning: Learning,
+    learned: AtomicBool,
 }
 
 impl Scripted {
@@ -83,6 +94,8 @@ impl Scripted {
             hangs: AtomicU32::new(0),
             refused_page: None,
             changed_at: None,
+            learning: Learning::Nothing,
+            learned: AtomicBool::new(false),
         }
     }
 
@@ -125,7 +138,9 @@ impl Flow for Scripted {
     }
 
     fn read_webhook(&self, request: &WebhookRequest<'_>) -> Result<Vec<WebhookItem>, WebhookRefusal> {
-        if !request.headers.iter().any(|(name, _)| name == "key") {
+        let is_known =
+            self.learned.load(Ordering::SeqCst) || request.headers.iter().any(|(name, _)| name == "key");
+        if !is_known {
             return Err(WebhookRefusal::Unverified("no signature".into()));
         }
         let items: Vec<Value> = serde_json::from_slice(request.body)
@@ -136,6 +151,15 @@ impl Flow for Scripted {
             None => WebhookItem::Malformed("no id".into()),
         };
         Ok(items.iter().map(item).collect())
+    }
+
+    async fn learn(&self) -> Result<bool, Fault> {
+        match self.learning {
+            Learning::Nothing => Ok(false),
+            Learning::News => Ok(!self.learned.swap(true, Ordering::SeqCst)),
+            Learning::Fails => Err(Fault::retryable("scripted", "as told")),
+            Learning::Hangs => std::future::pending().await,
+        }
     }
 
     async fn check(&self) -> Vec<Check> {
@@ -274,6 +298,28 @@ impl Running {
 
 /// A schedule that fires at the first look and then not again while a test runs.
 const YEARLY: &str = "0 0 1 1 *";
+
+#[tokio::test]
+async fn an_unverified_webhook_is_taken_when_the_flow_has_just_learned_of_it() {
+    for (learning, status, published) in [
+        (Learning::Nothing, 401, 0),
+        (Learning::News, 200, 1),
+        (Learning::Fails, 503, 0),
+        (Learning::Hangs, 503, 0),
+    ] {
+        let bench = Bench::new();
+        let mut engine = bench.engine("producer-1", YEARLY);
+        Arc::get_mut(&mut engine).unwrap().settings.webhook_answer_max = Duration::from_secs(2);
+        let running = start(engine, Arc::new(Scripted { learning, ..Scripted::new(1) })).await;
+        bench.until_swept().await;
+        bench.published().await;
+        let answer = running.post("/webhooks/parties/update", "", br#"["a"]"#).await;
+        assert_eq!(answer, status, "{learning:?}");
+        running.stop.cancel();
+        running.task.await.unwrap();
+        assert_eq!(bench.published().await.len(), published, "{learning:?}");
+    }
+}
 
 #[tokio::test]
 async fn a_webhook_is_accepted_only_when_it_is_sound() {

@@ -90,9 +90,11 @@ async fn accept(
         .iter()
         .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
         .collect();
-    let items = match flow.read_webhook(&WebhookRequest { path, headers: &headers, body }) {
+    let request = WebhookRequest { path, headers: &headers, body };
+    let items = match read(engine, flow, &request).await {
         Ok(items) => items,
-        Err(refusal) => {
+        Err(Refused::NotNow(why)) => return not_now(engine, name, &why),
+        Err(Refused::ForGood(refusal)) => {
             let (status, outcome) = match refusal {
                 WebhookRefusal::Unverified(_) => (StatusCode::UNAUTHORIZED, "unverified"),
                 WebhookRefusal::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed"),
@@ -112,6 +114,34 @@ async fn accept(
             StatusCode::OK.into_response()
         }
         Err(problem) => not_now(engine, name, &problem.to_string()),
+    }
+}
+
+/// Why a webhook is not taken.
+enum Refused {
+    ForGood(WebhookRefusal),
+    NotNow(String),
+}
+
+/// Reads a webhook; one that is not verified is read again where the flow has just learned of new ones.
+async fn read(
+    engine: &Engine,
+    flow: &Arc<dyn Flow>,
+    request: &WebhookRequest<'_>,
+) -> Result<Vec<WebhookItem>, Refused> {
+    match flow.read_webhook(request) {
+        Err(refusal @ WebhookRefusal::Unverified(_)) => {
+            let learned = tokio::time::timeout(engine.settings.webhook_answer_max / 4, flow.learn()).await;
+            match learned {
+                Ok(Ok(true)) => flow.read_webhook(request).map_err(Refused::ForGood),
+                Ok(Ok(false)) => Err(Refused::ForGood(refusal)),
+                Ok(Err(fault)) => Err(Refused::NotNow(fault.text)),
+                Err(_) => {
+                    Err(Refused::NotNow("whether the webhook is a new one is not known in time".to_owned()))
+                }
+            }
+        }
+        read => read.map_err(Refused::ForGood),
     }
 }
 

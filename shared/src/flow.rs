@@ -232,6 +232,15 @@ pub trait Flow: Send + Sync + Debug {
     /// A refusal, answered with 4xx and counted.
     fn read_webhook(&self, request: &WebhookRequest<'_>) -> Result<Vec<WebhookItem>, WebhookRefusal>;
 
+    /// Learns of webhooks that were made since this process began; answers whether there are any. Asked when a webhook
+    /// is refused as [`WebhookRefusal::Unverified`], before it is refused. Bounded in how often it looks.
+    ///
+    /// # Errors
+    /// Whatever hinders it: the sender is asked to come again.
+    async fn learn(&self) -> Result<bool, Fault> {
+        Ok(false)
+    }
+
     /// Looks at everything the flow needs: credentials, versions, fields.
     async fn check(&self) -> Vec<Check>;
 

@@ -49,6 +49,13 @@ pub enum Command {
         after_long_help = "Examples:\n  syncfleet doctor\n  syncfleet doctor --json | jq '.[] | select(.verdict != \"well\")'"
     )]
     Doctor(JsonArgs),
+    /// Make in EspoCRM what the enabled flows need: fields, role, API user, webhooks.
+    ///
+    /// Shows what is lacking, and with --yes makes it, as the administrator of [provision.espocrm]. Removes nothing:
+    /// no field, no option, no right, no webhook. Can be repeated, also after it was killed; a second run finds nothing
+    /// to do. The API user's key goes to the file that connector.espocrm.api_key refers to, readable by its owner
+    /// only; the webhooks' secrets are kept encrypted in the state store, where producers find them within seconds.
+    Provision(ProvisionArgs),
     /// Show what a sync of a record would write, field by field, and write nothing.
     #[command(after_long_help = "Example:\n  syncfleet plan parties 6b00526cc80a09e94")]
     Plan(PlanArgs),
@@ -66,7 +73,7 @@ pub enum Command {
     /// of the same record succeeds.
     #[command(subcommand)]
     Dlq(DlqCommand),
-    /// Let go on what waits for a person: a flow's mass change, or a fleet whose store was lost.
+    /// Let go on what waits for a person: a mass change, or a fleet whose store was lost.
     ///
     /// A sweep that would overwrite or tombstone an unusual share of the records stops and waits. So does the whole
     /// fleet when its state store was emptied or is an older copy: put the right one back where you can; else look
@@ -89,6 +96,9 @@ pub enum Command {
     /// both first. Killed at any moment, it goes on when it is run again. The source keeps its copies, and no program
     /// serves it any more; the target must be empty.
     Migrate(MigrateArgs),
+    /// Make keys for the secrets in the state store.
+    #[command(subcommand)]
+    Vault(VaultCommand),
     /// Check or explain the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -231,6 +241,40 @@ pub struct MigrateArgs {
     pub json: bool,
 }
 
+/// `provision`
+#[derive(Debug, Clone, Args)]
+#[command(after_long_help = "Examples:\n  syncfleet provision --dry-run\n  syncfleet provision --yes")]
+pub struct ProvisionArgs {
+    /// Say what is lacking, and do nothing.
+    #[arg(long, conflicts_with = "yes")]
+    pub dry_run: bool,
+    /// Do it.
+    #[arg(long)]
+    pub yes: bool,
+    /// Where to put the key of a new API user; the file that connector.espocrm.api_key refers to where none is given.
+    #[arg(long, value_name = "FILE")]
+    pub api_key_file: Option<PathBuf>,
+    /// Print the secrets that this run makes or keeps: the API user's key, the webhooks' secrets.
+    #[arg(long)]
+    pub show_secrets: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `vault …`
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum VaultCommand {
+    /// Print a fresh key, for vault.key.
+    ///
+    /// To change keys, name the former one under [vault.old_keys] as long as something sealed with it is left;
+    /// `syncfleet doctor` says so.
+    #[command(
+        after_long_help = "Example:\n  (umask 077; syncfleet vault new-key > /etc/syncfleet/vault-key)"
+    )]
+    NewKey,
+}
+
 /// `release`
 #[derive(Debug, Clone, Args)]
 pub struct ReleaseArgs {
@@ -325,19 +369,21 @@ mod tests {
         Usage: syncfleet [OPTIONS] <COMMAND>
 
         Commands:
-          up       Run producer and worker in one process
-          demo     Show it at work on two simulated systems, and check the result
-          doctor   Check settings, secrets, queue, store, upstream systems and their fields
-          plan     Show what a sync of a record would write, field by field, and write nothing
-          sync     Ask for a sync of a record now
-          status   Show flows, queues, workers, sweeps and open dead letters
-          dlq      Look at dead letters, send them again, or give them up
-          release  Let go on what waits for a person: a flow's mass change, or a fleet whose store was lost
-          parked   Look at messages that wait for other records
-          migrate  Move the installation to another queue and store: from one machine to a fleet, or back
-          config   Check or explain the configuration
-          health   Ask a running program whether it is well; for container health checks
-          help     Print this message or the help of the given subcommand(s)
+          up         Run producer and worker in one process
+          demo       Show it at work on two simulated systems, and check the result
+          doctor     Check settings, secrets, queue, store, upstream systems and their fields
+          provision  Make in EspoCRM what the enabled flows need: fields, role, API user, webhooks
+          plan       Show what a sync of a record would write, field by field, and write nothing
+          sync       Ask for a sync of a record now
+          status     Show flows, queues, workers, sweeps and open dead letters
+          dlq        Look at dead letters, send them again, or give them up
+          release    Let go on what waits for a person: a mass change, or a fleet whose store was lost
+          parked     Look at messages that wait for other records
+          migrate    Move the installation to another queue and store: from one machine to a fleet, or back
+          vault      Make keys for the secrets in the state store
+          config     Check or explain the configuration
+          health     Ask a running program whether it is well; for container health checks
+          help       Print this message or the help of the given subcommand(s)
 
         Options:
           -c, --config <FILE>  The settings; ./syncfleet.toml where none is named

@@ -6,8 +6,10 @@ use std::process::ExitCode;
 use assembly::program::load_configuration;
 use assembly::{Parts, Role};
 use configuration::{Config, QueueBacking, StateBacking};
+use secrecy::SecretString;
 use shared::flow::{Check, Verdict};
 use shared::generation;
+use vault::{KeySource, VaultError};
 
 use crate::keys;
 use crate::output::{self, EXIT_WRONG, Outcome, counted};
@@ -30,11 +32,10 @@ async fn examine(config: &Config) -> Vec<Check> {
     checks.extend(secrets(config));
     checks.extend(directory(config));
     checks.extend(spool(config));
-    checks.extend(webhooks(config));
     http_client::install_crypto_provider();
     let (meter, clock) = (shared::meter::NoMeter, shared::clock::SystemClock);
     match assembly::build(config, Role::Visiting, std::sync::Arc::new(meter), std::sync::Arc::new(clock)) {
-        Ok(parts) => checks.extend(reachable(&parts).await),
+        Ok(parts) => checks.extend(reachable(config, &parts).await),
         Err(problem) => {
             checks.push(broken("queue and state", problem.to_string(), "see above: it says what to do"))
         }
@@ -42,11 +43,17 @@ async fn examine(config: &Config) -> Vec<Check> {
     checks
 }
 
-async fn reachable(parts: &Parts) -> Vec<Check> {
+async fn reachable(config: &Config, parts: &Parts) -> Vec<Check> {
     let mut checks = parts.check_backings().await;
     checks.extend(store(parts).await);
+    let kept = parts.vault.list("").await;
+    let sealed = kept.as_ref().map_or(0, Vec::len);
+    checks.extend(vault(parts, kept));
+    checks.extend(webhooks(config, sealed));
     for flow in &parts.flows {
         checks.extend(flow.check().await);
+        // Else whoever comes next waits until the places at the accounts end by themselves.
+        flow.leave().await;
     }
     checks
 }
@@ -128,9 +135,37 @@ fn nearest_existing(dir: &Path) -> &Path {
     }
 }
 
-fn webhooks(config: &Config) -> Option<Check> {
+type Kept = Result<Vec<(String, Result<SecretString, VaultError>)>, VaultError>;
+
+/// The secrets in the state store, and the key that opens them.
+fn vault(parts: &Parts, kept: Kept) -> Option<Check> {
+    let subject = "secrets in the state store";
+    let kept = match kept {
+        Ok(kept) => kept,
+        // That the store does not answer is said already.
+        Err(VaultError::Store(_)) => return None,
+        Err(error) => return Some(broken(subject, error.to_string(), "see above: it says what to do")),
+    };
+    if let Some((_, Err(error))) = kept.iter().find(|(_, secret)| secret.is_err()) {
+        return Some(broken(subject, error.to_string(), "see above: it says what to do"));
+    }
+    let count = counted(kept.len(), "secret");
+    Some(match parts.vault.source() {
+        KeySource::File(path) if !kept.is_empty() => well(
+            subject,
+            format!(
+                "{count}, sealed with the key in {}: back that file up, apart from the directory",
+                path.display()
+            ),
+        ),
+        KeySource::Given(_) => well(subject, format!("{count}, sealed with the key of vault.key")),
+        KeySource::File(_) | KeySource::Missing => return None,
+    })
+}
+
+fn webhooks(config: &Config, sealed: usize) -> Option<Check> {
     let parties = config.flow.parties.as_ref()?;
-    let known = parties.webhook_secrets.len();
+    let known = parties.webhook_secrets.len() + sealed;
     Some(match (config.producer.webhook_listen, known) {
         (None, _) => warning(
             "webhooks",
@@ -141,7 +176,7 @@ fn webhooks(config: &Config) -> Option<Check> {
             "webhooks",
             "no secret is known, so each webhook is refused: changes in EspoCRM are found by sweeps only"
                 .into(),
-            "make webhooks in EspoCRM, and put their secrets under [flow.parties.webhook_secrets]",
+            "let `syncfleet provision` make the webhooks and keep their secrets",
         ),
         (Some(address), known) => well("webhooks", format!("{address}, {}", counted(known, "secret"))),
     })

@@ -45,6 +45,12 @@ pub fn secrets(config: &Config) -> Vec<Named<'_>> {
         add("connector.advoware.api_key", &advoware.api_key);
         add("connector.advoware.password", &advoware.password);
     }
+    if let Some(key) = &config.vault.key {
+        add("vault.key", key);
+    }
+    for (name, key) in &config.vault.old_keys {
+        add(&format!("vault.old_keys.{name}"), key);
+    }
     for (id, secret) in config.flow.parties.iter().flat_map(|parties| &parties.webhook_secrets) {
         add(&format!("flow.parties.webhook_secrets.{id}"), secret);
     }

@@ -17,12 +17,14 @@ mod operator;
 mod output;
 mod parked;
 mod plan;
+mod provision;
 mod release;
 mod simulators;
 mod since;
 mod status;
 mod sync;
 mod up;
+mod vault_keys;
 
 use std::process::ExitCode;
 
@@ -58,6 +60,8 @@ async fn run(cli: Cli) -> Outcome {
         Command::Parked(command) => parked::run(file, &command).await,
         Command::Migrate(args) => migrate::run(file, &args).await,
         Command::Release(args) => release::run(file, &args).await,
+        Command::Provision(args) => provision::run(file, &args).await,
+        Command::Vault(command) => vault_keys::run(&command),
         Command::Config(command) => config::run(file, &command),
         Command::Health(args) => health::run(&args).await,
         Command::Simulators(args) => simulators::run(&args).await,

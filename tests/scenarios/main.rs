@@ -15,6 +15,8 @@ mod messages;
 mod migrating;
 mod parties;
 mod programs;
+mod provisioning;
+mod sealed;
 mod spool;
 mod starting;
 mod store;

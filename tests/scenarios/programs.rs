@@ -16,7 +16,7 @@ use crate::{SOON, object};
 const KILLS: usize = 10;
 
 /// Runs a command to its end.
-async fn syncfleet(folder: &Path, args: &[&str]) -> Output {
+pub async fn syncfleet(folder: &Path, args: &[&str]) -> Output {
     let mut command = tokio::process::Command::new(program_path("syncfleet").unwrap());
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SYNCFLEET__"))
     {
@@ -26,15 +26,15 @@ async fn syncfleet(folder: &Path, args: &[&str]) -> Output {
     tokio::time::timeout(SOON, command.output()).await.expect("an end in time").unwrap()
 }
 
-fn printed(output: &Output) -> String {
+pub fn printed(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn complained(output: &Output) -> String {
+pub fn complained(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-fn json_of(output: &Output) -> Value {
+pub fn json_of(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", complained(output)))
 }
 

@@ -10,7 +10,7 @@ pub mod fleet;
 pub mod http;
 pub mod judge;
 pub mod letters;
-mod ports;
+pub mod ports;
 pub mod process;
 pub mod proxy;
 pub mod rabbitmq;

@@ -19,7 +19,7 @@ static TAKEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
 /// A port that is free now and that this process hands out once.
 ///
 /// Another process may still take it before the server binds it: callers try again with another one.
-pub(crate) fn free_port() -> Result<u16> {
+pub fn free_port() -> Result<u16> {
     let seed = RandomState::new();
     let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
     for number in 0..TRIES_MAX {

@@ -7,6 +7,8 @@ pub mod program;
 
 mod backings;
 mod parties;
+mod provision;
+mod secrets;
 mod spool;
 
 pub use backings::backing_names;
@@ -23,6 +25,7 @@ use shared::ports::state::State;
 use shared::ports::transfer::{TransferQueue, TransferState};
 use shared::record_key::FlowName;
 
+pub use provision::{Administration, administration};
 pub use spool::{OpenDisk, spool_disk};
 
 /// What a process does with the embedded directory; makes no difference to RabbitMQ and Redis.
@@ -50,6 +53,8 @@ pub struct Parts {
     pub queue: Arc<dyn Queue>,
     /// The state store.
     pub state: Arc<dyn State>,
+    /// The secrets in the state store.
+    pub vault: vault::Secrets,
     /// The flows that are enabled.
     pub flows: Vec<Arc<dyn Flow>>,
     /// Metrics.
@@ -98,9 +103,11 @@ pub fn build(
 ) -> Result<Parts, PortError> {
     let backings = backings::Backings::open(config, role, clock.clone())?;
     let (queue, state) = (backings.queue(), backings.state());
+    let vault = secrets::build(config, state.clone())?;
     let mut flows: Vec<Arc<dyn Flow>> = Vec::new();
-    if let Some(parties) = parties::build(config, state.clone(), meter.clone(), clock.clone())? {
+    if let Some(parties) = parties::build(config, state.clone(), vault.clone(), meter.clone(), clock.clone())?
+    {
         flows.push(parties);
     }
-    Ok(Parts { queue, state, flows, meter, clock, backings })
+    Ok(Parts { queue, state, vault, flows, meter, clock, backings })
 }

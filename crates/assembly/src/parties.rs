@@ -20,6 +20,7 @@ use shared::ports::state::State;
 pub(crate) fn build(
     config: &Config,
     state: Arc<dyn State>,
+    vault: vault::Secrets,
     meter: Arc<dyn Meter>,
     clock: Arc<dyn Clock>,
 ) -> Result<Option<Arc<dyn Flow>>, PortError> {
@@ -30,7 +31,7 @@ pub(crate) fn build(
     let crm = espocrm(crm, state.clone(), meter.clone(), clock.clone())?;
     let remote = advoware(remote, state.clone(), meter.clone(), clock)?;
     let flow = Parties::new(settings(parties), crm, remote, state, meter).map_err(wrong)?;
-    Ok(Some(Arc::new(flow)))
+    Ok(Some(Arc::new(flow.with_vault(vault))))
 }
 
 fn espocrm(
@@ -39,16 +40,20 @@ fn espocrm(
     meter: Arc<dyn Meter>,
     clock: Arc<dyn Clock>,
 ) -> Result<EspoCrm, PortError> {
-    use connector_espocrm::{Credentials, Settings};
-    let credentials = match &settings.auth {
+    let limits = limits(&settings.limits);
+    let (url, credentials) = (settings.url.clone(), credentials(&settings.auth));
+    let settings = connector_espocrm::Settings { url, credentials, limits, fleet: Some(state) };
+    EspoCrm::new(settings, meter, clock).map_err(wrong)
+}
+
+pub(crate) fn credentials(auth: &EspoCrmAuth) -> connector_espocrm::Credentials {
+    use connector_espocrm::Credentials;
+    match auth {
         EspoCrmAuth::ApiKey { api_key } => Credentials::ApiKey(api_key.clone()),
         EspoCrmAuth::Hmac { api_key, secret_key } => {
             Credentials::Hmac { api_key: api_key.clone(), secret_key: secret_key.clone() }
         }
-    };
-    let limits = limits(&settings.limits);
-    let settings = Settings { url: settings.url.clone(), credentials, limits, fleet: Some(state) };
-    EspoCrm::new(settings, meter, clock).map_err(wrong)
+    }
 }
 
 fn advoware(
@@ -73,7 +78,7 @@ fn advoware(
     Advoware::new(settings, meter, clock).map_err(wrong)
 }
 
-fn limits(settings: &RequestLimits) -> Limits {
+pub(crate) fn limits(settings: &RequestLimits) -> Limits {
     Limits {
         deadline: settings.timeout,
         answer_bytes_max: settings.answer_bytes_max,
@@ -87,7 +92,7 @@ fn limits(settings: &RequestLimits) -> Limits {
     }
 }
 
-fn settings(parties: &configuration::Parties) -> PartiesSettings {
+pub(crate) fn settings(parties: &configuration::Parties) -> PartiesSettings {
     PartiesSettings {
         entity_type: parties.entity_type.clone(),
         shards: parties.shards,
@@ -111,6 +116,6 @@ fn settings(parties: &configuration::Parties) -> PartiesSettings {
     }
 }
 
-fn wrong(problem: impl std::fmt::Display) -> PortError {
+pub(crate) fn wrong(problem: impl std::fmt::Display) -> PortError {
     PortError::Misconfigured(problem.to_string())
 }

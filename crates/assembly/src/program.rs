@@ -39,6 +39,17 @@ pub fn load_configuration(file: Option<&Path>) -> Result<Config, ExitCode> {
     })
 }
 
+/// The same for provisioning; see [`Config::load_to_provision`].
+///
+/// # Errors
+/// [`EXIT_CONFIGURATION`].
+pub fn load_configuration_to_provision(file: Option<&Path>) -> Result<Config, ExitCode> {
+    Config::load_to_provision(file, configuration::environment()).map_err(|problems| {
+        complain(&problems.to_string());
+        ExitCode::from(EXIT_CONFIGURATION)
+    })
+}
+
 /// Prints a complaint on the standard error stream.
 pub fn complain(text: &str) {
     // Nothing is left to be done where even the complaint cannot be printed.

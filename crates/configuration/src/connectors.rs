@@ -1,5 +1,6 @@
 //! The settings of the connectors. A connector's settings are there exactly when an enabled flow needs it.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -94,23 +95,41 @@ pub struct Advoware {
     pub limits: RequestLimits,
 }
 
-pub(crate) fn espocrm(reader: &mut Reader<'_>, need: Need) -> Option<EspoCrm> {
+/// What the section of EspoCRM says, also where the API user is yet to be made.
+pub(crate) struct EspoCrmAccess {
+    pub(crate) url: Option<Url>,
+    pub(crate) is_hmac: bool,
+    pub(crate) auth: Option<EspoCrmAuth>,
+    pub(crate) api_key_file: Option<PathBuf>,
+    pub(crate) limits: RequestLimits,
+}
+
+impl EspoCrmAccess {
+    /// The account, where all of it is there.
+    pub(crate) fn account(&self) -> Option<EspoCrm> {
+        Some(EspoCrm { url: self.url.clone()?, auth: self.auth.clone()?, limits: self.limits.clone() })
+    }
+}
+
+pub(crate) fn espocrm(reader: &mut Reader<'_>, need: Need, need_key: Need) -> EspoCrmAccess {
     let mut section = reader.section("connector.espocrm");
     let url = section.url("url", &["https", "http"], need);
     let is_hmac = section.word("auth", &[("api_key", false), ("hmac", true)]);
-    let api_key = section.secret("api_key", need);
-    let need_secret_key = match need {
+    let api_key = section.secret("api_key", need_key);
+    let api_key_file = section.secret_file("api_key");
+    let need_secret_key = match need_key {
         Need::Required(_) if is_hmac => Need::Required("because auth is \"hmac\""),
+        Need::ToBeMade if is_hmac => Need::ToBeMade,
         _ => Need::Unused,
     };
     let secret_key = section.secret("secret_key", need_secret_key);
     let limits = limits(&mut section);
-    let (url, api_key) = (url?, api_key?);
-    let auth = match secret_key {
-        Some(secret_key) => EspoCrmAuth::Hmac { api_key, secret_key },
-        None => EspoCrmAuth::ApiKey { api_key },
+    let auth = match (api_key, secret_key) {
+        (Some(api_key), Some(secret_key)) => Some(EspoCrmAuth::Hmac { api_key, secret_key }),
+        (Some(api_key), None) if !is_hmac => Some(EspoCrmAuth::ApiKey { api_key }),
+        _ => None,
     };
-    Some(EspoCrm { url, auth, limits })
+    EspoCrmAccess { url, is_hmac, auth, api_key_file, limits }
 }
 
 pub(crate) fn advoware(reader: &mut Reader<'_>, need: Need) -> Option<Advoware> {

@@ -12,6 +12,7 @@ mod effective;
 mod flows;
 mod layers;
 mod problem;
+mod provision;
 mod reader;
 mod secret;
 mod settings;
@@ -27,9 +28,10 @@ pub use effective::EffectiveSetting;
 pub use flows::{ConflictPolicy, Flows, Parties};
 pub use layers::DEFAULTS;
 pub use problem::{Origin, Problem, Problems};
+pub use provision::ProvisionEspoCrm;
 pub use settings::{
     Embedded, Log, LogFormat, LogLevel, Operations, Producer, QueueBacking, RabbitMq, Redis, Spool,
-    StateBacking, Worker,
+    StateBacking, Vault, Worker,
 };
 
 use layers::Layers;
@@ -50,6 +52,8 @@ pub struct Config {
     pub state: StateBacking,
     /// The embedded backing of both.
     pub embedded: Embedded,
+    /// What seals the secrets in the state store.
+    pub vault: Vault,
     /// The worker.
     pub worker: Worker,
     /// The producer.
@@ -62,7 +66,18 @@ pub struct Config {
     pub connector: Connectors,
     /// The flows that are enabled.
     pub flow: Flows,
+    /// What provisioning uses; there when it was loaded for that ([`Config::load_to_provision`]) and a flow needs it.
+    pub provision: Option<ProvisionEspoCrm>,
     effective: Vec<EffectiveSetting>,
+}
+
+/// What a configuration is read for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// To run programs: everything that enabled flows need must be there.
+    Run,
+    /// To provision: the administrator's log-in must be there, and what is to be made need not.
+    Provision,
 }
 
 /// The environment of this process, for [`Config::load`]. Variables that are no UTF-8 are left out.
@@ -90,6 +105,26 @@ impl Config {
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, Problems> {
+        Self::load_for(Purpose::Run, file, environment)
+    }
+
+    /// The same for `provision`: with the administrator's log-in, and without what is yet to be made (the API user's
+    /// key) or is another system's.
+    ///
+    /// # Errors
+    /// Everything that is wrong, together.
+    pub fn load_to_provision(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, Problems> {
+        Self::load_for(Purpose::Provision, file, environment)
+    }
+
+    fn load_for(
+        purpose: Purpose,
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, Problems> {
         let path = file.unwrap_or(Path::new(FILE_NAME));
         let name = path.display().to_string();
         let text = match read_bounded(path) {
@@ -105,7 +140,7 @@ impl Config {
                 }]));
             }
         };
-        Self::from_text(&name, &text, environment)
+        Self::parse(purpose, &name, &text, environment)
     }
 
     /// The same with the operator's file given as text; `name` is how problems call it.
@@ -117,34 +152,58 @@ impl Config {
         text: &str,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, Problems> {
+        Self::parse(Purpose::Run, name, text, environment)
+    }
+
+    fn parse(
+        purpose: Purpose,
+        name: &str,
+        text: &str,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, Problems> {
         let environment: BTreeMap<String, String> = environment.into_iter().collect();
         let mut problems = Vec::new();
         let mut layers = Layers::of_defaults(&mut problems);
         layers.lay_file(name, text, &mut problems);
         layers.lay_environment(&environment, &mut problems);
         let mut reader = Reader::new(&layers, &environment);
-        let config = Self::read(&mut reader);
+        let config = Self::read(purpose, &mut reader);
         problems.append(&mut reader.problems);
         if problems.is_empty() { Ok(config) } else { Err(Problems(problems)) }
     }
 
-    fn read(reader: &mut Reader<'_>) -> Self {
+    fn read(purpose: Purpose, reader: &mut Reader<'_>) -> Self {
         let producer = settings::producer(reader);
         let parties_enabled = flows::parties_enabled(reader);
         let need = Need::required_if(parties_enabled, "because flow.parties is enabled");
+        let to_provision = Need::required_if(
+            parties_enabled && purpose == Purpose::Provision,
+            "to provision what flow.parties needs",
+        );
+        let (need_key, need_remote) = match (purpose, need) {
+            (Purpose::Provision, Need::Required(_)) => (Need::ToBeMade, Need::Unused),
+            _ => (need, need),
+        };
+        let (queue, state, embedded) =
+            (settings::queue(reader), settings::state(reader), settings::embedded(reader));
+        let (vault, worker) = (settings::vault(reader), settings::worker(reader));
+        let (operations, log) = (settings::operations(reader, &producer), settings::log(reader));
+        let espocrm = connectors::espocrm(reader, need, need_key);
         Self {
-            queue: settings::queue(reader),
-            state: settings::state(reader),
-            embedded: settings::embedded(reader),
-            worker: settings::worker(reader),
-            operations: settings::operations(reader, &producer),
+            queue,
+            state,
+            embedded,
+            vault,
+            worker,
+            operations,
             producer,
-            log: settings::log(reader),
+            log,
             connector: Connectors {
-                espocrm: connectors::espocrm(reader, need),
-                advoware: connectors::advoware(reader, need),
+                espocrm: espocrm.account(),
+                advoware: connectors::advoware(reader, need_remote),
             },
             flow: Flows { parties: flows::parties(reader, parties_enabled) },
+            provision: provision::espocrm(reader, to_provision, espocrm),
             effective: effective::settings(reader.layers, &reader.secrets),
         }
     }

@@ -128,7 +128,7 @@ impl<'a> Section<'_, 'a> {
             Need::Required(why) => {
                 self.text_where(name, &format!("a text, {why}"), |text| !text.trim().is_empty())
             }
-            Need::Optional | Need::Unused => self.text(name),
+            Need::Optional | Need::ToBeMade | Need::Unused => self.text(name),
         }
     }
 
@@ -217,7 +217,7 @@ impl<'a> Section<'_, 'a> {
         let text = text_of(&setting.value);
         let required = match need {
             Need::Required(why) => Some(why),
-            Need::Optional | Need::Unused => None,
+            Need::Optional | Need::ToBeMade | Need::Unused => None,
         };
         let (found, expected, hint) = match text.map(|text| (text, Url::parse(text))) {
             Some(("", _)) => match required {
@@ -250,6 +250,11 @@ impl<'a> Section<'_, 'a> {
     pub(crate) fn secret(&mut self, name: &str, need: Need) -> Option<SecretString> {
         let setting = self.setting(name, secret::EXPECTED);
         self.reader.secret_at(&self.key(name), setting, need)
+    }
+
+    /// The file that a secret setting refers to, whether or not it is there.
+    pub(crate) fn secret_file(&mut self, name: &str) -> Option<std::path::PathBuf> {
+        secret::file_of(self.setting(name, secret::EXPECTED))
     }
 
     /// A table with keys of the operator's own, each value read by `read`.

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
+use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
 
@@ -21,6 +22,8 @@ pub(crate) enum Need {
     Required(&'static str),
     /// It may be left out.
     Optional,
+    /// It may be left out, and what it refers to need not be there yet: it is about to be made.
+    ToBeMade,
     /// The part that would use it is switched off: only its form is checked.
     Unused,
 }
@@ -56,21 +59,29 @@ pub(crate) fn resolve(
     if reference.is_empty() {
         return match need {
             Need::Required(why) => Err(problem("\"\"", format!("{EXPECTED}, {why}"), "")),
-            Need::Optional | Need::Unused => Ok(None),
+            Need::Optional | Need::ToBeMade | Need::Unused => Ok(None),
         };
     }
     let secret = match reference.split_once(':') {
         Some(("env", name)) if is_variable(name) => match need {
             Need::Unused => return Ok(None),
+            Need::ToBeMade if !environment.contains_key(name) => return Ok(None),
             _ => from_environment(name, environment)?,
         },
         Some(("file", path)) if !path.is_empty() => match need {
             Need::Unused => return Ok(None),
+            Need::ToBeMade if !Path::new(path).exists() => return Ok(None),
             _ => from_file(path)?,
         },
         _ => return Err(literal()),
     };
     Ok(Some(secret.into()))
+}
+
+/// The file that a setting refers to.
+pub(crate) fn file_of(setting: &Setting) -> Option<PathBuf> {
+    let Value::Text(reference) = &setting.value else { return None };
+    reference.strip_prefix("file:").filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 fn literal() -> SecretProblem {

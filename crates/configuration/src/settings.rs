@@ -1,5 +1,6 @@
 //! The settings of the programs themselves: queue, state, worker, producer, listeners, logs.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -102,6 +103,15 @@ fn with_password(url: &Url, password: Option<&SecretString>) -> SecretString {
     // Only an address without a host refuses a password, and the reader accepts none of those.
     let _ = url.set_password(password.as_deref());
     String::from(url).into()
+}
+
+/// `[vault]`: what seals the secrets in the state store.
+#[derive(Debug, Clone, Default)]
+pub struct Vault {
+    /// The present key; `None`: a file beside the embedded state, or none at all.
+    pub key: Option<SecretString>,
+    /// Former keys, by the operator's own names.
+    pub old_keys: BTreeMap<String, SecretString>,
 }
 
 /// `[embedded]`
@@ -286,6 +296,14 @@ pub(crate) fn state(reader: &mut Reader<'_>) -> StateBacking {
             StateBacking::Redis(Redis { url, further_hosts, password, namespace, timeout })
         }
         _ => StateBacking::Embedded,
+    }
+}
+
+pub(crate) fn vault(reader: &mut Reader<'_>) -> Vault {
+    let mut section = reader.section("vault");
+    Vault {
+        key: section.secret("key", Need::Optional),
+        old_keys: section.secrets("old_keys", Need::Optional),
     }
 }
 

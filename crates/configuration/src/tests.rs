@@ -87,7 +87,7 @@ fn every_key_of_the_reference_is_read_and_its_comment_says_what_it_may_be() {
     let environment = environment(&[]);
     let layers = Layers::of_defaults(&mut Vec::new());
     let mut reader = Reader::new(&layers, &environment);
-    Config::read(&mut reader);
+    Config::read(Purpose::Run, &mut reader);
     let known: BTreeSet<&String> = layers.slots.iter().map(|(key, _)| key).collect();
     assert_eq!(reader.read.keys().collect::<BTreeSet<_>>(), known);
 
@@ -407,6 +407,50 @@ fn every_single_key_that_is_damaged_is_named() {
         assert_eq!(found[0].key, format!("{section}.{name}x"));
         assert_eq!(found[0].hint, format!("did you mean {section}.{name}?"));
     }
+}
+
+fn provision(text: &str) -> Result<Config, Problems> {
+    let name = std::path::Path::new("syncfleet.toml");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join(name);
+    std::fs::write(&file, text).unwrap();
+    Config::load_to_provision(Some(&file), environment(&[]))
+}
+
+const TO_PROVISION: &str = "flow.parties.enabled = true\n\
+    [connector.espocrm]\nurl = \"https://crm.example.com\"\napi_key = \"file:/not/there\"\n\
+    [provision.espocrm]\nadmin_user = \"admin\"\nadmin_password = \"env:SECRET\"\n";
+
+#[test]
+fn what_is_yet_to_be_made_need_not_be_there_to_provision() {
+    let config = provision(TO_PROVISION).unwrap();
+    let found = config.provision.unwrap();
+    assert!(found.auth.is_none() && !found.is_hmac && found.webhook_url.is_none());
+    assert_eq!(found.api_key_file.as_deref(), Some(std::path::Path::new("/not/there")));
+    assert_eq!((found.api_user.as_str(), found.role.as_str()), ("syncfleet", "syncfleet"));
+    assert!(config.connector.espocrm.is_none() && config.connector.advoware.is_none());
+
+    let there = provision(&TO_PROVISION.replace("file:/not/there", "env:SECRET")).unwrap().provision.unwrap();
+    assert!(matches!(there.auth, Some(EspoCrmAuth::ApiKey { .. })));
+    let unset =
+        provision(&TO_PROVISION.replace("file:/not/there", "env:NOT_SET")).unwrap().provision.unwrap();
+    assert!(unset.auth.is_none() && unset.api_key_file.is_none());
+}
+
+#[test]
+fn to_provision_the_administrator_is_needed_and_otherwise_not_even_read() {
+    let without = TO_PROVISION.replace("env:SECRET", "");
+    let problems = provision(&without).unwrap_err().to_string();
+    assert!(problems.contains("provision.espocrm.admin_password"), "{problems}");
+    assert!(
+        provision(&TO_PROVISION.replace("env:SECRET", "hunter2")).is_err(),
+        "a secret is given by reference"
+    );
+    assert!(provision("").unwrap().provision.is_none(), "no flow needs it");
+
+    let text = full_file().replace("admin_password = \"env:SECRET\"", "admin_password = \"env:NOT_SET\"");
+    let config = load(&text, &[]).unwrap();
+    assert!(config.provision.is_none() && config.connector.espocrm.is_some());
 }
 
 fn any_value() -> impl Strategy<Value = String> {

@@ -1,4 +1,4 @@
-//! The two ways in which an API user signs in (espocrm: `authMethod` `ApiKey` and `Hmac`).
+//! How an API user signs in (espocrm: `authMethod` `ApiKey` and `Hmac`), and how an administrator does.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use http_client::Request;
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::Sha256;
 
-/// How an API user signs in.
+/// How a user signs in.
 #[derive(Clone)]
 pub enum Credentials {
     /// The key itself, in `X-Api-Key`.
@@ -22,6 +22,13 @@ pub enum Credentials {
         /// The API user's `secretKey`.
         secret_key: SecretString,
     },
+    /// A person's name and password, in `Authorization: Basic`. For provisioning, which no API user may do.
+    Password {
+        /// The log-in name.
+        user_name: String,
+        /// The password.
+        password: SecretString,
+    },
 }
 
 impl fmt::Debug for Credentials {
@@ -29,6 +36,7 @@ impl fmt::Debug for Credentials {
         f.write_str(match self {
             Self::ApiKey(_) => "ApiKey(***)",
             Self::Hmac { .. } => "Hmac(***)",
+            Self::Password { .. } => "Password(***)",
         })
     }
 }
@@ -39,6 +47,7 @@ impl Credentials {
         match self {
             Self::ApiKey(key) => vec![key.clone()],
             Self::Hmac { api_key, secret_key } => vec![api_key.clone(), secret_key.clone()],
+            Self::Password { password, .. } => vec![password.clone()],
         }
     }
 
@@ -46,6 +55,10 @@ impl Credentials {
     pub(crate) fn sign(&self, request: Request) -> Request {
         match self {
             Self::ApiKey(key) => request.secret_header("x-api-key", key.clone()),
+            Self::Password { user_name, password } => {
+                let header = STANDARD.encode(format!("{user_name}:{}", password.expose_secret()));
+                request.secret_header("authorization", SecretString::from(format!("Basic {header}")))
+            }
             Self::Hmac { api_key, secret_key } => {
                 let text = format!("{} /{}", request.method().as_str(), request.path());
                 let digest =
@@ -91,6 +104,15 @@ mod tests {
         let signed =
             Credentials::ApiKey(SecretString::from("k")).sign(Request::new(Method::Get, "App/user", &[]));
         assert_eq!(signed.secret_header_value("x-api-key").unwrap().expose_secret(), "k");
+    }
+
+    #[test]
+    fn an_administrator_signs_in_with_a_password() {
+        let admin = Credentials::Password { user_name: "admin".into(), password: "pass:word".into() };
+        let signed = admin.sign(Request::new(Method::Get, "App/user", &[]));
+        let header = signed.secret_header_value("authorization").unwrap().expose_secret();
+        assert_eq!(header, "Basic YWRtaW46cGFzczp3b3Jk");
+        assert_eq!(format!("{admin:?}"), "Password(***)");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! answer, with `http-client` between them. Records are dynamic ([`Record`], [`Patch`]), since every CRM has
 //! fields of its own. What is odd about the vendor's API stands in the README and, once each, in the code.
 
+mod admin;
 mod auth;
 mod client;
 mod error;
@@ -12,6 +13,7 @@ mod fixtures;
 mod id;
 mod metadata;
 mod notes;
+pub mod provision;
 mod query;
 mod record;
 mod records;
@@ -21,6 +23,7 @@ pub mod webhook;
 mod webhooks;
 mod wire;
 
+pub use admin::ApiUser;
 pub use auth::Credentials;
 pub use client::{EspoCrm, Settings};
 pub use http_client::{Limits, SetupError, may_have_taken_effect};

@@ -36,6 +36,9 @@ impl fmt::Display for Version {
 pub struct EntityDefinition {
     /// Fields by name.
     pub fields: BTreeMap<String, FieldDefinition>,
+    /// Whether records have versions (`optimisticConcurrencyControl`).
+    #[serde(default, rename = "optimisticConcurrencyControl")]
+    pub has_versions: bool,
 }
 
 /// A field.

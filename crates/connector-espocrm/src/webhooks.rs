@@ -1,11 +1,11 @@
-//! Registrations of webhooks: list, create, delete.
+//! Registrations of webhooks: list, create, switch on, delete.
 
 use http_client::{Answer, Method, Request};
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, Serialize};
 use shared::fault::Fault;
 
-use crate::{EspoCrm, EspoId, ListQuery, PAGE_SIZE_MAX, error};
+use crate::{EspoCrm, EspoId, ListQuery, PAGE_SIZE_MAX, admin, error};
 
 /// A registered webhook.
 #[derive(Debug, Clone, Deserialize)]
@@ -61,10 +61,24 @@ impl EspoCrm {
     /// so list first.
     ///
     /// # Errors
-    /// Permanent `forbidden` (no right, unknown type or field) and `validation_failed` (from 9.3.2 on internal
-    /// addresses are refused); else as [`EspoCrm::create`].
+    /// Permanent `forbidden` (no right, unknown type or field) and `webhook_address_internal` (from 9.3.2 on
+    /// internal addresses are refused); else as [`EspoCrm::create`].
     pub async fn create_webhook(&self, webhook: &WebhookRequest) -> Result<Webhook, Fault> {
-        error::success(&self.send(create_request(webhook)).await?)?.json()
+        let answer = self.send(create_request(webhook)).await?;
+        if let Some(fault) = admin::internal_address(&answer, &webhook.url) {
+            return Err(fault);
+        }
+        error::success(&answer)?.json()
+    }
+
+    /// Switches a webhook on, and makes it leave out what we cause ourselves: `PUT Webhook/{id}`. Safe to repeat.
+    ///
+    /// # Errors
+    /// As [`EspoCrm::create`].
+    pub async fn switch_webhook_on(&self, id: &EspoId) -> Result<(), Fault> {
+        let body = serde_json::json!({ "isActive": true, "skipOwn": true });
+        let request = Request::new(Method::Put, "Webhook/{id}", &[id.as_str()]).json(&body);
+        error::success(&self.send(request).await?).map(|_| ())
     }
 
     /// Removes a webhook: `DELETE Webhook/{id}`. Answers whether it existed. Safe to repeat.

@@ -7,6 +7,7 @@
     reason = "tests, with helpers that clippy does not take for tests"
 )]
 
+mod administration;
 mod advoware;
 mod control;
 mod demo_data;

@@ -18,12 +18,19 @@ fn broken(checks: &[Check]) -> Vec<&str> {
 #[tokio::test]
 async fn all_is_well_but_the_webhooks() {
     let bench = Bench::new(PartiesSettings::default()).await;
+    bench.crm.configure(&object(json!({ "optimistic_concurrency": true }))).unwrap();
     let checks = bench.flow.check().await;
     assert_eq!(broken(&checks), Vec::<&str>::new(), "{checks:#?}");
     let warned: Vec<&str> =
         checks.iter().filter(|c| c.verdict == Verdict::Warning).map(|c| c.subject.as_str()).collect();
     assert_eq!(warned.len(), 3, "{warned:?}");
     assert!(warned.iter().all(|subject| subject.contains("webhook")), "{warned:?}");
+    bench.crm.configure(&object(json!({ "optimistic_concurrency": false }))).unwrap();
+    let without = bench.flow.check().await;
+    assert!(
+        without.iter().any(|c| c.verdict == Verdict::Warning && c.seen.contains("optimistic")),
+        "{without:#?}"
+    );
     assert!(checks.iter().filter(|c| c.verdict != Verdict::Well).all(|c| !c.remedy.is_empty()));
 }
 

@@ -1,15 +1,23 @@
 //! Deliveries of EspoCRM.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use flows::parties::PartiesSettings;
+use flows::parties::{Parties, PartiesSettings, vault_name};
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use secrecy::SecretString;
 use sha2::Sha256;
 use shared::envelope::Operation;
 use shared::flow::{Flow as _, WebhookItem, WebhookRefusal, WebhookRequest};
 
-use super::bench::Bench;
+use system_tests::supervise::Folder;
+use system_tests::wait;
+use vault::{Key, KeySource, Secrets};
+
+use super::bench::{Bench, flow};
+use crate::SOON;
 
 const ID: &str = "6b0056946bcab3715";
 const SECRET: &str = "f49b8551882000c60fbf2c7f93e75bf9";
@@ -61,4 +69,44 @@ async fn what_is_not_signed_by_a_known_webhook_is_refused() {
     let refused =
         bench.flow.read_webhook(&WebhookRequest { path: "update", headers: &[], body: &body }).unwrap_err();
     assert!(matches!(refused, WebhookRefusal::Unverified(_)), "{refused}");
+}
+
+#[tokio::test]
+async fn a_webhook_that_is_provisioned_later_is_learned_of_within_bounds() {
+    let bench = Bench::new(PartiesSettings::default()).await;
+    let folder = Folder::new("secrets").unwrap();
+    let state = crate::sealed::store(&folder);
+    let vault = |key: &SecretString| {
+        let key = Key::parse(key, "test").unwrap();
+        Secrets::new(state.clone(), KeySource::Given(key), vec![])
+    };
+    let flow_with = |vault: Secrets| {
+        let flow = flow(&bench.crm, &bench.advoware, state.clone(), PartiesSettings::default());
+        Arc::into_inner(flow).unwrap().with_vault(vault)
+    };
+    let key = Key::generate();
+    let (vault, other) = (vault(&key), vault(&Key::generate()));
+    let running = flow_with(vault.clone());
+    let body = Bytes::from_static(br#"[{"id":"6b00526cc80a09e94"}]"#);
+    let headers = [("signature".to_owned(), signature(&body, SECRET))];
+    let read = |flow: &Parties| {
+        flow.read_webhook(&WebhookRequest { path: "update", headers: &headers, body: &body })
+    };
+    assert!(matches!(read(&running), Err(WebhookRefusal::Unverified(_))));
+    assert!(!running.learn().await.unwrap(), "there is nothing yet");
+
+    let id = connector_espocrm::EspoId::new(ID).unwrap();
+    vault.put(&vault_name(&id), &SECRET.into()).await.unwrap();
+    assert!(!running.learn().await.unwrap(), "it has looked just now, and does not look at every refusal");
+    wait::until("the new webhook to be known", SOON, async || match running.learn().await {
+        Ok(true) => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    assert_eq!(read(&running).unwrap().len(), 1);
+    assert!(read(&flow_with(vault)).is_err(), "one that has just begun");
+    // Sealed under another key, it stays unknown, and the rest is not hindered.
+    let stranger = flow_with(other);
+    assert!(!stranger.learn().await.unwrap());
+    assert!(matches!(read(&stranger), Err(WebhookRefusal::Unverified(_))));
 }

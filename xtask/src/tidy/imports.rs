@@ -10,13 +10,14 @@ use super::source::{Code, tokens};
 use super::{File, Finding};
 
 /// Libraries that only some crates may use.
-const RESTRICTED: [(&str, &[&str]); 6] = [
+const RESTRICTED: [(&str, &[&str]); 7] = [
     ("reqwest", &["http-client", "simulators", "syncfleet", "system-tests"]),
     ("axum", &["operations", "producer", "simulators", "syncfleet", "system-tests"]),
     ("lapin", &["adapter-rabbitmq", "system-tests"]),
     ("redis", &["adapter-redis", "system-tests"]),
     ("rusqlite", &["adapter-embedded", "system-tests"]),
     ("backoff", &["shared"]),
+    ("chacha20poly1305", &["vault"]),
 ];
 
 /// A test may serve HTTP for itself.
@@ -85,7 +86,7 @@ fn may_import(package: &str, dependency: &str) -> bool {
                         | "vault"
                 )
         }
-        "flows" => connector || dependency == "shared",
+        "flows" => connector || matches!(dependency, "shared" | "vault"),
         "operations" | "http-client" | "leasing" | "telemetry" | "configuration" => dependency == "shared",
         "vault" => matches!(dependency, "shared" | "http-client"),
         "shared" | "simulators" | "xtask" => false,
@@ -141,7 +142,8 @@ mod tests {
             ("connector-espocrm", &["shared", "http-client"]),
             ("adapter-redis", &["shared", "redis", "tokio"]),
             ("configuration", &["shared"]),
-            ("flows", &["shared", "connector-espocrm"]),
+            ("vault", &["shared", "chacha20poly1305"]),
+            ("flows", &["shared", "connector-espocrm", "vault"]),
             ("operations", &["shared", "axum"]),
             ("assembly", &["adapter-redis", "connector-espocrm", "flows", "configuration", "http-client"]),
             ("simulators", &["axum", "reqwest"]),
@@ -168,7 +170,7 @@ mod tests {
             ("adapter-redis", &["adapter-embedded"]),
             ("adapter-embedded", &["redis"]),
             ("connector-espocrm", &["flows", "reqwest"]),
-            ("flows", &["adapter-redis", "lapin"]),
+            ("flows", &["adapter-redis", "lapin", "chacha20poly1305"]),
             ("operations", &["assembly"]),
             ("assembly", &["worker"]),
             ("simulators", &["shared"]),
@@ -184,6 +186,7 @@ mod tests {
             ("connector-espocrm/Cargo.toml:5", "`reqwest` is for"),
             ("flows/Cargo.toml:4", "may not import"),
             ("flows/Cargo.toml:5", "`lapin` is for"),
+            ("flows/Cargo.toml:6", "`chacha20poly1305` is for vault"),
             ("operations/Cargo.toml:4", "may not import"),
             ("assembly/Cargo.toml:4", "may not import"),
             ("simulators/Cargo.toml:4", "may not import"),

@@ -1,34 +1,12 @@
 //! What the flow needs of its surroundings, and what to do where something is missing.
 
-use std::collections::BTreeSet;
-
-use connector_espocrm::{EntityDefinition, EspoId, FieldDefinition, Level, Version};
+use connector_espocrm::provision::{Lack, Needs, Right, lacks};
+use connector_espocrm::{AppUser, EntityDefinition, EspoId, Level, Version};
 use shared::fault::Fault;
 use shared::flow::{Check, Verdict};
 
 use super::Parties;
-use super::sides::Status;
-
-/// The oldest EspoCRM that leaves our own writes out of its webhooks (`skipOwn`).
-const VERSION_MIN: Version = Version(9, 2, 2);
-
-/// A field as the flow needs it: name, type, shortest maximum length, whether the product brings it.
-const FIELDS: [(&str, &str, Option<u32>); 14] = [
-    ("betnr", "int", None),
-    ("advowareRowId", "varchar", Some(50)),
-    ("syncStatus", "enum", None),
-    ("advowareLastSync", "datetime", None),
-    ("advowareDeletedAt", "datetime", None),
-    ("syncErrorMessage", "text", Some(2_000)),
-    ("syncRetryCount", "int", None),
-    ("lastName", "varchar", None),
-    ("firstName", "varchar", None),
-    ("firmenname", "varchar", None),
-    ("rechtsform", "enum", None),
-    ("salutationName", "enum", None),
-    ("dateOfBirth", "date", None),
-    ("handelsregisterNummer", "varchar", None),
-];
+use super::needs::VERSION_MIN;
 
 fn well(subject: impl Into<String>, seen: impl Into<String>) -> Check {
     Check { subject: subject.into(), verdict: Verdict::Well, seen: seen.into(), remedy: String::new() }
@@ -79,15 +57,15 @@ impl Parties {
             Ok(version) => check_version(version),
             Err(fault) => failed("EspoCRM version", &fault),
         });
-        let entity = self.entity_type.as_str();
-        checks.extend(["read", "edit"].map(|action| check_right(entity, action, user.right(entity, action))));
+        let (entity, needs) = (self.entity_type.as_str(), self.needs());
+        checks.extend(needs.rights.iter().filter_map(|right| check_right(&needs, right, &user)));
         match self.crm.entity_definition(&self.entity_type).await {
-            Ok(Some(definition)) => checks.extend(self.check_fields(&definition)),
+            Ok(Some(definition)) => checks.extend(self.check_fields(&needs, &definition)),
             Ok(None) => checks.push(finding(
                 Verdict::Broken,
                 format!("EspoCRM entity type {entity}"),
                 "unknown, or hidden from the API user",
-                "Create it from the template Person, or correct flow.parties.entity_type.",
+                "Let `syncfleet provision` make it, or correct flow.parties.entity_type.",
             )),
             Err(fault) => checks.push(failed(format!("EspoCRM entity type {entity}"), &fault)),
         }
@@ -98,41 +76,24 @@ impl Parties {
         checks
     }
 
-    fn check_fields(&self, definition: &EntityDefinition) -> Vec<Check> {
-        let subject = |name: &str| format!("EspoCRM field {}.{name}", self.entity_type);
+    fn check_fields(&self, needs: &Needs, definition: &EntityDefinition) -> Vec<Check> {
         let mut checks = Vec::new();
-        for (name, kind, length) in FIELDS {
-            checks.push(check_field(subject(name), kind, length, definition.fields.get(name)));
-        }
-        let options = |name: &str| -> BTreeSet<&str> {
-            let field = definition.fields.get(name);
-            field.map(|f| f.options.iter().map(String::as_str).collect()).unwrap_or_default()
-        };
-        let missing = |name: &str, wanted: &mut dyn Iterator<Item = &str>| -> Vec<String> {
-            let present = options(name);
-            wanted.filter(|word| !present.contains(word)).map(str::to_owned).collect()
-        };
-        let status = missing("syncStatus", &mut Status::ALL.into_iter().map(Status::word));
-        checks.extend(check_options(subject("syncStatus"), Verdict::Broken, &status));
-        let words = missing("salutationName", &mut self.table.crm_words());
-        checks.extend(check_options(subject("salutationName"), Verdict::Warning, &words));
-        for name in ["rechtsform", "salutationName"] {
-            let empty = missing(name, &mut [""].into_iter());
-            if !empty.is_empty() && definition.fields.contains_key(name) {
-                checks.push(finding(
-                    Verdict::Warning,
-                    subject(name),
-                    "it has no empty option",
-                    "Add an empty option: EspoCRM refuses to empty an enum without one.",
-                ));
+        for need in &needs.entity.fields {
+            let subject = format!("EspoCRM field {}.{}", self.entity_type, need.name);
+            let lacks = lacks(need, definition.fields.get(need.name));
+            if lacks.is_empty() {
+                checks.push(well(subject.clone(), need.kind()));
             }
+            checks.extend(
+                lacks.iter().map(|lack| check_lack(subject.clone(), need.kind(), need.length_min, lack)),
+            );
         }
-        if definition.fields.get("lastName").is_some_and(|field| field.required) {
+        if !definition.has_versions {
             checks.push(finding(
-                Verdict::Broken,
-                subject("lastName"),
-                "required",
-                "Switch \"required\" off: companies have no last name.",
+                Verdict::Warning,
+                format!("EspoCRM entity type {}", self.entity_type),
+                "without optimistic concurrency control: an edit made while a sync writes may be overwritten",
+                "Let `syncfleet provision` switch it on.",
             ));
         }
         checks
@@ -143,12 +104,13 @@ impl Parties {
             Ok(webhooks) => webhooks,
             Err(fault) => return vec![failed("EspoCRM webhooks", &fault)],
         };
+        // What cannot be had from the vault is said by the check of the vault.
+        let _known = self.learn_secrets().await;
         let mut checks = Vec::new();
-        for event in ["create", "update", "delete"].map(|what| format!("{}.{what}", self.entity_type)) {
+        for (event, _) in self.needs().webhooks {
             let subject = format!("EspoCRM webhook {event}");
             let ours: Vec<_> = webhooks.iter().filter(|webhook| webhook.event == event).collect();
-            let remedy = "Without it, changes wait for the next sweep. Make one for this event, with skipOwn, and \
-                          enter its secret in flow.parties.webhook_secrets.";
+            let remedy = "Without it, changes wait for the next sweep. Let `syncfleet provision` make it.";
             checks.push(match ours.as_slice() {
                 [] => finding(Verdict::Warning, subject, "none", remedy),
                 [one] if !one.is_active => {
@@ -160,11 +122,11 @@ impl Parties {
                     "it reports our own writes too",
                     "Switch skipOwn on; else every write of ours comes back and costs a delivery.",
                 ),
-                [one] if !self.webhook_secrets.contains_key(&one.id) => finding(
+                [one] if !self.secrets.is_known(&one.id) => finding(
                     Verdict::Broken,
                     subject,
-                    format!("the secret of {} is not configured, so its deliveries are refused", one.id),
-                    "Enter it in flow.parties.webhook_secrets.",
+                    format!("the secret of {} is not known, so its deliveries are refused", one.id),
+                    "Let `syncfleet provision` keep it, or enter it in flow.parties.webhook_secrets.",
                 ),
                 [one] => well(subject, format!("{} to {}", one.id, one.url)),
                 several => finding(
@@ -211,49 +173,61 @@ fn check_version(version: Version) -> Check {
     finding(Verdict::Broken, subject, version.to_string(), remedy)
 }
 
-fn check_right(entity: &str, action: &str, level: Level) -> Check {
-    let subject = format!("EspoCRM right to {action} {entity}");
-    match level {
+/// The rights that `App/user` shows. Creating is not among those asked for: a fleet that only updates does without.
+fn check_right(needs: &Needs, right: &Right, user: &AppUser) -> Option<Check> {
+    let Right::Records(scope, action @ ("read" | "edit")) = right else { return None };
+    if scope != needs.entity.name.as_str() {
+        return None;
+    }
+    let subject = format!("EspoCRM right to {action} {scope}");
+    Some(match user.right(scope, action) {
         Level::All => well(subject, "all"),
-        Level::No => {
-            finding(Verdict::Broken, subject, "no", "Give the API user's role this right on all records.")
-        }
+        Level::No => finding(
+            Verdict::Broken,
+            subject,
+            "no",
+            "Let `syncfleet provision` give the API user this right on all records.",
+        ),
         Level::Own | Level::Team => finding(
             Verdict::Warning,
             subject,
             "not on all records",
-            "Give the API user's role this right on all records; the others are taken for deleted.",
+            "Let `syncfleet provision` give the API user this right on all records; the others are taken for deleted.",
+        ),
+    })
+}
+
+fn check_lack(subject: String, kind: &str, length: Option<u32>, lack: &Lack) -> Check {
+    let provision = "`syncfleet provision` does it.";
+    let broken = |seen: String, remedy: String| finding(Verdict::Broken, subject.clone(), seen, remedy);
+    let options = |verdict, missing: &[String]| {
+        let missing: Vec<&str> =
+            missing.iter().map(|option| if option.is_empty() { "(empty)" } else { option }).collect();
+        let remedy = if missing.contains(&"(empty)") {
+            format!("Add these options: EspoCRM refuses to empty an enum without an empty one. {provision}")
+        } else {
+            format!("Add these options. {provision}")
+        };
+        finding(verdict, subject.clone(), format!("without the options {}", missing.join(", ")), remedy)
+    };
+    match lack {
+        Lack::Missing => broken("missing".to_owned(), format!("Create it, of type {kind}. {provision}")),
+        Lack::OtherKind(other) => {
+            broken(format!("of type {other}"), format!("Create it anew, of type {kind}."))
+        }
+        Lack::NotStored => {
+            broken("not stored".to_owned(), format!("Create it anew, of type {kind} and stored."))
+        }
+        Lack::ReadOnly => broken("read-only".to_owned(), format!("Make it writable. {provision}")),
+        Lack::Short(present) => broken(
+            format!("at most {present} characters"),
+            format!("Set its maximum length to {}. {provision}", length.unwrap_or_default()),
+        ),
+        Lack::OptionsNeeded(missing) => options(Verdict::Broken, missing),
+        Lack::OptionsWished(missing) => options(Verdict::Warning, missing),
+        Lack::Required => broken(
+            "required".to_owned(),
+            format!("Switch \"required\" off: companies have no last name. {provision}"),
         ),
     }
-}
-
-fn check_field(subject: String, kind: &str, length: Option<u32>, field: Option<&FieldDefinition>) -> Check {
-    let Some(field) = field else {
-        return finding(Verdict::Broken, subject, "missing", format!("Create it, of type {kind}."));
-    };
-    if field.kind != kind {
-        let seen = format!("of type {}", field.kind);
-        return finding(Verdict::Broken, subject, seen, format!("Create it anew, of type {kind}."));
-    }
-    if field.read_only || field.not_storable {
-        return finding(Verdict::Broken, subject, "read-only or not stored", "Make it writable and stored.");
-    }
-    let short = length.zip(field.max_length).filter(|(needed, present)| present < needed);
-    if let Some((needed, present)) = short {
-        let seen = format!("at most {present} characters");
-        return finding(Verdict::Broken, subject, seen, format!("Set its maximum length to {needed}."));
-    }
-    well(subject, kind)
-}
-
-fn check_options(subject: String, verdict: Verdict, missing: &[String]) -> Option<Check> {
-    if missing.is_empty() {
-        return None;
-    }
-    Some(finding(
-        verdict,
-        subject,
-        format!("without the options {}", missing.join(", ")),
-        "Add these options.",
-    ))
 }

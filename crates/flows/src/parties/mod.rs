@@ -42,25 +42,27 @@ mod look;
 mod map;
 mod marker;
 mod merge;
+mod needs;
 mod notice;
 mod older;
 mod party;
 mod plan;
 mod preview;
 mod report;
+mod secrets;
 mod settings;
 mod sides;
 mod sweep;
 mod webhook;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use connector_advoware::Advoware;
+use connector_espocrm::provision::Needs;
 use connector_espocrm::{EntityType, EspoCrm, EspoId};
 use jiff::Timestamp;
-use secrecy::SecretString;
 use serde_json::Value;
 use shared::fault::Fault;
 use shared::flow::{
@@ -73,10 +75,12 @@ use shared::record_key::{FlowName, RecordKey};
 
 pub use link::LookAgain;
 pub use plan::Policy;
+pub use secrets::vault_name;
 pub use settings::{PartiesSettings, SettingsError};
 
 use party::SalutationTable;
 use plan::Rules;
+use secrets::WebhookSecrets;
 
 /// The flow's name.
 pub const NAME: &str = "parties";
@@ -94,7 +98,7 @@ pub struct Parties {
     rules: Rules,
     /// Salutations that EspoCRM refused since this process started; at most those of the table.
     refused: Mutex<BTreeSet<String>>,
-    webhook_secrets: BTreeMap<EspoId, SecretString>,
+    secrets: WebhookSecrets,
     settings: PartiesSettings,
 }
 
@@ -115,12 +119,7 @@ impl Parties {
         if let Some(id) = &settings.notify_user_id {
             EspoId::new(id.clone()).map_err(|e| SettingsError::new("notify_user_id", e))?;
         }
-        let webhook = |(id, secret): (&String, &SecretString)| Ok((EspoId::new(id.clone())?, secret.clone()));
-        let webhook_secrets = settings
-            .webhook_secrets
-            .iter()
-            .map(webhook)
-            .collect::<Result<_, connector_espocrm::IdError>>()
+        let secrets = WebhookSecrets::configured(&settings.webhook_secrets)
             .map_err(|e| SettingsError::new("webhook_secrets", e))?;
         let spec = FlowSpec {
             name: FlowName::new(NAME).map_err(|e| SettingsError::new("name", e))?,
@@ -138,19 +137,29 @@ impl Parties {
         };
         let table = SalutationTable::new(settings.salutations.clone());
         let refused = Mutex::default();
-        Ok(Self {
-            spec,
-            crm,
-            advoware,
-            state,
-            meter,
-            entity_type,
-            table,
-            rules,
-            refused,
-            webhook_secrets,
-            settings,
-        })
+        Ok(Self { spec, crm, advoware, state, meter, entity_type, table, rules, refused, secrets, settings })
+    }
+
+    /// With the secrets of the webhooks that were provisioned.
+    #[must_use]
+    pub fn with_vault(mut self, vault: vault::Secrets) -> Self {
+        self.secrets.vault = Some(vault);
+        self
+    }
+
+    /// What the flow needs of EspoCRM.
+    pub fn needs(&self) -> Needs {
+        needs::needs(&self.entity_type, &self.table)
+    }
+
+    /// The same, before there is a flow: from its settings alone.
+    ///
+    /// # Errors
+    /// As [`Parties::new`].
+    pub fn needs_of(settings: &PartiesSettings) -> Result<Needs, SettingsError> {
+        let entity_type = EntityType::new(settings.entity_type.clone())
+            .map_err(|e| SettingsError::new("entity_type", e))?;
+        Ok(needs::needs(&entity_type, &SalutationTable::new(settings.salutations.clone())))
     }
 
     /// The rules, with what was learned about EspoCRM's options.
@@ -201,6 +210,10 @@ impl Flow for Parties {
 
     fn read_webhook(&self, request: &WebhookRequest<'_>) -> Result<Vec<WebhookItem>, WebhookRefusal> {
         webhook::read(self, request)
+    }
+
+    async fn learn(&self) -> Result<bool, Fault> {
+        self.learn_secrets().await
     }
 
     async fn check(&self) -> Vec<Check> {

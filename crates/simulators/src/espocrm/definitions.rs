@@ -22,6 +22,15 @@ const PLAIN: [&str; 7] =
 pub(super) struct Definitions {
     entity: Record,
     scope: Record,
+    /// Whether the entity type was made.
+    exists: bool,
+}
+
+/// Why a field is not made or changed.
+pub(super) enum FieldRefusal {
+    Exists,
+    Unknown,
+    NoType,
 }
 
 impl Definitions {
@@ -30,7 +39,81 @@ impl Definitions {
         Self {
             entity: parse(include_str!("data/entity_defs.json")),
             scope: parse(include_str!("data/scopes.json")),
+            exists: true,
         }
+    }
+
+    /// A system in which nobody has made the entity type yet.
+    pub(super) fn absent() -> Self {
+        Self { exists: false, ..Self::template() }
+    }
+
+    /// The entity type as it is when it has just been made from the template Person.
+    fn template() -> Self {
+        let mut definitions = Self::recorded();
+        if let Some(fields) = definitions.entity.get_mut("fields").and_then(Value::as_object_mut) {
+            fields.retain(|_, field| field.get("isCustom") != Some(&json!(true)));
+        }
+        definitions
+    }
+
+    pub(super) fn exists(&self) -> bool {
+        self.exists
+    }
+
+    /// Makes the entity type.
+    pub(super) fn create(&mut self) {
+        *self = Self::template();
+    }
+
+    /// Makes a field; answers it as the field manager does.
+    pub(super) fn create_field(&mut self, body: &Record) -> Result<Record, FieldRefusal> {
+        let name = body.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+        if self.field(&name).is_some() {
+            return Err(FieldRefusal::Exists);
+        }
+        let mut definition = body.clone();
+        definition.shift_remove("name");
+        Ok(self.save_field(&name, definition, true))
+    }
+
+    /// Changes a field. What the body leaves out of a custom field is dropped; a core field falls back on what it was
+    /// when the entity type was made.
+    pub(super) fn replace_field(&mut self, name: &str, body: &Record) -> Result<Record, FieldRefusal> {
+        if !body.contains_key("type") {
+            return Err(FieldRefusal::NoType);
+        }
+        let is_custom = flag(self.field(name).ok_or(FieldRefusal::Unknown)?, "isCustom");
+        let core = Self::template();
+        let mut definition = core.field(name).filter(|_| !is_custom).cloned().unwrap_or_default();
+        definition.extend(body.clone());
+        Ok(self.save_field(name, definition, is_custom))
+    }
+
+    fn save_field(&mut self, name: &str, mut definition: Record, is_custom: bool) -> Record {
+        let label = definition.shift_remove("label").unwrap_or_else(|| json!(name));
+        // There is no option for uniqueness, and what is off is not stored.
+        definition.retain(|key, value| {
+            let is_off = key == "readOnly" && *value == json!(false);
+            !(is_off || ["unique", "index", "isCustom"].contains(&key.as_str()))
+        });
+        match kind(&definition) {
+            "enum" => {
+                definition.entry("maxLength").or_insert(json!(100));
+            }
+            "date" | "datetime" => {
+                definition.insert("notNull".to_owned(), json!(false));
+            }
+            _ => {}
+        }
+        if is_custom {
+            definition.insert("isCustom".to_owned(), json!(true));
+        }
+        if let Some(fields) = self.entity.get_mut("fields").and_then(Value::as_object_mut) {
+            fields.insert(name.to_owned(), Value::Object(definition.clone()));
+        }
+        definition.insert("label".to_owned(), label);
+        definition
     }
 
     /// Fields in the order in which they are validated and shown.
@@ -81,9 +164,13 @@ impl Definitions {
     }
 
     /// What `Metadata?key=` answers; none when there is nothing (or nothing the user may see).
-    pub(super) fn metadata(&self, key: Option<&str>, may_read: bool) -> Option<Value> {
-        let whole = if may_read {
-            json!({ "entityDefs": { ENTITY_TYPE: self.entity }, "scopes": { ENTITY_TYPE: self.scope } })
+    pub(super) fn metadata(&self, key: Option<&str>, may_read: bool, has_versions: bool) -> Option<Value> {
+        let whole = if may_read && self.exists {
+            let mut entity = self.entity.clone();
+            if has_versions {
+                entity.insert("optimisticConcurrencyControl".to_owned(), json!(true));
+            }
+            json!({ "entityDefs": { ENTITY_TYPE: entity }, "scopes": { ENTITY_TYPE: self.scope } })
         } else {
             json!({ "entityDefs": {}, "scopes": {} })
         };
@@ -114,8 +201,8 @@ mod tests {
         assert!(definitions.has_attribute("assignedUserId"));
         assert!(!definitions.has_attribute("noAttr"));
         let length =
-            definitions.metadata(Some("entityDefs.CBeteiligte.fields.advowareRowId.maxLength"), true);
+            definitions.metadata(Some("entityDefs.CBeteiligte.fields.advowareRowId.maxLength"), true, false);
         assert_eq!(length, Some(json!(50)));
-        assert_eq!(definitions.metadata(Some("scopes.CNope"), true), None);
+        assert_eq!(definitions.metadata(Some("scopes.CNope"), true, false), None);
     }
 }

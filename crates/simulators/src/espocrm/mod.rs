@@ -1,7 +1,9 @@
-//! EspoCRM 9.2.7 as far as a sync client of CBeteiligte sees it. What the real system has and this one
+//! EspoCRM 9.2.7 (9.3.10, where `version` says so) as far as a sync client of CBeteiligte sees it, and an administrator
+//! who makes what such a client needs. What the real system has and this one
 //! has not is answered 501, so that no test takes it for a real answer.
 
 mod accounts;
+mod admin;
 mod answers;
 mod auth;
 mod contact_data;
@@ -16,6 +18,7 @@ mod validation;
 mod views;
 mod webhooks;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::Duration;
 
@@ -53,7 +56,8 @@ pub const PERSON_ID: &str = "6b0052294e41f2ecf";
 
 /// Settings of the simulated EspoCRM. [`Simulator::configure`] takes `last_name_required`,
 /// `optimistic_concurrency` (booleans), `version` (text), `fields` (`{"name": {...}}` changes parts of a
-/// field's definition or adds one, `{"name": null}` removes it), `mention_permission` and
+/// field's definition or adds one, `{"name": null}` removes it), `webhook_allowed_addresses` (`["host:port"]`, what
+/// webhookAllowedAddressList is in 9.3), `mention_permission` and
 /// `message_permission` (booleans, for all API users), `accounts_active` (`{"user name": false}`) and
 /// `forget_failed_logins` (true).
 #[derive(Debug, Clone)]
@@ -64,6 +68,9 @@ pub struct EspocrmOptions {
     pub accounts: Vec<Account>,
     /// `Settings.version`.
     pub version: String,
+    /// Whether somebody has made CBeteiligte and its fields. What an administrator makes in a running simulator (entity
+    /// type, fields, roles, users) is in its journal, and forgotten by a restart, as other settings are.
+    pub has_entity_type: bool,
     /// Whether lastName is required, as it is before an administrator changes it.
     pub last_name_required: bool,
     /// optimisticConcurrencyControl of CBeteiligte.
@@ -113,6 +120,7 @@ impl Default for EspocrmOptions {
                 Account::api("6b005229c1d2e3f40", "sync-hmac", hmac, Role::sync()),
             ],
             version: "9.2.7".to_owned(),
+            has_entity_type: true,
             last_name_required: false,
             optimistic_concurrency: false,
             webhook_interval: None,
@@ -130,6 +138,12 @@ pub struct Espocrm {
     optimistic_concurrency: bool,
     lockout: Lockout,
     ids: Ids,
+    /// Further entity types that were asked for by name; they have no records.
+    others: BTreeSet<String>,
+    roles: BTreeMap<String, Record>,
+    /// Roles by user, where an administrator has set them.
+    roles_of: BTreeMap<String, Vec<String>>,
+    allowed_addresses: BTreeSet<String>,
 }
 
 /// A running EspoCRM.
@@ -142,9 +156,12 @@ impl EspocrmSimulator {
     /// When the port is taken or the folder cannot be used.
     pub async fn start(options: EspocrmOptions) -> io::Result<Self> {
         let (hosting, interval) = (options.hosting.clone(), options.webhook_interval);
-        let mut definitions = Definitions::recorded();
-        let required = json!({ "required": options.last_name_required });
-        definitions.change_field("lastName", &required).map_err(io::Error::other)?;
+        let mut definitions = Definitions::absent();
+        if options.has_entity_type {
+            definitions = Definitions::recorded();
+            let required = json!({ "required": options.last_name_required });
+            definitions.change_field("lastName", &required).map_err(io::Error::other)?;
+        }
         let optimistic_concurrency = options.optimistic_concurrency;
         let espocrm = Espocrm {
             options,
@@ -152,6 +169,10 @@ impl EspocrmSimulator {
             optimistic_concurrency,
             lockout: Lockout::default(),
             ids: Ids::default(),
+            others: BTreeSet::new(),
+            roles: BTreeMap::new(),
+            roles_of: BTreeMap::new(),
+            allowed_addresses: BTreeSet::new(),
         };
         let simulator = Self::host(espocrm, hosting).await?;
         if let Some(interval) = interval {
@@ -228,6 +249,7 @@ impl Espocrm {
     /// What the router says before anybody is asked who he is.
     fn route(method: &str, path: &[&str]) -> Option<Answer> {
         match (method, path) {
+            ("PUT" | "DELETE", ["Admin", "fieldManager", _, _]) => None,
             (_, [_, _, _, _, ..]) | (_, []) => Some(routing(404, "404 Not Found")),
             ("PUT" | "PATCH" | "DELETE", [_]) => Some(method_not_allowed("GET, POST")),
             ("POST", [controller, _]) if *controller != "Admin" => {
@@ -273,6 +295,9 @@ impl Upstream for Espocrm {
             ("POST", ["Note"]) => self.create_note(store, now, &account, request),
             (_, ["Webhook"]) => self.webhook(store, now, &account, request, None),
             (_, ["Webhook", id]) => self.webhook(store, now, &account, request, Some(id)),
+            (_, [ENTITY_TYPE, ..]) if !self.definitions.exists() => {
+                Ok(refuse(404, &format!("Controller '{ENTITY_TYPE}' does not exist.")))
+            }
             ("GET", [ENTITY_TYPE]) => Ok(self.record_list(store, &account, request)),
             ("POST", [ENTITY_TYPE]) => self.create_record(store, now, &account, request),
             ("GET", [ENTITY_TYPE, id]) => Ok(self.read_record(store, &account, id)),
@@ -280,6 +305,13 @@ impl Upstream for Espocrm {
             ("DELETE", [ENTITY_TYPE, id]) => self.delete_record(store, now, &account, id),
             (_, ["EntityManager" | "Admin" | "Role", ..]) if account.kind != AccountKind::Admin => {
                 Ok(refuse(403, ""))
+            }
+            ("POST", ["User"]) if account.kind != AccountKind::Admin => Ok(refuse(403, "No create access.")),
+            ("PUT" | "PATCH", ["User", _]) if account.kind != AccountKind::Admin => {
+                Ok(refuse(403, "No edit access."))
+            }
+            (_, ["EntityManager" | "Admin" | "Role" | "User", ..]) => {
+                self.administrate(store, now, &account, request, path)
             }
             (_, [scope, ..]) if OTHER_TYPES.contains(scope) && account.level(scope, "read") == "no" => {
                 Ok(refuse(403, "No read access."))
@@ -373,6 +405,10 @@ impl Upstream for Espocrm {
                             account.is_active = *on;
                         }
                     }
+                }
+                ("webhook_allowed_addresses", Value::Array(addresses)) => {
+                    self.allowed_addresses =
+                        addresses.iter().filter_map(Value::as_str).map(str::to_owned).collect();
                 }
                 ("forget_failed_logins", Value::Bool(true)) => self.lockout.clear(),
                 _ => return Err(format!("{key}: {value} is no setting of EspoCRM")),

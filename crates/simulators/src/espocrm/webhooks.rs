@@ -117,7 +117,8 @@ impl Espocrm {
             [entity_type, ..] => (*entity_type, "", None),
             [] => ("", "", None),
         };
-        if entity_type != ENTITY_TYPE && !OTHER_TYPES.contains(&entity_type) {
+        let is_there = entity_type == ENTITY_TYPE && self.definitions.exists();
+        if !is_there && !OTHER_TYPES.contains(&entity_type) {
             return Ok(refuse(403, "Entity type is not available for Webhooks."));
         }
         if account.level(entity_type, "read") == "no" {
@@ -128,6 +129,9 @@ impl Espocrm {
         }
         if field.is_some_and(|field| self.definitions.field(field).is_none()) {
             return Ok(refuse(403, "Field does not exist."));
+        }
+        if self.refuses_address(url) {
+            return Ok(invalid(TABLE, &Invalid { field: "url".to_owned(), kind: "notInternal" }));
         }
         let owned = all(store).filter(|hook| hook.get("userId") == Some(&json!(account.id))).count();
         if account.kind == AccountKind::Api && owned >= PER_USER_MAX {

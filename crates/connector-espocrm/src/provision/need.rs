@@ -1,0 +1,214 @@
+//! What is needed, and what of it is lacking.
+
+use serde_json::{Map, Value, json};
+
+use crate::{EntityType, FieldDefinition, Version};
+
+/// What a flow needs of an EspoCRM.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Needs {
+    /// The oldest version that will do.
+    pub version_min: Version,
+    /// The entity type whose records the flow handles.
+    pub entity: EntityNeed,
+    /// What the API user must be allowed to do, beside reading its own account.
+    pub rights: Vec<Right>,
+    /// Webhooks: the event, such as `CBeteiligte.update`, and the path below `/webhooks/` of a producer.
+    pub webhooks: Vec<(String, String)>,
+}
+
+/// A right of a role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Right {
+    /// To do something with all records of a type: `create`, `read`, `edit`, `delete`, `stream`.
+    Records(String, &'static str),
+    /// A scope that is a mere switch: `Webhook`.
+    Switch(&'static str),
+    /// A permission of the role itself, at `all`: `messagePermission`.
+    Permission(&'static str),
+}
+
+/// An entity type.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EntityNeed {
+    /// Its name, with the `C` that EspoCRM puts in front of those that it makes.
+    pub name: EntityType,
+    /// The template that it is made from.
+    pub template: &'static str,
+    /// What one record is called.
+    pub label: &'static str,
+    /// What several are called.
+    pub label_plural: &'static str,
+    /// Its fields.
+    pub fields: Vec<FieldNeed>,
+}
+
+/// A field.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FieldNeed {
+    /// Its name.
+    pub name: &'static str,
+    /// Its definition where it has to be made, or as the template makes it: with `type`, `label`, `options`, ….
+    pub definition: Map<String, Value>,
+    /// Whether the entity type's template brings it along.
+    pub is_native: bool,
+    /// Least value of its maximum length, in characters.
+    pub length_min: Option<u32>,
+    /// Options without which it is of no use.
+    pub options_needed: Vec<String>,
+    /// Options that had better be there; `""` lets it be emptied.
+    pub options_wished: Vec<String>,
+    /// Whether it must be allowed to be empty.
+    pub may_be_empty: bool,
+}
+
+impl FieldNeed {
+    /// A field that has to be made; `definition` is what EspoCRM's field manager takes.
+    pub fn custom(name: &'static str, definition: Value) -> Self {
+        Self {
+            name,
+            definition: object(definition),
+            is_native: false,
+            length_min: None,
+            options_needed: Vec::new(),
+            options_wished: Vec::new(),
+            may_be_empty: false,
+        }
+    }
+
+    /// A field that the template brings along as `definition` says.
+    pub fn native(name: &'static str, definition: Value) -> Self {
+        Self { is_native: true, ..Self::custom(name, definition) }
+    }
+
+    /// It must take texts of this length.
+    #[must_use]
+    pub fn length_min(mut self, characters: u32) -> Self {
+        self.length_min = Some(characters);
+        self
+    }
+
+    /// It must have these options.
+    #[must_use]
+    pub fn options_needed(mut self, options: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.options_needed = options.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// It had better have these options.
+    #[must_use]
+    pub fn options_wished(mut self, options: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.options_wished = options.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// It must be allowed to be empty.
+    #[must_use]
+    pub fn may_be_empty(mut self) -> Self {
+        self.may_be_empty = true;
+        self
+    }
+
+    /// Its type.
+    pub fn kind(&self) -> &str {
+        self.definition.get("type").and_then(Value::as_str).unwrap_or_default()
+    }
+}
+
+/// What is wrong with a field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lack {
+    /// It is not there.
+    Missing,
+    /// It has another type.
+    OtherKind(String),
+    /// It is computed, not stored.
+    NotStored,
+    /// Clients may not write it.
+    ReadOnly,
+    /// It takes texts up to this length only.
+    Short(u32),
+    /// It has not all options; without them it is of no use.
+    OptionsNeeded(Vec<String>),
+    /// It has not all options that it had better have.
+    OptionsWished(Vec<String>),
+    /// It must not be empty.
+    Required,
+}
+
+/// What a field lacks. Pure. A field of another type or that is not stored lacks only that: nothing can be done to it.
+pub fn lacks(need: &FieldNeed, present: Option<&FieldDefinition>) -> Vec<Lack> {
+    let Some(present) = present else { return vec![Lack::Missing] };
+    if present.kind != need.kind() {
+        return vec![Lack::OtherKind(present.kind.clone())];
+    }
+    if present.not_storable {
+        return vec![Lack::NotStored];
+    }
+    let missing = |options: &[String]| -> Vec<String> {
+        options.iter().filter(|option| !present.options.contains(option)).cloned().collect()
+    };
+    let short = need.length_min.zip(present.max_length).filter(|(needed, present)| present < needed);
+    let (needed, wished) = (missing(&need.options_needed), missing(&need.options_wished));
+    [
+        present.read_only.then_some(Lack::ReadOnly),
+        short.map(|(_, present)| Lack::Short(present)),
+        (!needed.is_empty()).then_some(Lack::OptionsNeeded(needed)),
+        (!wished.is_empty()).then_some(Lack::OptionsWished(wished)),
+        (need.may_be_empty && present.required).then_some(Lack::Required),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// The definition with which a field lacks none of this: the whole of it, since EspoCRM drops what is not repeated.
+/// `None` where nothing helps.
+pub(super) fn mended(
+    need: &FieldNeed,
+    present: &Map<String, Value>,
+    lacks: &[Lack],
+) -> Option<Map<String, Value>> {
+    let mut definition = present.clone();
+    definition.shift_remove("isCustom");
+    definition.insert("type".to_owned(), json!(need.kind()));
+    let mut options = definition.get("options").and_then(Value::as_array).cloned().unwrap_or_default();
+    let before = options.len();
+    for lack in lacks {
+        match lack {
+            Lack::Missing | Lack::OtherKind(_) | Lack::NotStored => return None,
+            Lack::ReadOnly => {
+                definition.insert("readOnly".to_owned(), json!(false));
+            }
+            Lack::Short(_) => {
+                definition.insert("maxLength".to_owned(), json!(need.length_min));
+            }
+            Lack::Required => {
+                definition.insert("required".to_owned(), json!(false));
+            }
+            Lack::OptionsNeeded(missing) | Lack::OptionsWished(missing) => {
+                for option in missing
+                    .iter()
+                    .filter(|option| !options.contains(&json!(option)))
+                    .cloned()
+                    .collect::<Vec<_>>()
+                {
+                    // The empty option stands first, where it is the default of a form.
+                    options.insert(if option.is_empty() { 0 } else { options.len() }, json!(option));
+                }
+            }
+        }
+    }
+    if options.len() > before {
+        definition.insert("options".to_owned(), Value::Array(options));
+    }
+    Some(definition)
+}
+
+/// The object in a JSON literal.
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    }
+}

@@ -1,0 +1,84 @@
+//! What the flow needs of EspoCRM: the one description that `doctor` checks and `syncfleet provision` makes.
+//!
+//! To need one more field is one more line here.
+
+use connector_espocrm::provision::{EntityNeed, FieldNeed, Needs, Right};
+use connector_espocrm::{EntityType, Version};
+use serde_json::json;
+
+use super::NAME;
+use super::party::SalutationTable;
+use super::sides::Status;
+
+/// The oldest EspoCRM that leaves our own writes out of its webhooks (`skipOwn`).
+pub(super) const VERSION_MIN: Version = Version(9, 2, 2);
+/// The events, each with a webhook and an address of its own: deliveries do not name theirs.
+pub(super) const EVENTS: [&str; 3] = ["create", "update", "delete"];
+/// EspoCRM's salutations in an entity type that was just made.
+const SALUTATIONS: [&str; 5] = ["", "Mr.", "Ms.", "Mrs.", "Dr."];
+
+pub(super) fn needs(entity_type: &EntityType, table: &SalutationTable) -> Needs {
+    let records = |action| Right::Records(entity_type.to_string(), action);
+    Needs {
+        version_min: VERSION_MIN,
+        entity: EntityNeed {
+            name: entity_type.clone(),
+            template: "Person",
+            label: "Beteiligter",
+            label_plural: "Beteiligte",
+            fields: fields(table),
+        },
+        rights: vec![
+            records("create"),
+            records("read"),
+            records("edit"),
+            records("stream"),
+            Right::Records("User".to_owned(), "read"),
+            Right::Switch("Webhook"),
+            Right::Permission("messagePermission"),
+            Right::Permission("userPermission"),
+        ],
+        webhooks: EVENTS.map(|event| (format!("{entity_type}.{event}"), format!("{NAME}/{event}"))).into(),
+    }
+}
+
+fn fields(table: &SalutationTable) -> Vec<FieldNeed> {
+    let statuses = Status::ALL.map(Status::word);
+    let salutations = std::iter::once("").chain(table.crm_words());
+    let legal_forms = ["", "GmbH", "AG", "KG", "OHG", "GbR", "e.K.", "UG"];
+    vec![
+        FieldNeed::custom("betnr", json!({ "type": "int", "label": "BetNr", "min": 0, "disableFormatting": true })),
+        FieldNeed::custom(
+            "advowareRowId",
+            json!({ "type": "varchar", "label": "Advoware Row ID", "maxLength": 50 }),
+        )
+        .length_min(50),
+        FieldNeed::custom(
+            "syncStatus",
+            json!({ "type": "enum", "label": "Sync-Status", "options": statuses, "default": Status::PendingSync.word() }),
+        )
+        .options_needed(statuses),
+        FieldNeed::custom("advowareLastSync", json!({ "type": "datetime", "label": "Letzter Sync" })),
+        FieldNeed::custom("advowareDeletedAt", json!({ "type": "datetime", "label": "In Advoware gelöscht am" })),
+        FieldNeed::custom("syncErrorMessage", json!({ "type": "text", "label": "Sync-Fehler", "maxLength": 2_000 }))
+            .length_min(2_000),
+        FieldNeed::custom("syncRetryCount", json!({ "type": "int", "label": "Sync-Versuche", "default": 0, "min": 0 })),
+        // Companies have no last name.
+        FieldNeed::native("lastName", json!({ "type": "varchar", "maxLength": 100, "required": true }))
+            .may_be_empty(),
+        FieldNeed::native("firstName", json!({ "type": "varchar", "maxLength": 100 })),
+        FieldNeed::custom("firmenname", json!({ "type": "varchar", "label": "Firmenname", "maxLength": 150 })),
+        FieldNeed::custom(
+            "rechtsform",
+            json!({ "type": "enum", "label": "Rechtsform", "options": legal_forms, "default": "" }),
+        )
+        .options_wished([""]),
+        FieldNeed::native("salutationName", json!({ "type": "enum", "options": SALUTATIONS }))
+            .options_wished(salutations),
+        FieldNeed::custom("dateOfBirth", json!({ "type": "date", "label": "Geburtsdatum" })),
+        FieldNeed::custom(
+            "handelsregisterNummer",
+            json!({ "type": "varchar", "label": "HR-Nummer", "maxLength": 50 }),
+        ),
+    ]
+}
