@@ -9,10 +9,8 @@ use crate::run::{Failure, Outcome, command, run as execute};
 const NEEDED: [(&str, &str); 2] =
     [("/usr/lib/rabbitmq/bin/rabbitmq-server", "rabbitmq-server"), ("/usr/bin/redis-server", "redis-server")];
 
-/// Cases of the chaos suite that `cargo xtask chaos` plays and this does not: they take minutes, or have not been seen to
-/// pass often enough on a loaded machine to be the judge of every change.
-const CHAOS_LONG_FORM_ONLY: [&str; 3] =
-    ["poison_that_loops_is_buried", "programs_die_at_labelled_points", "the_store_is_flushed"];
+/// Cases of the chaos suite that `cargo xtask chaos` plays and this does not: they take minutes.
+const CHAOS_LONG_FORM_ONLY: [&str; 1] = ["programs_die_at_labelled_points"];
 
 /// What the names of those begin with that have the long form alone, by the suite's own table.
 const CHAOS_LONG_ONLY: &str = "long_only::";
