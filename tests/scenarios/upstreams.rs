@@ -113,15 +113,15 @@ async fn five_attempts_are_made_and_then_a_person_is_asked() {
             .await;
     assert_eq!((letter.reason.name(), letter.attempts.len()), ("attempts_spent", 5));
     assert_eq!(fleet.advoware.counters()["POST /api/v1/advonet/Beteiligte"], 5);
-    let counts: Vec<u64> = fleet
-        .crm
-        .journal()
-        .iter()
-        .filter(|entry| entry.record_id == id)
-        .filter_map(|entry| entry.after.as_ref()?["syncRetryCount"].as_u64())
-        .filter(|count| *count > 0)
-        .collect();
-    assert_eq!(counts, [1, 2, 3, 4, 5]);
+    // The user is told after the letter was written.
+    wait::until("five failures told", SOON, async || {
+        let journal = fleet.crm.journal();
+        let of_record = journal.iter().filter(|entry| entry.record_id == id);
+        let counts = of_record.filter_map(|entry| entry.after.as_ref()?["syncRetryCount"].as_u64());
+        let counts: Vec<u64> = counts.filter(|count| *count > 0).collect();
+        if counts == [1, 2, 3, 4, 5] { Ok(()) } else { Err(counts) }
+    })
+    .await;
 
     fleet.advoware.faults().clear();
     fleet.crm.edit_as_person(&id, &object(json!({ "syncStatus": "dirty", "syncRetryCount": 0 }))).unwrap();
