@@ -227,9 +227,9 @@ async fn a_directory_that_cannot_be_used_is_said_and_the_queue_serves_without_it
 async fn a_spool_belongs_to_one_producer() {
     let spooling = Spooling::new(Mood::IsAway);
     let (first, _) = spooling.start().await;
+    assert_eq!(post(&first, &["a"]).await, 200);
     let (second, health) = spooling.start().await;
     until("the reason in readiness", || says(&health, "spool").contains("already served by process")).await;
-    assert_eq!(post(&first, &["a"]).await, 200);
     assert_eq!(post(&second, &["a"]).await, 503);
     first.end().await;
     second.end().await;

@@ -60,7 +60,8 @@ async fn a_frozen_broker_is_noticed_and_waited_for() {
     let mut consumer = queue.consume(&shard(0), 10).await.unwrap();
     broker.freeze();
     let frozen = Instant::now();
-    assert!(matches!(queue.publish(&[message(0, "x")]).await, Err(PortError::Unavailable(_))));
+    let published = queue.publish(&[message(0, "x")]).await;
+    assert!(matches!(published, Err(PortError::Unavailable(_))), "{published:?}");
     assert!(matches!(next(&mut consumer).await, Err(PortError::Unavailable(_))));
     assert!(frozen.elapsed() < Duration::from_secs(20), "noticed after {:?}", frozen.elapsed());
     broker.thaw();
