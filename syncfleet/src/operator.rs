@@ -7,8 +7,9 @@ use std::sync::Arc;
 use assembly::program::{EXIT_UNAVAILABLE, EXIT_USAGE, load_configuration, start};
 use assembly::{Parts, Role};
 use configuration::Config;
+use jiff::Timestamp;
 use shared::fault::Fault;
-use shared::flow::Flow;
+use shared::flow::{Flow, Preview};
 use shared::ports::PortError;
 use shared::record_key::{FlowName, RecordKey};
 
@@ -33,6 +34,14 @@ pub fn flow<'p>(parts: &'p Parts, name: &FlowName) -> Result<&'p Arc<dyn Flow>, 
             format!("flow {name} is not enabled ({known}); see [flow.{name}] in the configuration"),
         )
     })
+}
+
+/// What a run would do now. Gives the places at the accounts back: else whoever comes next waits until they end by
+/// themselves.
+pub async fn preview(flow: &dyn Flow, key: &RecordKey, now: Timestamp) -> Result<Preview, Fault> {
+    let preview = flow.preview(key, now).await;
+    flow.leave().await;
+    preview
 }
 
 /// The key of a record named on the command line.

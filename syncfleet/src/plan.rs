@@ -18,7 +18,8 @@ pub async fn run(file: Option<&Path>, args: &PlanArgs) -> Outcome {
     let (_, parts) = operator::visit(file)?;
     let flow = operator::flow(&parts, &args.record.flow)?;
     let key = operator::key(&args.record)?;
-    let preview = flow.preview(&key, parts.clock.now()).await.map_err(operator::upstream_failed)?;
+    let preview =
+        operator::preview(flow.as_ref(), &key, parts.clock.now()).await.map_err(operator::upstream_failed)?;
     if args.json {
         output::json(&preview);
     } else {

@@ -41,7 +41,9 @@ pub async fn run(file: Option<&Path>, args: &SyncArgs) -> Outcome {
         );
         return Err(fail(EXIT_UNAVAILABLE, text));
     }
-    wait(&parts, flow, &key, id, Duration::from_secs(args.timeout)).await
+    let outcome = wait(&parts, flow, &key, id, Duration::from_secs(args.timeout)).await;
+    flow.leave().await;
+    outcome
 }
 
 async fn publish(parts: &Parts, flow: &dyn Flow, key: &RecordKey) -> Result<Uuid, ExitCode> {

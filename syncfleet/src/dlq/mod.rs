@@ -98,7 +98,9 @@ impl Counter<'_> {
         let key = letter.key.as_ref().ok_or("The message could not be read, so there is nothing to sync.")?;
         let flow =
             self.parts.flow(key.flow()).ok_or_else(|| format!("Flow {} is not enabled.", key.flow()))?;
-        flow.preview(key, self.now).await.map_err(|fault| format!("It would fail: {fault}"))
+        operator::preview(flow.as_ref(), key, self.now)
+            .await
+            .map_err(|fault| format!("It would fail: {fault}"))
     }
 
     async fn rebuild(&self) -> Outcome {
