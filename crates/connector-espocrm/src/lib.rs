@@ -6,6 +6,7 @@
 
 mod auth;
 mod client;
+mod contact_data;
 mod error;
 #[cfg(test)]
 mod fixtures;
@@ -23,6 +24,7 @@ mod wire;
 
 pub use auth::Credentials;
 pub use client::{EspoCrm, Settings};
+pub use contact_data::{ContactEntry, MAILS, PHONES, contact_data};
 pub use http_client::{Limits, SetupError, may_have_taken_effect};
 pub use id::{EntityType, EspoId, IdError};
 pub use metadata::{EntityDefinition, FieldDefinition, Scope, Version};

@@ -104,6 +104,10 @@ impl Parties {
         for (name, kind, length) in FIELDS {
             checks.push(check_field(subject(name), kind, length, definition.fields.get(name)));
         }
+        let lists = [("phoneNumber", "phone"), ("emailAddress", "email")];
+        for (name, kind) in lists.into_iter().filter(|_| self.rules.communications.is_some()) {
+            checks.push(check_field(subject(name), kind, None, definition.fields.get(name)));
+        }
         let options = |name: &str| -> BTreeSet<&str> {
             let field = definition.fields.get(name);
             field.map(|f| f.options.iter().map(String::as_str).collect()).unwrap_or_default()
@@ -116,6 +120,15 @@ impl Parties {
         checks.extend(check_options(subject("syncStatus"), Verdict::Broken, &status));
         let words = missing("salutationName", &mut self.table.crm_words());
         checks.extend(check_options(subject("salutationName"), Verdict::Warning, &words));
+        if let (Some(kinds), Some(phone)) = (
+            &self.rules.communications,
+            definition.fields.get("phoneNumber").filter(|f| !f.type_list.is_empty()),
+        ) {
+            let missing: BTreeSet<&str> =
+                kinds.words().filter(|word| !phone.type_list.iter().any(|present| present == word)).collect();
+            let missing: Vec<String> = missing.into_iter().map(str::to_owned).collect();
+            checks.extend(check_options(subject("phoneNumber"), Verdict::Broken, &missing));
+        }
         for name in ["rechtsform", "salutationName"] {
             let empty = missing(name, &mut [""].into_iter());
             if !empty.is_empty() && definition.fields.contains_key(name) {

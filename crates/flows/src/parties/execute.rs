@@ -98,7 +98,7 @@ impl Parties {
     async fn search_lost(&self, run: &Run, intent: &CreateIntent) -> Result<Lost, Fault> {
         let mut keys = Vec::new();
         for party in self.advoware.search(&map::search(&intent.party)).await? {
-            if map::is_candidate(&map::remote_side(&party, &self.table)?, &intent.party) {
+            if map::is_candidate(&map::remote_side(&party, &self.table, None)?, &intent.party) {
                 keys.push(party.betnr().get());
             }
         }

@@ -1,4 +1,4 @@
-//! `parties`: the master data of parties to a case, kept the same in EspoCRM (CBeteiligte) and Advoware
+//! `parties`: the master data of parties to a case, with their phone numbers and mail addresses, kept the same in EspoCRM (CBeteiligte) and Advoware
 //! (Beteiligte).
 //!
 //! # The rules
@@ -25,6 +25,7 @@
 //! - Nothing is ever deleted in Advoware. A deleted CBeteiligte leaves a tombstone; a party gone from Advoware is
 //!   marked in EspoCRM and never created anew, unless a person empties `betnr` of such a record.
 //! - One `betnr` in two records: neither is synchronised; both become dead letters that name each other.
+//! - Phone numbers and mail addresses have rules of their own: see `communications`.
 //! - What a sweep overwrites or tombstones is counted; beyond the set share it waits for a person.
 //!
 //! Vendors: <https://docs.espocrm.com/development/api/>, Advoware's API pages on its support site.
@@ -34,6 +35,7 @@ mod agree;
 mod apply;
 mod check;
 mod claim;
+mod communications;
 mod conclude;
 mod execute;
 mod guard;
@@ -71,10 +73,12 @@ use shared::meter::Meter;
 use shared::ports::state::State;
 use shared::record_key::{FlowName, RecordKey};
 
+pub use communications::kind::CommunicationsSettings;
 pub use link::LookAgain;
 pub use plan::Policy;
 pub use settings::{PartiesSettings, SettingsError};
 
+use communications::kind::Kinds;
 use party::SalutationTable;
 use plan::Rules;
 
@@ -134,6 +138,7 @@ impl Parties {
             look_again: settings.look_again,
             last_sync_age_max: settings.look_again.max,
             fallback_user_id: settings.notify_user_id.clone(),
+            communications: settings.communications.as_ref().map(kinds).transpose()?,
             ..Rules::default()
         };
         let table = SalutationTable::new(settings.salutations.clone());
@@ -163,6 +168,13 @@ impl Parties {
         RecordKey::new(self.spec.name.clone(), id)
             .map_err(|e| Fault::bug("record_key", format!("An id of EspoCRM is no record id: {e}.")))
     }
+}
+
+/// Reads a number at once: the first one costs a quarter of a second, and no record has to wait for it.
+fn kinds(settings: &CommunicationsSettings) -> Result<Kinds, SettingsError> {
+    let kinds = Kinds::new(settings).map_err(|(key, why)| SettingsError::new(key, why))?;
+    communications::value::read("+493012345678", kinds.country);
+    Ok(kinds)
 }
 
 /// The id of the CBeteiligte that a key names.
