@@ -116,7 +116,7 @@ impl Numbers {
                 return Some(format!("numbers in {side} are {set:?} and must be {:?}", self.agreed));
             }
         }
-        let found = advoware.map(remarks).unwrap_or_default();
+        let found = remarks(advoware?);
         let is_there = |text: &&String| found.iter().any(|found| found.contains(text.as_str()));
         let lost = self.remarks.iter().find(|text| !is_there(text))?;
         Some(format!("the remark \"{lost}\" in Advoware is lost"))

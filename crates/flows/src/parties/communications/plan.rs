@@ -188,6 +188,8 @@ struct Work<'a> {
     changes: Vec<Change>,
     /// Entries whose value EspoCRM does not hold any more, by place, with whether it was changed in Advoware as well.
     missing: Vec<(usize, bool)>,
+    /// Entries that are free, by place; those that become so in this run as well, or a run that ended in its middle
+    /// would come to another end.
     free: Vec<usize>,
     updates: Vec<RemoteEntry>,
     creates: Vec<EntryWrite>,
@@ -264,10 +266,10 @@ impl<'a> Work<'a> {
                     self.changes.push(Change { old: Some(base.key.clone()), new: None });
                     if marked {
                         self.ahead(seen, None);
+                        self.mark(seen, &Mark::Slot { kind: seen.kind }, seen.entry.value.clone());
                     }
-                }
-                if marked {
-                    self.mark(seen, &Mark::Slot { kind: seen.kind }, seen.entry.value.clone());
+                } else if marked {
+                    self.free.push(place);
                 }
             }
             (Holds::Value(key), Some(base)) if *key == base.key => {
@@ -350,7 +352,7 @@ impl<'a> Work<'a> {
                     let mark = Mark::Value { value: entry.value.clone(), kind: seen.kind };
                     self.mark(seen, &mark, entry.value);
                 }
-                (_, None) => self.mark(seen, &Mark::Slot { kind: seen.kind }, String::new()),
+                (_, None) => self.free.push(place),
             }
         }
     }
@@ -468,7 +470,12 @@ impl<'a> Work<'a> {
         }
     }
 
-    fn finish(self, seen: &[Seen<'_>]) -> Agreement {
+    fn finish(mut self, seen: &[Seen<'_>]) -> Agreement {
+        for free in std::mem::take(&mut self.free).into_iter().filter_map(|at| seen.get(at)) {
+            let blank = if free.holds == Holds::Nothing { free.entry.value.clone() } else { String::new() };
+            self.mark(free, &Mark::Slot { kind: free.kind }, blank);
+        }
+        self.updates.sort_by_key(|update| update.id);
         let to_crm = Class::ALL.into_iter().filter(|class| self.is_changed(*class)).collect();
         let told = self.problems(seen);
         let written = |entry: &RemoteEntry| {
