@@ -93,6 +93,11 @@ impl Bench {
         Self { flow, _dir: dir, ..self }
     }
 
+    /// The systems, for people to work with.
+    pub fn office(&self) -> super::random::Office<'_> {
+        super::random::Office { crm: &self.crm, advoware: &self.advoware }
+    }
+
     /// A person of the CRM makes a record.
     pub fn record(&self, fields: Value) -> String {
         self.crm.create_as_person(&object(fields)).unwrap()

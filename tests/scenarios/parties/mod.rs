@@ -7,6 +7,7 @@ mod creates;
 mod deletions;
 mod failures;
 mod guards;
+mod lists;
 mod random;
 mod sweeps;
 mod updates;
