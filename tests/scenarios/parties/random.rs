@@ -327,7 +327,15 @@ async fn undisturbed(bench: &Bench, pair: &Pair, what: &str) -> Calls {
     }
     let calls = Calls::of(bench, since);
     calls.check(what);
-    assert_eq!(bench.handle(&pair.id).await.unwrap().actions, Vec::<&str>::new(), "{what}: written again");
+    let settled = bench.counterpart(&pair.id)["kommunikation"].clone();
+    let again = bench.handle(&pair.id).await.unwrap().actions;
+    let after = &bench.counterpart(&pair.id)["kommunikation"];
+    assert_eq!(
+        again,
+        Vec::<&str>::new(),
+        "{what}: written again\n{settled:#}\n{after:#}\n{:#}",
+        bench.crm_of(&pair.id)
+    );
     assert_eq!(
         pair.complaints(bench.office()),
         Vec::<String>::new(),

@@ -256,7 +256,8 @@ impl<'a> Work<'a> {
             }
             (Holds::Foreign, None) => {}
             (Holds::Nothing, None) => {
-                if matches!(seen.remark.mark, Mark::Slot { .. }) {
+                // A value that was emptied before it reached EspoCRM leaves its mark behind.
+                if matches!(seen.remark.mark, Mark::Slot { .. } | Mark::Value { .. }) {
                     self.free.push(place);
                 }
             }

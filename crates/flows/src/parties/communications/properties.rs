@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use super::memory::{Known, Problem};
+use super::memory::{Known, Pending, Problem};
 use super::remark::{self, Mark};
 use super::value::{self, Key, Value};
 use super::{Class, CrmEntry, RemoteEntry};
@@ -279,6 +279,21 @@ fn outcome(world: &World) -> impl PartialEq + std::fmt::Debug + use<> {
         entries,
         world.link.as_ref().unwrap().communications.clone(),
     )
+}
+
+/// Found by the model of both systems: seed 1048.
+#[test]
+fn a_value_that_was_emptied_before_it_reached_the_crm_frees_its_entry() {
+    let mut world = agreed(party(), Policy::CrmWins);
+    let mark = Mark::Value { value: PHONES[0].0.to_owned(), kind: 1 };
+    let entry =
+        RemoteEntry { id: 1, value: String::new(), remark: remark::write(&mark, "Mutter"), online: false };
+    world.parties.get_mut(&1).unwrap().communications.entries = vec![entry];
+    let pending = Pending { id: 1, before: None, after: Some(PHONES[0].0.to_owned()) };
+    world.link.as_mut().unwrap().communications.pending = vec![pending];
+    assert!(matches!(world.run(None), End::Done(_)));
+    assert_eq!(world.parties[&1].communications.entries[0].remark, "[ESPOCRM-SLOT:1] Mutter");
+    assert_eq!(world.plan().unwrap().actions, Vec::<Action>::new());
 }
 
 proptest! {
