@@ -68,7 +68,7 @@ impl Case {
             row_id: Some("row1".into()),
             ..PartyLink::new(104_860, LookAgain::default())
         };
-        let remote = Remote::Found(remote_of(104_860, 1, party, now));
+        let remote = Remote::Found(Box::new(remote_of(104_860, 1, party, now)));
         Self { crm: Some(crm), remote, link: Some(link), rules: Rules::default() }
     }
 

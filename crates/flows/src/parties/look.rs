@@ -100,7 +100,8 @@ impl Parties {
         look.party = self.advoware.get(checked(bet_nr)?).await?;
         look.remote = match &look.party {
             Some(party) => {
-                Remote::Found(map::remote_side(party, &self.table, self.rules.communications.as_ref())?)
+                let side = map::remote_side(party, &self.table, self.rules.communications.as_ref())?;
+                Remote::Found(Box::new(side))
             }
             None => Remote::Gone(bet_nr),
         };

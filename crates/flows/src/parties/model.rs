@@ -66,7 +66,7 @@ impl World {
         }
         match key {
             None => Remote::None,
-            Some(key) => self.parties.get(&key).cloned().map_or(Remote::Gone(key), Remote::Found),
+            Some(key) => self.parties.get(&key).cloned().map_or(Remote::Gone(key), |party| Remote::Found(Box::new(party))),
         }
     }
 

@@ -114,7 +114,7 @@ pub enum Remote {
     /// Advoware says that there is no party of this key.
     Gone(i64),
     /// The party.
-    Found(RemoteSide),
+    Found(Box<RemoteSide>),
 }
 
 /// Everything a plan depends on.

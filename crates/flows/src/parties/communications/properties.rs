@@ -65,7 +65,7 @@ fn crm_lists() -> impl Strategy<Value = Vec<CrmEntry>> {
     let flags = (any::<bool>(), proptest::bool::weighted(0.2), proptest::bool::weighted(0.2));
     let phones = proptest::collection::btree_map(
         phone(),
-        (proptest::sample::select(TYPES.to_vec()), flags.clone()),
+        (proptest::sample::select(TYPES.to_vec()), flags),
         0..4,
     );
     let mails = proptest::collection::btree_map(mail(), flags, 0..3);
