@@ -91,7 +91,8 @@ impl Parties {
             );
         }
         if let Some(kinds) = &self.rules.communications
-            && let Some(phone) = definition.fields.get("phoneNumber").filter(|phone| !phone.type_list.is_empty())
+            && let Some(phone) =
+                definition.fields.get("phoneNumber").filter(|phone| !phone.type_list.is_empty())
         {
             let missing: BTreeSet<&str> =
                 kinds.words().filter(|word| !phone.type_list.iter().any(|present| present == word)).collect();

@@ -66,7 +66,11 @@ impl World {
         }
         match key {
             None => Remote::None,
-            Some(key) => self.parties.get(&key).cloned().map_or(Remote::Gone(key), |party| Remote::Found(Box::new(party))),
+            Some(key) => self
+                .parties
+                .get(&key)
+                .cloned()
+                .map_or(Remote::Gone(key), |party| Remote::Found(Box::new(party))),
         }
     }
 

@@ -35,9 +35,10 @@ impl Memory {
         self.known.iter().find(|known| known.id == id)
     }
 
-    /// The mark of an entry that may run ahead of EspoCRM.
-    pub fn pending(&self, id: i64) -> Option<&Pending> {
-        self.pending.iter().find(|pending| pending.id == id)
+    /// The marks of an entry that may run ahead of EspoCRM: the one that was to be written last, and the one before
+    /// it where that write may not have taken effect.
+    pub fn pending(&self, id: i64) -> impl Iterator<Item = &Pending> {
+        self.pending.iter().filter(move |pending| pending.id == id)
     }
 }
 

@@ -105,6 +105,8 @@ struct Seen<'a> {
     kind: u8,
     holds: Holds,
     base: Option<Base>,
+    /// Its mark, where that runs ahead of EspoCRM.
+    ahead: Option<&'a Pending>,
 }
 
 /// Decides.
@@ -125,7 +127,7 @@ fn read_entries<'a>(input: &Input<'a>) -> Vec<Seen<'a>> {
     let mut entries: Vec<&RemoteEntry> = input.remote.entries.iter().collect();
     entries.sort_by_key(|entry| entry.id);
     let base = |value: &str| Some(Base { value: value.to_owned(), key: value::key(value, kinds.country)? });
-    let read = |entry: &'a RemoteEntry| {
+    let marked = |entry: &RemoteEntry| {
         let mut remark = remark::read(&entry.remark);
         let mut agreed = None;
         if let Mark::Value { value, .. } = &remark.mark {
@@ -134,33 +136,49 @@ fn read_entries<'a>(input: &Input<'a>) -> Vec<Seen<'a>> {
                 remark.mark = Mark::Damaged;
             }
         }
+        (remark, agreed)
+    };
+    let is_held_beside = |id: i64, wanted: &Key| {
+        entries.iter().filter(|entry| entry.id != id).any(|entry| {
+            let key = value::key(&entry.value, kinds.country);
+            let kind = |key| kinds.of_entry(&marked(entry).0.mark, key, &input.remote.mirrors);
+            key.as_ref() == Some(wanted) && kinds.is_synchronised(kind(key.as_ref()))
+        })
+    };
+    let read = |entry: &'a RemoteEntry| {
+        let (remark, mut agreed) = marked(entry);
         if matches!(remark.mark, Mark::None | Mark::Damaged) {
             agreed = input.memory.known(entry.id).and_then(|known| base(&known.value));
         }
         // A mark of ours whose other half has not reached EspoCRM yet: what was agreed on before still is.
-        if let Some(pending) = input.memory.pending(entry.id) {
+        let is_ahead = |pending: &&Pending| {
             let before = pending.before.as_deref().and_then(base);
             let holds = |base: &Option<Base>| base.as_ref().is_some_and(|base| in_crm.contains(&base.key));
-            let ahead = match (&remark.mark, &pending.after) {
+            // EspoCRM keeps a value that another entry holds as well, so that it says nothing.
+            let is_kept = || before.as_ref().is_some_and(|base| is_held_beside(entry.id, &base.key));
+            match (&remark.mark, &pending.after) {
                 (Mark::Value { value, .. }, Some(after)) => {
-                    value == after && (holds(&before) || !holds(&agreed))
+                    value == after && (!holds(&agreed) || holds(&before) && !is_kept())
                 }
                 (Mark::Slot { .. }, None) => holds(&before),
                 _ => false,
-            };
-            if ahead {
-                agreed = before;
             }
+        };
+        let ahead = input.memory.pending(entry.id).find(is_ahead);
+        if let Some(pending) = ahead {
+            agreed = pending.before.as_deref().and_then(base);
         }
         let (holds, key) = match value::read(&entry.value, kinds.country) {
             Value::Empty => (Holds::Nothing, agreed.as_ref().map(|base| base.key.clone())),
             Value::Known(key) => (Holds::Value(key.clone()), Some(key)),
             Value::NotInternational | Value::Neither => (Holds::Foreign, None),
         };
-        let kind = kinds.of_entry(&remark.mark, key.as_ref(), &input.remote.mirrors);
-        Seen { entry, remark, kind, holds, base: agreed }
+        // An entry that holds nothing is shown by no field.
+        let mirrors = if holds == Holds::Nothing { &[] } else { input.remote.mirrors.as_slice() };
+        let kind = kinds.of_entry(&remark.mark, key.as_ref(), mirrors);
+        Seen { entry, remark, kind, holds, base: agreed, ahead }
     };
-    entries.into_iter().map(read).filter(|seen| kinds.is_synchronised(seen.kind)).collect()
+    entries.iter().copied().map(read).filter(|seen| kinds.is_synchronised(seen.kind)).collect()
 }
 
 /// A value that EspoCRM holds, with its key where it has one.
@@ -489,6 +507,7 @@ impl<'a> Work<'a> {
             EntryWrite::Update(_) => None,
         };
         let memory = self.input.memory;
+        let pending = self.still_pending(seen);
         let mut news = memory.untold.clone();
         news.extend(
             told.iter().filter(|told| !memory.told.contains(told) && !memory.untold.contains(told)).cloned(),
@@ -503,12 +522,24 @@ impl<'a> Work<'a> {
             to_crm,
             conflicts: self.conflicts,
             overwrites: self.overwrites,
-            begun: Memory { pending: self.pending, untold: news.clone(), ..memory.clone() },
+            begun: Memory { pending, untold: news.clone(), ..memory.clone() },
             news,
             told,
             written,
             kept: self.kept,
         }
+    }
+
+    /// The marks that this run writes before EspoCRM; and those that run ahead already, until they are overwritten,
+    /// or EspoCRM does not hold any more what somebody removed with their entry.
+    fn still_pending(&self, seen: &[Seen<'_>]) -> Vec<Pending> {
+        let entries = &self.input.remote.entries;
+        let is_gone = |pending: &&Pending| !entries.iter().any(|entry| entry.id == pending.id);
+        let is_written_again =
+            |old: &&Pending| self.pending.iter().any(|new| (new.id, &new.after) == (old.id, &old.after));
+        let ahead = seen.iter().filter_map(|seen| seen.ahead).filter(|old| !is_written_again(old));
+        let gone = self.input.memory.pending.iter().filter(is_gone);
+        self.pending.iter().chain(ahead).chain(gone).cloned().collect()
     }
 
     fn problems(&self, seen: &[Seen<'_>]) -> Vec<Problem> {

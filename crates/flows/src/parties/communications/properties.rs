@@ -63,11 +63,8 @@ fn written_value() -> impl Strategy<Value = &'static str> {
 
 fn crm_lists() -> impl Strategy<Value = Vec<CrmEntry>> {
     let flags = (any::<bool>(), proptest::bool::weighted(0.2), proptest::bool::weighted(0.2));
-    let phones = proptest::collection::btree_map(
-        phone(),
-        (proptest::sample::select(TYPES.to_vec()), flags),
-        0..4,
-    );
+    let phones =
+        proptest::collection::btree_map(phone(), (proptest::sample::select(TYPES.to_vec()), flags), 0..4);
     let mails = proptest::collection::btree_map(mail(), flags, 0..3);
     (phones, mails, any::<usize>(), proptest::bool::weighted(0.9)).prop_map(
         |(phones, mails, first, has_primary)| {
@@ -182,9 +179,9 @@ fn crm_keys(world: &World) -> Vec<Key> {
     entries.iter().filter_map(|e| value::key(&e.value, value::Country::default())).collect()
 }
 
-/// Values of entries that are synchronised; how often each stands in Advoware.
-fn remote_keys(world: &World) -> BTreeMap<Key, usize> {
-    let mut keys = BTreeMap::new();
+/// Entries that are synchronised and hold a value, with it.
+fn remote_values(world: &World) -> Vec<(i64, Key)> {
+    let mut values = Vec::new();
     let remote = &world.parties[&1].communications;
     for entry in &remote.entries {
         let mark = remark::read(&entry.remark).mark;
@@ -194,10 +191,17 @@ fn remote_keys(world: &World) -> BTreeMap<Key, usize> {
             let is_unmarked = matches!(mark, Mark::None | Mark::Damaged);
             let shown = remote.mirrors.iter().filter(|_| is_unmarked).find(same).map(|(kind, _)| *kind);
             if !is_internet && shown != Some(5) {
-                *keys.entry(key).or_default() += 1;
+                values.push((entry.id, key));
             }
         }
     }
+    values
+}
+
+/// Their values; how often each stands in Advoware.
+fn remote_keys(world: &World) -> BTreeMap<Key, usize> {
+    let mut keys = BTreeMap::new();
+    remote_values(world).into_iter().for_each(|(_, key)| *keys.entry(key).or_default() += 1);
     keys
 }
 
@@ -296,6 +300,93 @@ fn a_value_that_was_emptied_before_it_reached_the_crm_frees_its_entry() {
     assert_eq!(world.plan().unwrap().actions, Vec::<Action>::new());
 }
 
+/// Found by the model of both systems: seed 1082.
+#[test]
+fn a_mark_that_ran_ahead_still_does_where_the_one_after_it_was_not_written() {
+    let (old, between, new) = (PHONES[0].0, PHONES[1].0, PHONES[2].0);
+    let mut world = in_step(old);
+    write_in_advoware(&mut world, 1, between);
+    // The mark is written, and then nothing can be read back.
+    assert_eq!(world.run(Some(Stop { step: 2, after_effect: false })), End::Stopped);
+    write_in_advoware(&mut world, 1, new);
+    // The mark cannot be written.
+    assert_eq!(world.run(Some(Stop { step: 1, after_effect: false })), End::Stopped);
+    assert!(matches!(world.run(None), End::Done(_)));
+    assert_eq!(crm_keys(&world), vec![Key::Phone(new.to_owned())]);
+    assert_eq!(world.parties[&1].communications.entries[0].value, new);
+    assert_eq!(world.plan().unwrap().actions, Vec::<Action>::new());
+    assert_eq!(world.notices, Vec::new());
+}
+
+/// An entry that was new, and removed by somebody while EspoCRM's answer was lost.
+#[test]
+fn what_was_removed_with_its_entry_is_removed_from_the_crm_at_any_attempt() {
+    let mut world = in_step(PHONES[0].0);
+    let entries = &mut world.parties.get_mut(&1).unwrap().communications.entries;
+    entries.push(RemoteEntry { id: 2, value: PHONES[1].0.to_owned(), remark: String::new(), online: false });
+    world.parties.get_mut(&1).unwrap().row_id = Some("edited".to_owned());
+    assert_eq!(world.run(Some(Stop { step: 3, after_effect: true })), End::Stopped);
+    assert_eq!(crm_keys(&world).len(), 2);
+    world.parties.get_mut(&1).unwrap().communications.entries.pop();
+    assert_eq!(world.run(Some(Stop { step: 0, after_effect: true })), End::Stopped);
+    assert!(matches!(world.run(None), End::Done(_)));
+    assert_eq!(crm_keys(&world), vec![Key::Phone(PHONES[0].0.to_owned())]);
+    assert_eq!(world.parties[&1].communications.entries.len(), 1);
+}
+
+/// What a field shows that holds the value of an entry from before it was emptied is another entry.
+#[test]
+fn an_empty_entry_has_no_kind_from_a_field_that_shows_what_it_held() {
+    let mut world = agreed(party(), Policy::CrmWins);
+    let remote = &mut world.parties.get_mut(&1).unwrap().communications;
+    let remark = "[ESPOCRMKzQ5NTExMTIzNDU=:1]".to_owned();
+    remote.entries = vec![RemoteEntry { id: 4, value: String::new(), remark, online: false }];
+    remote.mirrors = vec![(5, PHONES[0].0.to_owned())];
+    let known = Known { id: 4, value: PHONES[0].0.to_owned(), primary: false };
+    world.link.as_mut().unwrap().communications.known = vec![known];
+    assert!(matches!(world.run(None), End::Done(_)));
+    assert_eq!(world.plan().unwrap().actions, Vec::<Action>::new());
+}
+
+/// Both sides hold this number and nothing else, and the link knows it.
+fn in_step(value: &str) -> World {
+    let mut world = agreed(party(), Policy::CrmWins);
+    let mark = Mark::Value { value: value.to_owned(), kind: 1 };
+    let entry =
+        RemoteEntry { id: 1, value: value.to_owned(), remark: remark::write(&mark, ""), online: false };
+    world.parties.get_mut(&1).unwrap().communications.entries = vec![entry];
+    world.crm.as_mut().unwrap().communications = vec![CrmEntry {
+        class: Class::Phone,
+        value: value.to_owned(),
+        kind: Some("Office".to_owned()),
+        primary: true,
+        opt_out: false,
+        invalid: false,
+    }];
+    world.settle().unwrap();
+    world
+}
+
+/// Numbers that nobody has had before.
+const FRESH: [&str; 4] = ["+49305550101", "+49305550102", "+49305550103", "+49305550104"];
+
+/// A person writes another number in the place of one.
+fn change(world: &mut World, in_crm: bool, old: &Key, new: &str) {
+    if in_crm {
+        let is_old = |entry: &&mut CrmEntry| read(&entry.value) == Value::Known(old.clone());
+        let entries = &mut world.crm.as_mut().unwrap().communications;
+        new.clone_into(&mut entries.iter_mut().find(is_old).unwrap().value);
+    } else {
+        let (id, _) = remote_values(world).into_iter().find(|(_, key)| key == old).unwrap();
+        write_in_advoware(world, id, new);
+    }
+}
+
+fn write_in_advoware(world: &mut World, id: i64, value: &str) {
+    let entries = &mut world.parties.get_mut(&1).unwrap().communications.entries;
+    value.clone_into(&mut entries.iter_mut().find(|entry| entry.id == id).unwrap().value);
+}
+
 proptest! {
     #![proptest_config(config())]
 
@@ -352,6 +443,35 @@ proptest! {
         );
         prop_assert!(world.notices.len() >= undisturbed.notices.len(), "{:#?}\n{:#?}", world.notices, undisturbed.notices);
         prop_assert!(world.notices.len() <= undisturbed.notices.len() * (1 + stops), "{:#?}", world.notices);
+    }
+
+    /// One side's people change a number again and again while runs end anywhere: both sides end with what they wrote
+    /// last, and with everything else as it was.
+    #[test]
+    fn what_was_written_last_arrives(
+        mut world in world(), at: usize, in_crm: bool,
+        stops in proptest::collection::vec((0usize..7, any::<bool>()), 1..=FRESH.len()),
+    ) {
+        world.settle().unwrap();
+        let numbers: Vec<Key> = if in_crm { crm_keys(&world) } else { remote_keys(&world).into_keys().collect() };
+        let numbers: Vec<Key> = numbers.into_iter().filter(|key| key.class() == Class::Phone).collect();
+        prop_assume!(!numbers.is_empty());
+        let mut present = numbers[at % numbers.len()].clone();
+        let mut expected: BTreeSet<Key> = crm_keys(&world).into_iter().collect();
+        if in_crm || remote_keys(&world)[&present] == 1 {
+            expected.remove(&present);
+        }
+        for (fresh, (step, after_effect)) in FRESH.into_iter().zip(stops) {
+            change(&mut world, in_crm, &present, fresh);
+            present = Key::Phone(fresh.to_owned());
+            world.run(Some(Stop { step, after_effect }));
+        }
+        let before = world.clone();
+        world.settle().unwrap();
+        expected.insert(present);
+        let found: BTreeSet<Key> = crm_keys(&world).into_iter().collect();
+        prop_assert!(found == expected, "{:?} {:?}\n{:#?}\n{:#?}", found, expected, before, world);
+        check_agreement(&world);
     }
 
     /// What is odd is told once, not at every look.
