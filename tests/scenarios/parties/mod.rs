@@ -2,6 +2,7 @@
 
 mod bench;
 mod checks;
+mod communications;
 mod conflicts;
 mod creates;
 mod deletions;

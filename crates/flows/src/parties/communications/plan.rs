@@ -495,7 +495,13 @@ impl<'a> Work<'a> {
             self.mark(free, &Mark::Slot { kind: free.kind }, blank);
         }
         self.updates.sort_by_key(|update| update.id);
-        let to_crm = Class::ALL.into_iter().filter(|class| self.is_changed(*class)).collect();
+        let to_crm: Vec<Class> = Class::ALL.into_iter().filter(|class| self.is_changed(*class)).collect();
+        // EspoCRM refuses a whole list for one national number that it was given in former times.
+        for Held { entry, key } in self.crm.iter_mut().filter(|held| to_crm.contains(&held.entry.class)) {
+            if let Some(key) = key {
+                entry.value = value::for_crm(key, &entry.value);
+            }
+        }
         let told = self.problems(seen);
         let written = |entry: &RemoteEntry| {
             let update = self.updates.iter().find(|update| update.id == entry.id);

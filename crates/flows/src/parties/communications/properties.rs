@@ -348,6 +348,25 @@ fn an_empty_entry_has_no_kind_from_a_field_that_shows_what_it_held() {
     assert_eq!(world.plan().unwrap().actions, Vec::<Action>::new());
 }
 
+/// EspoCRM would refuse the whole list for it.
+#[test]
+fn a_list_that_is_written_holds_no_national_number() {
+    let mut world = in_step(PHONES[0].0);
+    world.crm.as_mut().unwrap().communications[0].value = PHONES[0].1[0].to_owned();
+    assert_eq!(world.plan().unwrap().actions, Vec::<Action>::new());
+    let entries = &mut world.parties.get_mut(&1).unwrap().communications.entries;
+    entries.push(RemoteEntry {
+        id: 2,
+        value: PHONES[1].1[0].to_owned(),
+        remark: String::new(),
+        online: false,
+    });
+    assert!(matches!(world.run(None), End::Done(_)));
+    let values = world.crm.as_ref().unwrap().communications.iter().map(|entry| entry.value.as_str());
+    assert_eq!(values.collect::<Vec<_>>(), [PHONES[0].0, PHONES[1].0]);
+    assert_eq!(world.plan().unwrap().actions, Vec::<Action>::new());
+}
+
 /// Both sides hold this number and nothing else, and the link knows it.
 fn in_step(value: &str) -> World {
     let mut world = agreed(party(), Policy::CrmWins);
