@@ -1,5 +1,5 @@
-//! `parties`: the master data of parties to a case, with their phone numbers and mail addresses, kept the same in EspoCRM (CBeteiligte) and Advoware
-//! (Beteiligte).
+//! `parties`: the master data of parties to a case, with their phone numbers and mail addresses, kept the same in
+//! EspoCRM (CBeteiligte) and Advoware (Beteiligte).
 //!
 //! # The rules
 //! - A message names a CBeteiligte; a run reads both sides afresh, plans (`plan.rs`, pure), and executes.
