@@ -117,8 +117,31 @@ fn differences(record: &Value, party: &Value) -> Vec<String> {
         });
         pairs.push(("salutation", translated, theirs));
     }
+    pairs.push(("numbers and addresses", Some(values(record)), Some(values(party))));
     let differing = pairs.into_iter().filter(|(_, crm, advoware)| crm != advoware);
     differing.map(|(field, crm, advoware)| format!("{field} is {crm:?} and {advoware:?}")).collect()
+}
+
+/// The phone numbers and mail addresses of either side, in one form: digits without the country's code, addresses in
+/// lower case. One that stands twice is there twice.
+fn values(record: &Value) -> String {
+    let lists =
+        [("phoneNumberData", "phoneNumber"), ("emailAddressData", "emailAddress"), ("kommunikation", "tlf")];
+    let mut values = Vec::new();
+    for (list, name) in lists {
+        for entry in record[list].as_array().into_iter().flatten() {
+            let text = entry[name].as_str().unwrap_or_default().trim().to_lowercase();
+            let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+            let digits = digits.strip_prefix("00").unwrap_or(&digits);
+            let digits = digits.strip_prefix("49").unwrap_or(digits);
+            let national = digits.strip_prefix('0').unwrap_or(digits).to_owned();
+            values.extend(
+                Some(if text.contains('@') { text } else { national }).filter(|value| !value.is_empty()),
+            );
+        }
+    }
+    values.sort_unstable();
+    values.join(", ")
 }
 
 /// Trimmed, in NFC; blank is nothing.
@@ -166,7 +189,12 @@ pub fn kept_of_edits(edits: &[Edit]) -> Vec<Kept> {
         _ => true,
     };
     let fields_of = |edit: &Edit| match &edit.change {
-        Change::Edit { id, fields } => Some(Kept { side: edit.side, id: id.clone(), fields: fields.clone() }),
+        Change::Edit { id, fields } => {
+            // Lists of numbers and addresses are judged as a whole: see `values`.
+            let fields = fields.iter().filter(|(_, value)| !value.is_array());
+            let fields = fields.map(|(name, value)| (name.clone(), value.clone())).collect();
+            Some(Kept { side: edit.side, id: id.clone(), fields })
+        }
         Change::Create { .. } | Change::Delete { .. } => None,
     };
     edits.iter().filter(survives).filter_map(fields_of).collect()
@@ -276,9 +304,14 @@ mod tests {
             json!({ "syncStatus": "dirty" }),
             json!({ "advowareRowId": "r0" }),
             json!({ "syncErrorMessage": "x" }),
+            json!({ "phoneNumberData": [{ "phoneNumber": "+49511200000" }] }),
         ] {
             assert!(!settled(crm.clone(), json!({})), "{crm}");
         }
+        let phones = |value: &str| json!({ "phoneNumberData": [{ "phoneNumber": value }] });
+        let entries = |values: &[&str]| json!({ "kommunikation": values.iter().map(|v| json!({ "tlf": v })).collect::<Vec<_>>() });
+        assert!(settled(phones("+49511200000"), entries(&["0511/200-000", "", "www"])));
+        assert!(!settled(phones("+49511200000"), entries(&["0511 200000", "+49 511 200000"])), "doubled");
         assert!(!settled(json!({}), json!({ "rechtsform": "Limited" })));
         assert!(settled(json!({ "syncStatus": "permanently_failed" }), json!({ "rechtsform": "Limited" })));
     }

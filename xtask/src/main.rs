@@ -5,6 +5,7 @@ mod bench;
 mod chaos;
 mod check;
 mod deny;
+mod model;
 mod points;
 mod run;
 mod test;
@@ -21,6 +22,9 @@ cargo xtask <command>
   bench [--quick] [measures]      the measures, against the programs of the release profile
   chaos [--minutes N] [--seed S] [--case NAME]
                                   the chaos suite in its long form, for an hour where nothing is said
+  model [--seeds N] [--fleet-seeds N] [--seed S]
+                                  random edits of parties with their phone numbers and mail addresses, 1000 seeds in
+                                  one process and 50 by real programs where nothing is said
   check                           formatting, clippy, documentation, tidy, deny, no labelled points in releases
   tidy                            the rules of this repository that no other tool knows
   deny                            licences, sources, versions and advisories of the dependencies
@@ -44,6 +48,7 @@ fn command(args: &[String]) -> Outcome {
         ["test", rest @ ..] => test::run(rest),
         ["bench", rest @ ..] => bench::run(rest),
         ["chaos", rest @ ..] => chaos::run(rest),
+        ["model", rest @ ..] => model::run(rest),
         ["check"] => check::run(),
         ["tidy"] => tidy::run(),
         ["deny"] => deny::run(),

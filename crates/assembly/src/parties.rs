@@ -7,7 +7,7 @@ use connector_advoware::Advoware;
 use connector_espocrm::EspoCrm;
 use flows::parties::LookAgain;
 use flows::parties::Policy;
-use flows::parties::{Parties, PartiesSettings};
+use flows::parties::{CommunicationsSettings, Parties, PartiesSettings};
 use http_client::Limits;
 use http_client::breaker::BreakerPolicy;
 use shared::clock::Clock;
@@ -112,8 +112,21 @@ pub(crate) fn settings(parties: &configuration::Parties) -> PartiesSettings {
         calls_per_hour_max: parties.calls_per_hour_max,
         syncing_status_after: parties.syncing_status_after,
         look_again: LookAgain { min: parties.look_again_min, max: parties.look_again_max },
+        communications: parties.communications.as_ref().map(communications),
         webhook_secrets: parties.webhook_secrets.clone(),
     }
+}
+
+fn communications(settings: &configuration::Communications) -> CommunicationsSettings {
+    let configuration::Communications {
+        country,
+        phone_kind_default,
+        mail_kind_default,
+        kinds,
+        types,
+        mirrors,
+    } = settings.clone();
+    CommunicationsSettings { country, phone_kind_default, mail_kind_default, kinds, types, mirrors }
 }
 
 pub(crate) fn wrong(problem: impl std::fmt::Display) -> PortError {

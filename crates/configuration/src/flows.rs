@@ -64,8 +64,27 @@ pub struct Parties {
     pub look_again_max: Duration,
     /// EspoCRM's salutations and Advoware's.
     pub salutations: BTreeMap<String, String>,
+    /// Phone numbers and mail addresses, where they are synchronised.
+    pub communications: Option<Communications>,
     /// Secrets of the webhooks, by webhook id.
     pub webhook_secrets: BTreeMap<String, SecretString>,
+}
+
+/// `[flow.parties.communications]`
+#[derive(Debug, Clone)]
+pub struct Communications {
+    /// Country whose way of dialling is meant by numbers without a country code.
+    pub country: String,
+    /// Kind of a phone number where nothing tells the kind.
+    pub phone_kind_default: u8,
+    /// Kind of a mail address where nothing tells the kind.
+    pub mail_kind_default: u8,
+    /// Advoware's kinds and EspoCRM's types.
+    pub kinds: BTreeMap<String, String>,
+    /// EspoCRM's types and Advoware's kinds.
+    pub types: BTreeMap<String, String>,
+    /// Fields of a party that show the value of a kind.
+    pub mirrors: BTreeMap<String, String>,
 }
 
 /// Who wins where both sides changed a field to different values.
@@ -117,6 +136,7 @@ pub(crate) fn parties(reader: &mut Reader<'_>, enabled: bool) -> Option<Parties>
     let salutations = section.texts("salutations");
     let need = if enabled { Need::Optional } else { Need::Unused };
     let webhook_secrets = section.secrets("webhook_secrets", need);
+    let communications = communications(reader);
     let (true, Some(sweep_cron), Some(sweep_time_zone)) = (enabled, sweep_cron, sweep_time_zone) else {
         return None;
     };
@@ -137,8 +157,25 @@ pub(crate) fn parties(reader: &mut Reader<'_>, enabled: bool) -> Option<Parties>
         look_again_min,
         look_again_max,
         salutations,
+        communications,
         webhook_secrets,
     })
+}
+
+fn communications(reader: &mut Reader<'_>) -> Option<Communications> {
+    let mut section = reader.section("flow.parties.communications");
+    let enabled = section.flag("enabled");
+    let expected = "two capital letters, as in ISO 3166, such as \"DE\"";
+    let is_country = |text: &str| text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_uppercase());
+    let communications = Communications {
+        country: section.text_where("country", expected, is_country),
+        phone_kind_default: section.integer("phone_kind_default", 1..=12),
+        mail_kind_default: section.integer("mail_kind_default", 1..=12),
+        kinds: section.texts("kinds"),
+        types: section.texts("types"),
+        mirrors: section.texts("mirrors"),
+    };
+    enabled.then_some(communications)
 }
 
 fn retry(section: &mut Section<'_, '_>) -> RetryPolicy {

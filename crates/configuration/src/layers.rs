@@ -12,7 +12,14 @@ pub const DEFAULTS: &str = include_str!("../../../config/default.toml");
 /// What environment variables that set a key begin with.
 pub(crate) const PREFIX: &str = "SYNCFLEET__";
 /// Tables whose keys are the operator's own.
-const MAPS: &[&str] = &["vault.old_keys", "flow.parties.salutations", "flow.parties.webhook_secrets"];
+const MAPS: &[&str] = &[
+    "vault.old_keys",
+    "flow.parties.salutations",
+    "flow.parties.communications.kinds",
+    "flow.parties.communications.types",
+    "flow.parties.communications.mirrors",
+    "flow.parties.webhook_secrets",
+];
 
 /// A value as it was written.
 #[derive(Debug, Clone, PartialEq)]

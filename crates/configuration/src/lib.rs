@@ -25,7 +25,7 @@ use std::path::Path;
 
 pub use connectors::{Advoware, Connectors, EspoCrm, EspoCrmAuth, RequestLimits};
 pub use effective::EffectiveSetting;
-pub use flows::{ConflictPolicy, Flows, Parties};
+pub use flows::{Communications, ConflictPolicy, Flows, Parties};
 pub use layers::DEFAULTS;
 pub use problem::{Origin, Problem, Problems};
 pub use provision::ProvisionEspoCrm;

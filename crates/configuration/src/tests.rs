@@ -265,6 +265,21 @@ fn the_environment_wins_and_is_typed_by_the_reference() {
 }
 
 #[test]
+fn communications_are_on_unless_they_are_switched_off() {
+    let of = |text: &str| load(text, &[]).unwrap().flow.parties.unwrap().communications;
+    let found = of(&full_file()).unwrap();
+    assert_eq!((found.country.as_str(), found.phone_kind_default, found.mail_kind_default), ("DE", 1, 4));
+    assert_eq!((found.kinds["7"].as_str(), found.types["Home"].as_str()), ("Fax", "6"));
+    assert_eq!(found.mirrors["mobil"], "3");
+    let section = "[flow.parties.communications]";
+    let at = full_file().find(section).unwrap();
+    let off = full_file()[at..].replacen("enabled = true", "enabled = false", 1);
+    assert!(of(&format!("{}{off}", &full_file()[..at])).is_none());
+    let found = problems(&format!("{section}\ncountry = \"Germany\"\nphone_kind_default = 13"), &[]);
+    assert!(found.contains("communications.country") && found.contains("phone_kind_default"), "{found}");
+}
+
+#[test]
 fn a_table_of_ones_own_replaces_the_default() {
     let text = full_file().replace("\"Mr.\" = \"Herr\"\n\"Ms.\" = \"Frau\"", "\"Mx.\" = \"Divers\"");
     let parties = load(&text, &[]).unwrap().flow.parties.unwrap();
@@ -382,7 +397,9 @@ fn edited(text: &str, line: usize, edit: impl Fn(&str) -> String) -> String {
 fn every_single_key_that_is_damaged_is_named() {
     let text = full_file();
     for (line, section, name) in keys(&text) {
-        let is_item = ["salutations", "webhook_secrets"].iter().any(|map| section.ends_with(map));
+        let is_item = ["salutations", "kinds", "types", "mirrors", "webhook_secrets"]
+            .iter()
+            .any(|map| section.ends_with(map));
         for value in ["[1]", "{}", "1979-05-27", "99999999999999999999999", "\"\" # \"\n x"] {
             let Err(Problems(found)) = load(&with_value(&text, line, value), &[]) else {
                 panic!("{section}.{name} = {value} is accepted")

@@ -7,6 +7,7 @@
 mod address;
 mod assumptions;
 mod client;
+mod communications;
 mod error;
 mod id;
 mod parties;
@@ -14,6 +15,7 @@ mod party;
 mod token;
 
 pub use client::{Advoware, Credentials, Settings};
+pub use communications::{Communication, CommunicationFields};
 pub use http_client::{Limits, SetupError, may_have_taken_effect};
 pub use id::{BetNr, IdError, RowId};
 pub use parties::{Search, Written};

@@ -7,6 +7,7 @@
 mod admin;
 mod auth;
 mod client;
+mod contact_data;
 mod error;
 #[cfg(test)]
 mod fixtures;
@@ -26,6 +27,7 @@ mod wire;
 pub use admin::ApiUser;
 pub use auth::Credentials;
 pub use client::{EspoCrm, Settings};
+pub use contact_data::{ContactEntry, MAILS, PHONES, contact_data};
 pub use http_client::{Limits, SetupError, may_have_taken_effect};
 pub use id::{EntityType, EspoId, IdError};
 pub use metadata::{EntityDefinition, FieldDefinition, Scope, Version};

@@ -50,6 +50,8 @@ pub struct FieldDefinition {
     pub kind: String,
     /// The options of an enum.
     pub options: Vec<String>,
+    /// The types of a phone field.
+    pub type_list: Vec<String>,
     /// Whether it must not be empty.
     pub required: bool,
     /// Longest text, in characters.

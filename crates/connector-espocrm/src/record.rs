@@ -110,6 +110,20 @@ impl Record {
         self.attributes.get("versionNumber").and_then(Value::as_u64)
     }
 
+    /// The entries of a list, each as `read` takes it; null is an empty list.
+    pub(crate) fn entries<T>(
+        &self,
+        attribute: &str,
+        read: impl Fn(&Value) -> Option<T>,
+    ) -> Result<Vec<T>, Fault> {
+        let wrong = || self.wrong_type(attribute, "a list of its entries");
+        match self.value(attribute)? {
+            Value::Null => Ok(Vec::new()),
+            Value::Array(entries) => entries.iter().map(|entry| read(entry).ok_or_else(wrong)).collect(),
+            _ => Err(wrong()),
+        }
+    }
+
     fn value(&self, attribute: &str) -> Result<&Value, Fault> {
         self.attributes.get(attribute).ok_or_else(|| {
             let text = format!(

@@ -82,7 +82,12 @@ impl JournalEntry {
         let (before, after) = (fields(&self.before), fields(&self.after));
         let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
         let value = |side: &serde_json::Map<String, Value>, name: &str| {
-            side.get(name).cloned().unwrap_or(Value::Null)
+            let mut value = side.get(name).cloned().unwrap_or(Value::Null);
+            // Sub-records have row versions of their own.
+            for entry in value.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+                entry.shift_remove("rowId");
+            }
+            value
         };
         names
             .into_iter()

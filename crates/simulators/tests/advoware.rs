@@ -253,3 +253,52 @@ async fn communications_are_never_deleted_and_hide_their_kind() {
     assert_ne!(shown["rowId"], before);
     assert_eq!(advoware.records()[0]["kommunikation"][0]["kommKz"], 1, "write-once");
 }
+
+#[tokio::test]
+async fn fields_at_the_top_show_the_first_value_of_a_kind() {
+    let advoware = AdvowareSimulator::start(options()).await.unwrap();
+    let client = Client::new(&advoware, &options(), noon()).await;
+    let party = format!("{PARTIES}/{}", advoware.seed(object(json!({ "betNr": 7, "name": "A" }))).unwrap());
+    let path = format!("{party}/Kommunikationen");
+    let entry = |value: &str, kind: u8| json!({ "tlf": value, "bemerkung": "", "kommKz": kind });
+    for (value, kind) in [("0170 1", 3), ("0170 2", 3), ("a@example.com", 4)] {
+        assert_eq!(client.send("POST", &path, &entry(value, kind)).await.unwrap().status, 201);
+    }
+    let shown = client.get(&party).await.json()[0].clone();
+    assert_eq!((&shown["mobil"], &shown["emailGesch"]), (&json!("0170 1"), &json!("a@example.com")));
+    let first = shown["kommunikation"][0]["id"].clone();
+    client.send("PUT", &format!("{path}/{first}"), &json!({ "tlf": "" })).await.unwrap();
+    assert_eq!(client.get(&party).await.json()[0]["mobil"], "0170 2");
+    let idle = client.get(&party).await.json()[0]["kommunikation"][2].clone();
+    client.send("PUT", &format!("{path}/{}", idle["id"]), &idle).await.unwrap();
+    assert_eq!(
+        writes_without_change(&advoware.journal()).len(),
+        1,
+        "a write without a change is seen as one"
+    );
+}
+
+#[tokio::test]
+async fn people_write_and_delete_communications_and_no_id_comes_twice() {
+    let advoware = AdvowareSimulator::start(options()).await.unwrap();
+    let seeded =
+        json!({ "betNr": 7, "name": "A", "kommunikation": [{ "tlf": "1", "kommKz": 6 }, { "tlf": "2" }] });
+    advoware.seed(object(seeded)).unwrap();
+    let held = || advoware.records()[0]["kommunikation"].as_array().unwrap().clone();
+    let edit =
+        |entries: Vec<Value>| advoware.edit_as_person("7", &object(json!({ "kommunikation": entries })));
+    let [first, second] = [0, 1].map(|at: usize| held()[at].clone());
+    assert_eq!(
+        (&first["kommKz"], &second["kommKz"], &first["bemerkung"]),
+        (&json!(6), &json!(1), &json!(""))
+    );
+    let mut changed = first.clone();
+    (changed["tlf"], changed["kommKz"]) = (json!("3"), json!(1));
+    edit(vec![changed, second.clone()]).unwrap();
+    assert_eq!((&held()[0]["tlf"], &held()[0]["kommKz"]), (&json!("3"), &json!(6)), "the kind is write-once");
+    assert_ne!(held()[0]["rowId"], first["rowId"]);
+    assert_eq!(held()[1], second, "what nobody wrote is as it was");
+    edit(vec![held()[0].clone()]).unwrap();
+    edit(vec![held()[0].clone(), json!({ "tlf": "4" })]).unwrap();
+    assert!(held()[1]["id"].as_u64() > second["id"].as_u64());
+}

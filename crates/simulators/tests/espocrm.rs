@@ -243,3 +243,27 @@ async fn a_post_to_a_user_reaches_him_once_unread() {
         assert_eq!((&item["noteData"]["post"], &item["read"]), (&json!("Konflikt"), &json!(read)));
     }
 }
+
+#[tokio::test]
+async fn a_number_is_one_row_for_all_records_and_a_write_replaces_the_set() {
+    let crm = start().await;
+    let phone = |value: &str, opt_out: bool| json!({ "phoneNumber": value, "type": "Office", "primary": true, "optOut": opt_out });
+    let make = |name: &str| {
+        let fields = json!({ "lastName": name, "phoneNumberData": [phone("+4951112345", false)] });
+        crm.create_as_person(&object(fields)).unwrap()
+    };
+    let (first, second) = (make("A"), make("B"));
+    let path = |id: &str| format!("{TYPE}/{id}");
+    let write = json!({ "phoneNumberData": [phone("+4951112345", true), phone("+49511999999", false)] });
+    assert_eq!(call(&crm, "PUT", &path(&first), &write).await.status, 200);
+    let held =
+        async |id: &str| call(&crm, "GET", &path(id), &Value::Null).await.json()["phoneNumberData"].clone();
+    assert_eq!(
+        (held(&second).await[0]["optOut"].clone(), held(&second).await[1].clone()),
+        (json!(true), Value::Null)
+    );
+    let write = json!({ "phoneNumberData": [phone("+49511999999", false)] });
+    call(&crm, "PUT", &path(&first), &write).await;
+    assert_eq!(held(&first).await.as_array().unwrap().len(), 1, "the set is replaced");
+    assert_eq!(held(&second).await[0]["optOut"], true, "the other record's is not");
+}

@@ -81,6 +81,11 @@ impl Held {
         if expected.ending != Ending::Kept {
             compare("EspoCRM", &expected.crm, Party::of_crm(record))?;
         }
+        if expected.ending == Ending::Agree
+            && let Some(difference) = expected.numbers.difference(record, party)
+        {
+            return Err(difference);
+        }
         self.check_ending(expected, record)
     }
 

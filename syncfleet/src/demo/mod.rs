@@ -7,6 +7,7 @@
 mod course;
 mod faults;
 mod judge;
+mod numbers;
 mod oracle;
 mod process;
 mod progress;

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::numbers::Numbers;
 use serde_json::{Map, Value, json};
 use simulators::demo_data::{Category, Change, Edit, Pair, Side};
 use unicode_normalization::UnicodeNormalization as _;
@@ -171,6 +172,8 @@ pub struct Expected {
     pub crm: Party,
     /// What Advoware holds.
     pub advoware: Option<Party>,
+    /// Phone numbers and mail addresses, where both sides are to agree.
+    pub numbers: Numbers,
     /// Fields of Advoware that must be as they were.
     pub untouched: Record,
 }
@@ -241,6 +244,7 @@ fn first_round(pair: &Pair, twins: &BTreeSet<u64>) -> Expected {
         ending,
         crm,
         advoware,
+        numbers: Numbers::of(&pair.crm, pair.advoware.as_ref()),
         untouched: untouched.map(|(name, value)| (name.clone(), value.clone())).collect(),
     }
 }
@@ -268,11 +272,13 @@ fn apply(edit: &Edit, pair: &mut Expected) {
         (Change::Edit { fields, .. }, Side::Crm) => {
             let mut record = pair.crm.to_crm();
             record.extend(fields.clone());
+            pair.numbers.edit(Side::Crm, fields);
             pair.crm = Party::of_crm(&record);
         }
         (Change::Edit { fields, .. }, Side::Advoware) => {
             let mut record = pair.advoware.as_ref().map(Party::to_advoware).unwrap_or_default();
             record.extend(fields.clone());
+            pair.numbers.edit(Side::Advoware, fields);
             pair.advoware = Some(Party::of_advoware(&record));
         }
         (Change::Delete { .. }, Side::Crm) => pair.ending = Ending::Kept,
@@ -293,6 +299,7 @@ fn second_round(pair: &mut Expected, base: &(Party, Option<Party>)) {
                 pair.ending = Ending::DeadLetter;
             } else {
                 (pair.crm, pair.advoware) = (crm, Some(merged));
+                pair.numbers.merge(pair.second == Some(Category::SameNumberOnBothSides));
             }
         }
         // What was refused at first and was completed by a person.

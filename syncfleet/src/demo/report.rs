@@ -116,6 +116,8 @@ fn is_content(field: &str) -> bool {
         "salutationName",
         "dateOfBirth",
         "handelsregisterNummer",
+        "phoneNumberData",
+        "emailAddressData",
     ];
     mapped.contains(&field)
 }
@@ -162,6 +164,16 @@ pub fn words(category: Category) -> (&'static str, &'static str) {
         Category::OlderIntegrationAdvowareChanged => ("synced years ago, newer in Advoware", "Advoware wins"),
         Category::DuplicateBetnr => ("one betnr in two records", "dead letter"),
         Category::RefusedByAdvoware => ("without a name", "dead letter"),
+        Category::NumbersInOtherForms => ("numbers in other forms", "linked, never doubled"),
+        Category::NumbersOnOneSide => ("numbers on one side", "on both, free entries used"),
+        Category::MarksDamaged => ("damaged marks", "written anew, remarks kept"),
+        Category::NumberChangedInCrm => ("number changed in EspoCRM", "updated in Advoware"),
+        Category::NumberChangedInAdvoware => ("number changed in Advoware", "updated in EspoCRM"),
+        Category::NumbersDeleted => ("numbers deleted on both sides", "removed, entries set free"),
+        Category::NumbersOnBothSides => ("numbers changed on both sides", "merged"),
+        Category::SameNumberOnBothSides => {
+            ("same number changed on both sides", "conflict: EspoCRM wins, user told")
+        }
         Category::GoneFromAdvoware => ("gone from Advoware", "said so, not created anew"),
         Category::ChangedInCrm => ("changed in EspoCRM", "updated in Advoware"),
         Category::ChangedInAdvoware => ("changed in Advoware", "updated in EspoCRM"),

@@ -39,6 +39,7 @@ pub struct Bench {
     pub flow: Arc<Parties>,
     pub clock: Arc<ManualClock>,
     pub settings: PartiesSettings,
+    state: Arc<dyn State>,
     _dir: TempDir,
 }
 
@@ -67,8 +68,15 @@ impl Bench {
         let clock = Arc::new(ManualClock::new(SystemClock.now()));
         let options = EmbeddedOptions::new(dir.path(), Role::Serving, Arc::new(SystemClock));
         let state: Arc<dyn State> = Embedded::open(options).unwrap().state;
-        let flow = flow(&crm, &advoware, state, settings.clone());
-        Self { crm, advoware, flow, clock, settings, _dir: dir }
+        let flow = flow(&crm, &advoware, Arc::clone(&state), settings.clone());
+        Self { crm, advoware, flow, clock, settings, state, _dir: dir }
+    }
+
+    /// The same installation with other settings.
+    pub fn with_settings(self, settings: PartiesSettings) -> Self {
+        let settings = PartiesSettings { notify_user_id: self.settings.notify_user_id.clone(), ..settings };
+        let flow = flow(&self.crm, &self.advoware, Arc::clone(&self.state), settings.clone());
+        Self { flow, settings, ..self }
     }
 
     /// A new installation with the same systems: our store is empty.
@@ -76,8 +84,8 @@ impl Bench {
         let dir = TempDir::new().unwrap();
         let options = EmbeddedOptions::new(dir.path(), Role::Serving, Arc::new(SystemClock));
         let state: Arc<dyn State> = Embedded::open(options).unwrap().state;
-        let flow = flow(&self.crm, &self.advoware, state, self.settings.clone());
-        Self { flow, _dir: dir, ..self }
+        let flow = flow(&self.crm, &self.advoware, Arc::clone(&state), self.settings.clone());
+        Self { flow, state, _dir: dir, ..self }
     }
 
     /// The same after a person has gone on with a store that was emptied.
@@ -89,8 +97,14 @@ impl Bench {
         store.queue.remember("generation").await.unwrap();
         let released = generation::release(&*store.queue, &*store.state, "anna", SystemClock.now()).await;
         assert!(released.unwrap().is_some());
-        let flow = flow(&self.crm, &self.advoware, store.state, self.settings.clone());
-        Self { flow, _dir: dir, ..self }
+        let state: Arc<dyn State> = store.state;
+        let flow = flow(&self.crm, &self.advoware, Arc::clone(&state), self.settings.clone());
+        Self { flow, state, _dir: dir, ..self }
+    }
+
+    /// The systems, for people to work with.
+    pub fn office(&self) -> super::random::Office<'_> {
+        super::random::Office { crm: &self.crm, advoware: &self.advoware }
     }
 
     /// A person of the CRM makes a record.

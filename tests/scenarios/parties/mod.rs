@@ -2,11 +2,13 @@
 
 mod bench;
 mod checks;
+mod communications;
 mod conflicts;
 mod creates;
 mod deletions;
 mod failures;
 mod guards;
+mod lists;
 mod random;
 mod sweeps;
 mod updates;

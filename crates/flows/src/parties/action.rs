@@ -1,5 +1,6 @@
 //! The steps of a plan, and what a plan amounts to.
 
+use super::communications::EntryWrite;
 use super::conclude::Settling;
 use super::link::PartyLink;
 use super::notice::Notice;
@@ -25,6 +26,13 @@ pub enum Action {
         /// Which of them.
         fields: Vec<Field>,
     },
+    /// POST or PUT of a Kommunikation.
+    WriteEntry {
+        /// The party's key; none for the one that was created just now.
+        bet_nr: Option<i64>,
+        /// What is written.
+        write: EntryWrite,
+    },
     /// GET from Advoware what was written, with its new row id.
     ReadBack,
     /// PATCH to EspoCRM.
@@ -45,6 +53,8 @@ impl Action {
             Self::CreateParty(_) => "create_party",
             Self::KeepKey(_) => "keep_key",
             Self::UpdateParty { .. } => "update_party",
+            Self::WriteEntry { write: EntryWrite::Create { .. }, .. } => "create_entry",
+            Self::WriteEntry { write: EntryWrite::Update(_), .. } => "update_entry",
             Self::ReadBack => "read_back",
             Self::UpdateRecord(_) => "update_record",
             Self::Notify(_) => "notify",
@@ -57,7 +67,11 @@ impl Action {
     pub fn is_upstream_write(&self) -> bool {
         matches!(
             self,
-            Self::CreateParty(_) | Self::UpdateParty { .. } | Self::UpdateRecord(_) | Self::Notify(_)
+            Self::CreateParty(_)
+                | Self::UpdateParty { .. }
+                | Self::WriteEntry { .. }
+                | Self::UpdateRecord(_)
+                | Self::Notify(_)
         )
     }
 }

@@ -4,12 +4,13 @@ use jiff::Timestamp;
 use shared::fault::Fault;
 
 use super::action::{Action, MassChange, Plan, Verdict};
+use super::communications::plan::Agreement;
 use super::conclude::Settling;
-use super::link::{Attempt, ConflictField, OpenConflict, Overwritten, PartyLink};
+use super::link::{Attempt, ConflictField, OpenConflict, Overwritten, PartyLink, Subject};
 use super::merge::{Merged, Winner, merge};
 use super::notice::{self, Notice};
 use super::party::{Field, Party, Salutation};
-use super::plan::{Input, Rules, SALUTATION_LEFT, fresh, no_name};
+use super::plan::{Input, Rules, SALUTATION_LEFT, communicate, fresh, no_name, warning, write_entries};
 use super::sides::{CrmPatch, CrmSide, RemoteSide, Status};
 
 /// How two records are compared.
@@ -84,21 +85,28 @@ pub(super) fn agree(input: &Input<'_>, crm: &CrmSide, remote: &RemoteSide) -> Re
     let pair = Pair { input, crm, remote, theirs, basis };
     let before = fresh(input, remote.bet_nr);
     let mut merged = pair.merge(Winner::Crm);
+    let mut entries = pair.communicate(&before, Winner::Crm);
     let mut draft = Draft { link: before.clone(), notice: None, conflicts: 0 };
-    if merged.conflicts.is_empty() {
-        pair.draft_agreement(&mut draft, &merged);
+    let mut fields = conflict_fields(&merged.conflicts, &crm.party, &pair.theirs);
+    fields.extend(entries.iter().flat_map(|entries| entries.conflicts.iter().cloned()));
+    if fields.is_empty() {
+        pair.draft_whole(&mut draft, &merged);
+        pair.draft_agreement(&mut draft);
     } else {
-        let fields = conflict_fields(&merged.conflicts, &crm.party, &pair.theirs);
         let winner = decided(&before, crm, &fields).or_else(|| input.rules.policy.winner(crm, remote));
         let Some(winner) = winner else { return Ok(wait(input, crm, before, fields)) };
+        if merged.conflicts.is_empty() {
+            pair.draft_whole(&mut draft, &merged);
+        }
         merged = pair.merge(winner);
+        entries = pair.communicate(&before, winner);
         pair.draft_conflict(&mut draft, fields, winner);
     }
     let named = merged.to_crm.contains(&Field::Name) || merged.to_remote.contains(&Field::Name);
     if named && merged.target.identity.is_blank() {
         return Err(no_name("The name was emptied on one side; the other side's is not emptied for it"));
     }
-    Ok(pair.finish(merged, draft, &before))
+    Ok(pair.finish(merged, entries, draft, &before))
 }
 
 /// Two records, and how they are compared.
@@ -122,6 +130,10 @@ impl Pair<'_> {
         self.basis.compare(&self.crm.party, &self.theirs, winner, self.input.rules)
     }
 
+    fn communicate(&self, link: &PartyLink, winner: Winner) -> Option<Agreement> {
+        communicate(self.input, self.crm, &self.remote.communications, link, winner)
+    }
+
     fn tell(&self, fields: &[ConflictField], winner: Option<Winner>) -> Option<Notice> {
         notice::decided(self.crm, self.remote.bet_nr, fields, winner, self.input.rules)
     }
@@ -140,12 +152,13 @@ impl Pair<'_> {
             draft.notice = self.tell(&conflict.fields, Some(winner));
         }
         draft.link.conflict = Some(conflict);
-        if self.basis.agreed().is_none() {
+        if self.basis.agreed().is_none() && draft.link.base.is_none() {
             draft.link.base = Some(self.loser(winner));
         }
     }
 
-    fn draft_agreement(&self, draft: &mut Draft, merged: &Merged) {
+    /// One side's record counts as a whole: what it overwrites is kept.
+    fn draft_whole(&self, draft: &mut Draft, merged: &Merged) {
         if let Basis::Whole(winner) = self.basis {
             let fields = [merged.to_crm.clone(), merged.to_remote.clone()].concat();
             if !fields.is_empty() {
@@ -154,6 +167,9 @@ impl Pair<'_> {
                 draft.link.base = Some(self.loser(winner));
             }
         }
+    }
+
+    fn draft_agreement(&self, draft: &mut Draft) {
         // A conflict that an earlier attempt resolved without getting as far as telling anybody.
         if let Some(open) = draft.link.conflict.as_ref().filter(|open| !open.asked) {
             draft.notice = self.tell(&open.fields, open.winner);
@@ -169,6 +185,10 @@ impl Pair<'_> {
         }
     }
 
+    fn problems(&self, entries: Option<&Agreement>) -> Option<Notice> {
+        notice::problems(self.crm, Some(self.remote.bet_nr), &entries?.news, self.input.rules)
+    }
+
     /// Whether Advoware's side was changed. A salutation that stays different is no news.
     fn remote_changed(&self, merged: &Merged) -> bool {
         let Some(base) = self.basis.agreed() else { return !merged.to_crm.is_empty() };
@@ -179,11 +199,19 @@ impl Pair<'_> {
         theirs != base.clone().masked()
     }
 
-    fn finish(self, merged: Merged, mut draft: Draft, before: &PartyLink) -> Plan {
+    fn finish(
+        self,
+        merged: Merged,
+        entries: Option<Agreement>,
+        mut draft: Draft,
+        before: &PartyLink,
+    ) -> Plan {
         let mut plan = Plan::of(Verdict::Converges, Vec::new());
         plan.conflicts = draft.conflicts;
-        plan.mass_change =
-            overwrites(&merged, &self.crm.party, &self.theirs).then_some(MassChange::Overwrite);
+        let overwrites = overwrites(&merged, &self.crm.party, &self.theirs)
+            || entries.as_ref().is_some_and(|entries| entries.overwrites);
+        plan.mass_change = overwrites.then_some(MassChange::Overwrite);
+        plan.warnings.extend(warning(entries.as_ref()));
         if merged.salutation_left {
             plan.warnings.push(SALUTATION_LEFT);
         }
@@ -194,12 +222,16 @@ impl Pair<'_> {
             draft.link.attempt = Some(Attempt { target, to_crm, to_remote });
             draft.link.base = self.basis.agreed().cloned().or(draft.link.base);
         }
+        if let Some(entries) = entries.as_ref().filter(|entries| !entries.is_quiet()) {
+            draft.link.communications = entries.begun.clone();
+        }
         let keep = draft.link != *before;
         if keep {
             plan.actions.push(Action::SaveLink(Box::new(draft.link.clone())));
         }
         let settling = Settling {
-            remote_changed: self.remote_changed(&merged),
+            remote_changed: self.remote_changed(&merged)
+                || entries.as_ref().is_some_and(|entries| !entries.to_crm.is_empty()),
             expected: expected(&self.theirs, &merged),
             crm: self.crm.clone(),
             base: merged.base,
@@ -207,19 +239,27 @@ impl Pair<'_> {
             to_crm: merged.to_crm,
             link_stored: keep || self.input.link == Some(&draft.link),
             link: draft.link,
-            notice: draft.notice,
+            notices: draft.notice.into_iter().chain(self.problems(entries.as_ref())).collect(),
+            communications: entries,
             settle_intent: self.input.intent.is_some(),
         };
-        if merged.to_remote.is_empty() {
+        let writes =
+            settling.communications.as_ref().map(|entries| entries.writes.as_slice()).unwrap_or_default();
+        if merged.to_remote.is_empty() && writes.is_empty() {
             let rest = settling.conclude_unwritten(self.remote, self.input.rules, self.input.now);
             plan.actions.extend(rest);
             return plan;
         }
-        plan.actions.push(Action::UpdateParty {
-            bet_nr: self.remote.bet_nr,
-            target: merged.target,
-            fields: merged.to_remote,
-        });
+        // The whole party goes first: it holds fields that show the entries, as they were read.
+        let bet_nr = self.remote.bet_nr;
+        if !merged.to_remote.is_empty() {
+            plan.actions.push(Action::UpdateParty {
+                bet_nr,
+                target: merged.target,
+                fields: merged.to_remote,
+            });
+        }
+        plan.actions.extend(write_entries(writes, Some(bet_nr)));
         plan.actions.push(Action::ReadBack);
         plan.settling = Some(Box::new(settling));
         plan
@@ -280,7 +320,10 @@ fn conflict_fields(fields: &[Field], crm: &Party, remote: &Party) -> Vec<Conflic
     };
     fields
         .iter()
-        .map(|field| ConflictField { field: *field, crm: shown(crm, *field), remote: shown(remote, *field) })
+        .map(|field| {
+            let (crm, remote) = (shown(crm, *field), shown(remote, *field));
+            ConflictField { field: Subject::Field(*field), crm, remote }
+        })
         .collect()
 }
 

@@ -1,6 +1,8 @@
 //! The steps of a plan, applied one by one. Each asks first whether this run may still write.
 
-use connector_advoware::{Written as Put, may_have_taken_effect};
+use std::collections::BTreeSet;
+
+use connector_advoware::{Communication, Written as Put, may_have_taken_effect};
 use connector_espocrm::{EspoId, Record, UserRef};
 use shared::fault::{Fault, FaultKind};
 use shared::flow::Run;
@@ -10,12 +12,13 @@ use shared::link;
 use shared::ports::state::{Fence, Write, Written};
 
 use super::action::Action;
+use super::communications::{CrmEntry, EntryWrite, RemoteEntry, value};
 use super::link::PartyLink;
 use super::look::{Look, checked};
 use super::notice::Notice;
 use super::party::{Field, Party, Salutation};
 use super::plan::CreateIntent;
-use super::sides::{CrmPatch, RemoteSide};
+use super::sides::{CrmPatch, CrmSide, RemoteSide};
 use super::{Parties, crm_id, map, sweep};
 
 /// A run's progress through its steps.
@@ -84,6 +87,7 @@ impl<'a> Steps<'a> {
             Action::CreateParty(party) => self.create(party, fence).await,
             Action::KeepKey(party) => self.keep_key(party, fence).await,
             Action::UpdateParty { bet_nr, target, fields } => self.put(*bet_nr, target, fields).await,
+            Action::WriteEntry { bet_nr, write } => self.write_entry(*bet_nr, write).await,
             Action::ReadBack => self.get().await,
             Action::UpdateRecord(patch) => self.patch(patch).await,
             Action::Notify(notice) => self.notify(notice).await,
@@ -138,19 +142,45 @@ impl<'a> Steps<'a> {
         }
     }
 
+    /// A create whose answer is lost is found by its mark when the party is read again, before any other create.
+    async fn write_entry(&mut self, bet_nr: Option<i64>, write: &EntryWrite) -> Result<(), Fault> {
+        self.bet_nr = bet_nr.or(self.bet_nr);
+        let bet_nr = self.key()?;
+        let (key, advoware) = (checked(bet_nr)?, &self.parties.advoware);
+        let written = match write {
+            EntryWrite::Create { kind, value, remark, online } => {
+                let fields = map::communication_fields(value, remark, *online);
+                advoware.create_communication(key, *kind, &fields).await?
+            }
+            EntryWrite::Update(RemoteEntry { id, value, remark, online }) => {
+                let fields = map::communication_fields(value, remark, *online);
+                advoware.put_communication(key, &Communication { id: *id, fields }).await?
+            }
+        };
+        match written {
+            Put::Yes => Ok(()),
+            Put::Gone => {
+                let text =
+                    format!("An entry of party {bet_nr}, or the party, was removed from Advoware meanwhile.");
+                Err(Fault::new(FaultKind::Conflict, "gone_meanwhile", text))
+            }
+        }
+    }
+
     async fn get(&mut self) -> Result<(), Fault> {
         let bet_nr = self.key()?;
         let Some(party) = self.parties.advoware.get(checked(bet_nr)?).await? else {
             return Err(gone_meanwhile(bet_nr));
         };
-        self.held = Some(map::remote_side(&party, &self.parties.table)?);
+        self.held =
+            Some(map::remote_side(&party, &self.parties.table, self.parties.rules.communications.as_ref())?);
         Ok(())
     }
 
     async fn patch(&mut self, patch: &CrmPatch) -> Result<(), Fault> {
         let parties = self.parties;
         let id = crm_id(&self.run.key)?;
-        if patch.content.is_some() && self.version.is_none() {
+        if (patch.content.is_some() || patch.communications.is_some()) && self.version.is_none() {
             self.check_unedited(&id).await?;
         }
         let written =
@@ -159,7 +189,7 @@ impl<'a> Steps<'a> {
             Some(record) => {
                 self.version = record.version();
                 self.edited |= self.was_edited(&record, patch)?;
-                Ok(())
+                self.confirm(&id, patch).await
             }
             None => {
                 let text = format!("{} {id} was deleted in EspoCRM meanwhile.", parties.entity_type);
@@ -173,11 +203,27 @@ impl<'a> Steps<'a> {
     async fn check_unedited(&self, id: &EspoId) -> Result<(), Fault> {
         let parties = self.parties;
         let Some(record) = parties.crm.get(&parties.entity_type, id).await? else { return Ok(()) };
-        let present = map::crm_party(&record, &parties.table)?;
-        if self.look.crm.as_ref().is_some_and(|crm| crm.party != present) {
+        let present = map::crm_side(&record, &parties.table, parties.rules.communications.as_ref())?;
+        let same = |crm: &CrmSide| crm.party == present.party && crm.communications == present.communications;
+        if self.look.crm.as_ref().is_some_and(|crm| !same(crm)) {
             let text = format!("{} {id} was edited in EspoCRM meanwhile.", parties.entity_type);
             return Err(Fault::new(FaultKind::Conflict, "edited_meanwhile", text));
         }
+        Ok(())
+    }
+
+    /// The answer to a write can show phone numbers and mail addresses from before it, so they are read once more.
+    async fn confirm(&mut self, id: &EspoId, patch: &CrmPatch) -> Result<(), Fault> {
+        let Some((entries, classes)) = &patch.communications else { return Ok(()) };
+        let (parties, Some(kinds)) = (self.parties, &self.parties.rules.communications) else {
+            return Ok(());
+        };
+        let Some(record) = parties.crm.get(&parties.entity_type, id).await? else { return Ok(()) };
+        let compared = |entries: &[CrmEntry]| -> BTreeSet<_> {
+            let written = entries.iter().filter(|entry| classes.contains(&entry.class));
+            written.map(|e| (value::key(&e.value, kinds.country), e.primary, e.opt_out, e.invalid)).collect()
+        };
+        self.edited |= compared(&map::crm_communications(&record)?) != compared(entries);
         Ok(())
     }
 

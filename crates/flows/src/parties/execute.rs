@@ -100,7 +100,7 @@ impl Parties {
         let search = if is_supposed { map::search_namesakes(wanted) } else { map::search(wanted) };
         let mut found = Vec::new();
         for party in self.advoware.search(&search).await? {
-            let side = map::remote_side(&party, &self.table)?;
+            let side = map::remote_side(&party, &self.table, None)?;
             if is_supposed && map::is_namesake(&side, wanted) || map::is_candidate(&side, wanted) {
                 found.push((party.betnr().get(), map::is_candidate(&side, wanted)));
             }

@@ -5,8 +5,11 @@ use std::fmt::Write as _;
 use shared::fault::Fault;
 
 use super::action::{Action, Plan};
-use super::link::{LookAgain, PartyLink};
-use super::model::remote_of;
+use super::communications::memory::{Known, Memory};
+use super::communications::remark::{self, Mark};
+use super::communications::{Class, CrmEntry, EntryWrite, Remote as Communications, RemoteEntry};
+use super::link::{LookAgain, PartyLink, Subject};
+use super::model::{remote_of, write_entry};
 use super::party::{Field, Identity, Kind, Party, Salutation};
 use super::plan::{Input, Policy, Remote, Rules, plan};
 use super::sides::{CrmPatch, CrmSide, RemoteSide, Status, User};
@@ -49,6 +52,7 @@ impl Case {
         let crm = CrmSide {
             id: "6b00526cc80a09e94".into(),
             party: party.clone(),
+            communications: Vec::new(),
             bet_nr: Some(104_860),
             row_id: Some("row1".into()),
             status: Some(Status::Clean),
@@ -64,7 +68,7 @@ impl Case {
             row_id: Some("row1".into()),
             ..PartyLink::new(104_860, LookAgain::default())
         };
-        let remote = Remote::Found(remote_of(104_860, 1, party, now));
+        let remote = Remote::Found(Box::new(remote_of(104_860, 1, party, now)));
         Self { crm: Some(crm), remote, link: Some(link), rules: Rules::default() }
     }
 
@@ -109,7 +113,8 @@ fn print(plan: Result<Plan, Fault>, input: &Input<'_>) -> String {
             Remote::Found(remote) => remote.bet_nr,
             Remote::None | Remote::Gone(_) => 104_861,
         };
-        let held = remote_of(held, 3, &settling.expected, input.now);
+        let mut held = remote_of(held, 3, &settling.expected, input.now);
+        held.communications = written(input, &plan.actions);
         text.push_str("when that is what was written:\n");
         settling.conclude(&held, input.rules, input.now).actions.iter().for_each(|a| line(&mut text, a));
         text.push_str("when somebody wrote in between:\n");
@@ -118,6 +123,20 @@ fn print(plan: Result<Plan, Fault>, input: &Input<'_>) -> String {
     }
     plan.warnings.iter().for_each(|warning| writeln!(text, "warning: {warning}").unwrap());
     text
+}
+
+/// Advoware's entries once a plan is applied.
+fn written(input: &Input<'_>, actions: &[Action]) -> Communications {
+    let mut held = match input.remote {
+        Remote::Found(remote) => remote.communications.clone(),
+        Remote::None | Remote::Gone(_) => Communications::default(),
+    };
+    actions.iter().for_each(|action| {
+        if let Action::WriteEntry { write, .. } = action {
+            write_entry(&mut held.entries, write);
+        }
+    });
+    held
 }
 
 fn line(text: &mut String, action: &Action) {
@@ -132,6 +151,7 @@ fn line(text: &mut String, action: &Action) {
         Action::CreateParty(party) => values(party, &Field::ALL),
         Action::UpdateParty { bet_nr, target, fields } => format!("{bet_nr}: {}", values(target, fields)),
         Action::UpdateRecord(patch) => record(patch, &values),
+        Action::WriteEntry { write, .. } => entry(write),
         Action::Notify(notice) => format!("{}: {:?}", notice.user.id, notice.text),
         Action::SaveLink(link) => self::link(link),
         Action::KeepKey(_) | Action::ReadBack | Action::SettleIntent => String::new(),
@@ -142,6 +162,9 @@ fn line(text: &mut String, action: &Action) {
 fn record(patch: &CrmPatch, values: &dyn Fn(&Party, &[Field]) -> String) -> String {
     let mut parts = vec![format!("status={}", patch.status.word())];
     parts.extend(patch.content.as_ref().map(|(party, fields)| values(party, fields)));
+    if let Some((entries, classes)) = &patch.communications {
+        parts.extend(classes.iter().map(|class| list(*class, entries)));
+    }
     parts.extend(patch.bet_nr.map(|key| format!("betnr={key}")));
     parts.extend(patch.row_id.as_ref().map(|row| format!("row={row:?}")));
     parts.extend(patch.last_sync.map(|at| format!("last_sync={at}")));
@@ -151,6 +174,28 @@ fn record(patch: &CrmPatch, values: &dyn Fn(&Party, &[Field]) -> String) -> Stri
     parts.join(", ")
 }
 
+fn entry(write: &EntryWrite) -> String {
+    match write {
+        EntryWrite::Create { kind, value, remark, online } => {
+            format!("kind={kind} {value:?} {remark:?} online={online}")
+        }
+        EntryWrite::Update(RemoteEntry { id, value, remark, online }) => {
+            format!("{id}: {value:?} {remark:?} online={online}")
+        }
+    }
+}
+
+fn list(class: Class, entries: &[CrmEntry]) -> String {
+    let flag = |on: bool, sign: &'static str| if on { sign } else { "" };
+    let shown = |e: &CrmEntry| {
+        let kind = e.kind.as_deref().map(|kind| format!(" {kind}")).unwrap_or_default();
+        let flags = [flag(e.primary, " primary"), flag(e.opt_out, " opt-out"), flag(e.invalid, " invalid")];
+        format!("{}{kind}{}", e.value, flags.concat())
+    };
+    let shown: Vec<String> = entries.iter().filter(|entry| entry.class == class).map(shown).collect();
+    format!("{}=[{}]", class.crm_name(), shown.join(", "))
+}
+
 fn link(link: &PartyLink) -> String {
     let mut parts = vec![format!("{} row={:?}", link.bet_nr, link.row_id)];
     let name = |party: &Party| {
@@ -158,7 +203,20 @@ fn link(link: &PartyLink) -> String {
         format!("{kind:?} {} {}", first_name.as_deref().unwrap_or("-"), name.as_deref().unwrap_or("-"))
     };
     parts.push(format!("base={:?}", link.base.as_ref().map(name)));
-    parts.extend(link.history.iter().map(|o| format!("kept {} {:?} {:?}", o.system, o.field, o.value)));
+    let subject = |subject: &Subject| match subject {
+        Subject::Field(field) => format!("{field:?}"),
+        Subject::Communication(class) => format!("{class:?}"),
+    };
+    parts.extend(
+        link.history.iter().map(|o| format!("kept {} {} {:?}", o.system, subject(&o.field), o.value)),
+    );
+    let Memory { known, pending, untold, told } = &link.communications;
+    let known =
+        known.iter().map(|k| format!("knows {} {}{}", k.id, k.value, if k.primary { "*" } else { "" }));
+    parts.extend(known);
+    parts.extend(pending.iter().map(|p| format!("ahead {} {:?} to {:?}", p.id, p.before, p.after)));
+    parts.extend(untold.iter().map(|problem| format!("untold {problem:?}")));
+    parts.extend(told.iter().map(|problem| format!("told {problem:?}")));
     parts.extend(link.conflict.as_ref().map(|c| format!("conflict asked={} winner={:?}", c.asked, c.winner)));
     parts.extend(
         link.attempt.as_ref().map(|a| format!("attempt crm={:?} advoware={:?}", a.to_crm, a.to_remote)),
@@ -232,4 +290,117 @@ fn without_name() {
     let case = Case { remote: Remote::None, link: None, ..Case::agreed(&erika()) };
     let nobody = Identity { kind: Kind::Person, name: None, first_name: None };
     case.crm(|crm| (crm.bet_nr, crm.party.identity) = (None, nobody)).check("without_name");
+}
+
+fn phone(value: &str, kind: &str, primary: bool) -> CrmEntry {
+    let (value, kind) = (value.to_owned(), Some(kind.to_owned()));
+    CrmEntry { class: Class::Phone, value, kind, primary, opt_out: false, invalid: false }
+}
+
+fn mail(value: &str, primary: bool) -> CrmEntry {
+    let value = value.to_owned();
+    CrmEntry { class: Class::Mail, value, kind: None, primary, opt_out: false, invalid: false }
+}
+
+fn kept(id: i64, value: &str, remark: &str) -> RemoteEntry {
+    RemoteEntry { id, value: value.to_owned(), remark: remark.to_owned(), online: false }
+}
+
+fn marked(id: i64, value: &str, marked: &str, kind: u8, text: &str) -> RemoteEntry {
+    kept(id, value, &remark::write(&Mark::Value { value: marked.to_owned(), kind }, text))
+}
+
+/// Both sides' lists; what is marked is remembered as well, the first number as the primary one.
+fn communications(crm: Vec<CrmEntry>, entries: Vec<RemoteEntry>) -> Case {
+    let mut case = Case::agreed(&erika());
+    let known = |entry: &RemoteEntry| match remark::read(&entry.remark).mark {
+        Mark::Value { value, .. } => Some(Known { id: entry.id, primary: entry.id == 1, value }),
+        _ => None,
+    };
+    let link = case.link.as_mut().unwrap();
+    link.communications.known = entries.iter().filter_map(known).collect();
+    case.crm(|side| side.communications = crm)
+        .remote(|side| side.communications = Communications { entries, mirrors: Vec::new() })
+}
+
+#[test]
+fn communications_of_a_first_sync() {
+    let mut crm = phone("+4951112345", "Office", true);
+    crm.opt_out = true;
+    let crm = vec![crm, phone("+491701234567", "Mobile", false), mail("Erika@Example.de", true)];
+    let entries = vec![
+        kept(1, "0511/123-45", "Zentrale"),
+        kept(2, "0511 999999", ""),
+        kept(3, "erika@example.de", ""),
+        kept(4, "www.example.de", "Homepage"),
+        kept(5, "110", ""),
+        kept(6, "", "[ESPOCRM-SLOT:3]"),
+    ];
+    let mut case = communications(crm, entries);
+    case.link = None;
+    case.check("communications_first_sync");
+}
+
+#[test]
+fn communications_of_a_create() {
+    let case = Case { remote: Remote::None, link: None, ..Case::agreed(&erika()) };
+    let lists = vec![phone("+491701234567", "Mobile", true), mail("erika@example.de", true)];
+    case.crm(|crm| (crm.bet_nr, crm.row_id, crm.last_sync, crm.communications) = (None, None, None, lists))
+        .check("communications_create");
+}
+
+#[test]
+fn communications_in_step() {
+    let crm = vec![phone("+4951112345", "Office", true)];
+    communications(crm, vec![marked(1, "0511 12345", "+4951112345", 1, "Zentrale")])
+        .check("communications_nothing");
+}
+
+#[test]
+fn communications_changed_in_the_crm() {
+    let crm = vec![phone("+4951167890", "Office", true), phone("+4951144444", "Home", false)];
+    let entries = vec![
+        marked(1, "0511 12345", "+4951112345", 1, "Zentrale"),
+        marked(2, "0511 333333", "+49511333333", 2, "nachts"),
+    ];
+    communications(crm, entries).check("communications_crm_changed");
+}
+
+#[test]
+fn communications_changed_in_advoware() {
+    let crm = vec![
+        phone("+4951112345", "Office", true),
+        phone("+491701234567", "Mobile", false),
+        mail("alt@example.de", true),
+    ];
+    let entries = vec![
+        marked(1, "0511 67890", "+4951112345", 1, "Zentrale"),
+        marked(2, "", "+491701234567", 3, "verloren"),
+        kept(3, "neu@example.de", "Sekretariat"),
+    ];
+    let mut case = communications(crm, entries);
+    let gone = Known { id: 4, value: "alt@example.de".into(), primary: true };
+    case.link.as_mut().unwrap().communications.known.push(gone);
+    case.check("communications_advoware_changed");
+}
+
+#[test]
+fn communications_damaged() {
+    let crm = vec![phone("+4951112345", "Office", true)];
+    let entries = vec![kept(1, "0511 12345", "[ESPOCRM:KzQ5NTEx:99] Zentrale")];
+    communications(crm, entries).check("communications_damaged");
+}
+
+#[test]
+fn communications_in_conflict() {
+    for policy in [Policy::CrmWins, Policy::RemoteWins, Policy::Ask] {
+        let crm = vec![phone("+4951167890", "Office", true)];
+        let entries = vec![
+            marked(1, "0511 99999", "+4951112345", 1, "Zentrale"),
+            marked(2, "0511 88888", "+4951122222", 6, ""),
+        ];
+        let mut case = communications(crm, entries);
+        case.rules.policy = policy;
+        case.check(&format!("communications_conflict_{}", policy.name()));
+    }
 }

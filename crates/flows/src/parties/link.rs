@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 use shared::clock::later;
 use shared::fault::cut;
 
+use super::communications::Class;
+use super::communications::memory::Memory;
 use super::merge::Winner;
-use super::party::{Field, Party};
+use super::party::{Field, Kind, Party};
 
 /// Overwritten values kept; the oldest are dropped first.
 pub const HISTORY_MAX: usize = 50;
@@ -33,6 +35,9 @@ pub struct PartyLink {
     /// Writes that were begun: whether they took effect shows where they went.
     #[serde(default)]
     pub attempt: Option<Attempt>,
+    /// Phone numbers and mail addresses.
+    #[serde(default, skip_serializing_if = "Memory::is_empty")]
+    pub communications: Memory,
     /// Set while the party is gone from Advoware: what the CRM record said when that was noticed.
     #[serde(default)]
     pub gone: Option<Party>,
@@ -95,7 +100,7 @@ pub struct Overwritten {
     /// Whose value it was: `espocrm` or `advoware`.
     pub system: String,
     /// Which field.
-    pub field: Field,
+    pub field: Subject,
     /// The value that was overwritten.
     pub value: String,
     /// What replaced it; `None` is empty.
@@ -125,11 +130,50 @@ impl OpenConflict {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConflictField {
     /// Which.
-    pub field: Field,
+    pub field: Subject,
     /// EspoCRM's value.
     pub crm: Option<String>,
     /// Advoware's value.
     pub remote: Option<String>,
+}
+
+/// What a value is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Subject {
+    /// A mapped field.
+    Field(Field),
+    /// A phone number or a mail address.
+    Communication(Class),
+}
+
+impl Subject {
+    /// One of the communications.
+    pub fn of_class(class: Class) -> Self {
+        Self::Communication(class)
+    }
+
+    /// EspoCRM's name, for a party of this kind.
+    pub fn crm_name(self, kind: Kind) -> &'static str {
+        match self {
+            Self::Field(field) => field.crm_name(kind),
+            Self::Communication(class) => class.crm_name(),
+        }
+    }
+
+    /// Advoware's name.
+    pub fn remote_name(self) -> &'static str {
+        match self {
+            Self::Field(field) => field.remote_name(),
+            Self::Communication(_) => "kommunikation",
+        }
+    }
+}
+
+impl From<Field> for Subject {
+    fn from(field: Field) -> Self {
+        Self::Field(field)
+    }
 }
 
 /// How often a record is looked at that nobody reports a change of.
@@ -165,6 +209,7 @@ impl PartyLink {
             history: Vec::new(),
             conflict: None,
             attempt: None,
+            communications: Memory::default(),
             gone: None,
             tombstone: None,
             interval_seconds: look_again.max.as_secs(),
@@ -202,7 +247,13 @@ impl PartyLink {
 
 impl Overwritten {
     /// One entry; long values are cut.
-    pub fn new(at: Timestamp, system: &str, field: Field, value: &str, replaced_by: Option<String>) -> Self {
+    pub fn new(
+        at: Timestamp,
+        system: &str,
+        field: Subject,
+        value: &str,
+        replaced_by: Option<String>,
+    ) -> Self {
         Self {
             at,
             system: system.to_owned(),
@@ -222,7 +273,13 @@ mod tests {
     fn repeated_attempts_keep_a_value_once_and_the_history_is_bounded() {
         let mut link = PartyLink::new(1, LookAgain::default());
         let entry = |n: usize| {
-            vec![Overwritten::new(Timestamp::UNIX_EPOCH, "advoware", Field::Name, &n.to_string(), None)]
+            vec![Overwritten::new(
+                Timestamp::UNIX_EPOCH,
+                "advoware",
+                Field::Name.into(),
+                &n.to_string(),
+                None,
+            )]
         };
         link.remember(entry(0));
         link.remember(entry(0));

@@ -52,7 +52,10 @@ impl Parties {
         let stored = link::load::<PartyLink>(&*self.state, key).await?;
         let intent = intent::pending::<CreateIntent>(&*self.state, key).await?;
         let record = self.crm.get(&self.entity_type, &id).await?;
-        let mut crm = record.as_ref().map(|record| map::crm_side(record, &self.table)).transpose()?;
+        let mut crm = record
+            .as_ref()
+            .map(|record| map::crm_side(record, &self.table, self.rules.communications.as_ref()))
+            .transpose()?;
         if let Some(crm) = &mut crm {
             self.recall_time(crm).await?;
         }
@@ -96,7 +99,10 @@ impl Parties {
     pub(super) async fn look_at_party(&self, look: &mut Look, bet_nr: i64) -> Result<(), Fault> {
         look.party = self.advoware.get(checked(bet_nr)?).await?;
         look.remote = match &look.party {
-            Some(party) => Remote::Found(map::remote_side(party, &self.table)?),
+            Some(party) => {
+                let side = map::remote_side(party, &self.table, self.rules.communications.as_ref())?;
+                Remote::Found(Box::new(side))
+            }
             None => Remote::Gone(bet_nr),
         };
         Ok(())

@@ -1,10 +1,12 @@
 //! Each side's record ↔ the canonical party, field by field. Pure.
 
 use connector_advoware as advoware;
-use connector_espocrm::{Patch, Record, values};
+use connector_espocrm::{ContactEntry, Patch, Record, contact_data, values};
 use serde_json::Value;
 use shared::fault::Fault;
 
+use super::communications::kind::Kinds;
+use super::communications::{Class, CrmEntry, Remote, RemoteEntry};
 use super::party::{Field, Identity, Kind, Party, Salutation, SalutationTable, canonical};
 use super::sides::{CrmPatch, CrmSide, RemoteSide, Status, User};
 
@@ -43,10 +45,11 @@ pub fn crm_party(record: &Record, table: &SalutationTable) -> Result<Party, Faul
 ///
 /// # Errors
 /// As [`crm_party`].
-pub fn crm_side(record: &Record, table: &SalutationTable) -> Result<CrmSide, Fault> {
+pub fn crm_side(record: &Record, table: &SalutationTable, kinds: Option<&Kinds>) -> Result<CrmSide, Fault> {
     Ok(CrmSide {
         id: record.id().to_string(),
         party: crm_party(record, table)?,
+        communications: if kinds.is_some() { crm_communications(record)? } else { Vec::new() },
         bet_nr: record.int("betnr")?,
         row_id: record.text("advowareRowId")?.map(str::to_owned),
         status: Status::read(record.text("syncStatus")?),
@@ -57,6 +60,21 @@ pub fn crm_side(record: &Record, table: &SalutationTable) -> Result<CrmSide, Fau
         modified_at: record.timestamp("modifiedAt")?,
         assigned_user: assigned_user(record),
     })
+}
+
+/// The phone numbers and mail addresses of a CBeteiligte, as a read of it alone carries them.
+///
+/// # Errors
+/// A permanent fault where a list is missing or of another form.
+pub fn crm_communications(record: &Record) -> Result<Vec<CrmEntry>, Fault> {
+    let mut all = Vec::new();
+    for class in Class::ALL {
+        let entries = record.contact_data(class.crm_name())?;
+        all.extend(entries.into_iter().map(|ContactEntry { value, kind, primary, opt_out, invalid }| {
+            CrmEntry { class, value, kind: kind.filter(|_| class == Class::Phone), primary, opt_out, invalid }
+        }));
+    }
+    Ok(all)
 }
 
 /// The record's assigned user; none where the field is missing, too.
@@ -80,7 +98,11 @@ pub fn title(record: &Record) -> String {
 ///
 /// # Errors
 /// A permanent fault where a field is of another type.
-pub fn remote_side(party: &advoware::Party, table: &SalutationTable) -> Result<RemoteSide, Fault> {
+pub fn remote_side(
+    party: &advoware::Party,
+    table: &SalutationTable,
+    kinds: Option<&Kinds>,
+) -> Result<RemoteSide, Fault> {
     let text = |field| party.get(field).map(|value| canonical(value.as_deref()));
     Ok(RemoteSide {
         bet_nr: party.betnr().get(),
@@ -91,8 +113,27 @@ pub fn remote_side(party: &advoware::Party, table: &SalutationTable) -> Result<R
         salutation: table.read_remote(text(advoware::Field::Anrede)?),
         birth_date: party.date_of_birth()?,
         register_number: text(advoware::Field::HandelsRegisterNummer)?,
+        communications: kinds
+            .map(|kinds| remote_communications(party, kinds))
+            .transpose()?
+            .unwrap_or_default(),
         changed_at: party.changed_at(),
     })
+}
+
+/// What is written of an entry.
+pub fn communication_fields(value: &str, remark: &str, online: bool) -> advoware::CommunicationFields {
+    advoware::CommunicationFields { tlf: value.to_owned(), bemerkung: remark.to_owned(), online }
+}
+
+fn remote_communications(party: &advoware::Party, kinds: &Kinds) -> Result<Remote, Fault> {
+    let entry = |entry: advoware::Communication| {
+        let advoware::CommunicationFields { tlf, bemerkung, online } = entry.fields;
+        RemoteEntry { id: entry.id, value: tlf, remark: bemerkung, online }
+    };
+    let entries = party.communications()?.into_iter().map(entry).collect();
+    let mirror = |(field, kind): (&str, u8)| Some((kind, party.text(field)?.to_owned()));
+    Ok(Remote { entries, mirrors: kinds.mirrors().filter_map(mirror).collect() })
 }
 
 /// What to write to Advoware: these fields, as the party has them.
@@ -165,6 +206,13 @@ pub fn crm_patch(patch: &CrmPatch) -> Patch {
     if let Some((party, fields)) = &patch.content {
         out = fields.iter().fold(out, |out, field| set_content(out, party, *field));
     }
+    if let Some((entries, classes)) = &patch.communications {
+        out = classes.iter().fold(out, |out, class| {
+            let entries: Vec<ContactEntry> =
+                entries.iter().filter(|entry| entry.class == *class).map(contact_entry).collect();
+            out.set_raw(class.crm_name(), contact_data(class.crm_name(), &entries))
+        });
+    }
     out = out.set("syncStatus", patch.status.word());
     if let Some(bet_nr) = patch.bet_nr {
         out = out.set("betnr", bet_nr);
@@ -185,6 +233,11 @@ pub fn crm_patch(patch: &CrmPatch) -> Patch {
         out = out.set("syncRetryCount", count);
     }
     out
+}
+
+fn contact_entry(entry: &CrmEntry) -> ContactEntry {
+    let CrmEntry { class: _, value, kind, primary, opt_out, invalid } = entry.clone();
+    ContactEntry { value, kind, primary, opt_out, invalid }
 }
 
 fn set_content(out: Patch, party: &Party, field: Field) -> Patch {

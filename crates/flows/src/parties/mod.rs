@@ -1,5 +1,5 @@
-//! `parties`: the master data of parties to a case, kept the same in EspoCRM (CBeteiligte) and Advoware
-//! (Beteiligte).
+//! `parties`: the master data of parties to a case, with their phone numbers and mail addresses, kept the same in
+//! EspoCRM (CBeteiligte) and Advoware (Beteiligte).
 //!
 //! # The rules
 //! - A message names a CBeteiligte; a run reads both sides afresh, plans (`plan.rs`, pure), and executes.
@@ -25,6 +25,7 @@
 //! - Nothing is ever deleted in Advoware. A deleted CBeteiligte leaves a tombstone; a party gone from Advoware is
 //!   marked in EspoCRM and never created anew, unless a person empties `betnr` of such a record.
 //! - One `betnr` in two records: neither is synchronised; both become dead letters that name each other.
+//! - Phone numbers and mail addresses have rules of their own: see `communications`.
 //! - What a sweep overwrites or tombstones is counted; beyond the set share it waits for a person.
 //!
 //! Vendors: <https://docs.espocrm.com/development/api/>, Advoware's API pages on its support site.
@@ -34,6 +35,7 @@ mod agree;
 mod apply;
 mod check;
 mod claim;
+mod communications;
 mod conclude;
 mod execute;
 mod guard;
@@ -73,11 +75,13 @@ use shared::meter::Meter;
 use shared::ports::state::State;
 use shared::record_key::{FlowName, RecordKey};
 
+pub use communications::kind::CommunicationsSettings;
 pub use link::LookAgain;
 pub use plan::Policy;
 pub use secrets::vault_name;
 pub use settings::{PartiesSettings, SettingsError};
 
+use communications::kind::Kinds;
 use party::SalutationTable;
 use plan::Rules;
 use secrets::WebhookSecrets;
@@ -133,6 +137,7 @@ impl Parties {
             look_again: settings.look_again,
             last_sync_age_max: settings.look_again.max,
             fallback_user_id: settings.notify_user_id.clone(),
+            communications: settings.communications.as_ref().map(kinds).transpose()?,
             ..Rules::default()
         };
         let table = SalutationTable::new(settings.salutations.clone());
@@ -149,7 +154,7 @@ impl Parties {
 
     /// What the flow needs of EspoCRM.
     pub fn needs(&self) -> Needs {
-        needs::needs(&self.entity_type, &self.table)
+        needs::needs(&self.entity_type, &self.table, self.rules.communications.is_some())
     }
 
     /// The same, before there is a flow: from its settings alone.
@@ -159,7 +164,8 @@ impl Parties {
     pub fn needs_of(settings: &PartiesSettings) -> Result<Needs, SettingsError> {
         let entity_type = EntityType::new(settings.entity_type.clone())
             .map_err(|e| SettingsError::new("entity_type", e))?;
-        Ok(needs::needs(&entity_type, &SalutationTable::new(settings.salutations.clone())))
+        let table = SalutationTable::new(settings.salutations.clone());
+        Ok(needs::needs(&entity_type, &table, settings.communications.is_some()))
     }
 
     /// The rules, with what was learned about EspoCRM's options.
@@ -172,6 +178,13 @@ impl Parties {
         RecordKey::new(self.spec.name.clone(), id)
             .map_err(|e| Fault::bug("record_key", format!("An id of EspoCRM is no record id: {e}.")))
     }
+}
+
+/// Reads a number at once: the first one costs a quarter of a second, and no record has to wait for it.
+fn kinds(settings: &CommunicationsSettings) -> Result<Kinds, SettingsError> {
+    let kinds = Kinds::new(settings).map_err(|(key, why)| SettingsError::new(key, why))?;
+    communications::value::read("+493012345678", kinds.country);
+    Ok(kinds)
 }
 
 /// The id of the CBeteiligte that a key names.

@@ -9,6 +9,7 @@ use shared::clock::later;
 use shared::fault::Fault;
 
 use super::action::{Action, Plan, Verdict};
+use super::communications::{Class, CrmEntry, EntryWrite, Remote as Communications, RemoteEntry};
 use super::link::PartyLink;
 use super::map::is_candidate;
 use super::notice::Notice;
@@ -32,6 +33,7 @@ pub struct World {
     pub notices: Vec<Notice>,
     pub creates: u32,
     pub puts: u32,
+    pub entry_writes: u32,
     pub patches: u32,
     pub rules: Rules,
     pub now: Timestamp,
@@ -64,7 +66,11 @@ impl World {
         }
         match key {
             None => Remote::None,
-            Some(key) => self.parties.get(&key).cloned().map_or(Remote::Gone(key), Remote::Found),
+            Some(key) => self
+                .parties
+                .get(&key)
+                .cloned()
+                .map_or(Remote::Gone(key), |party| Remote::Found(Box::new(party))),
         }
     }
 
@@ -124,6 +130,10 @@ impl World {
             write(&mut crm.party, party, fields);
             assert_ne!(before.party, crm.party, "content is written without a change");
         }
+        if let Some((entries, classes)) = &patch.communications {
+            crm.communications = write_lists(&crm.communications, entries, classes);
+            assert_ne!(before.communications, crm.communications, "lists are written without a change");
+        }
         crm.bet_nr = patch.bet_nr.or(crm.bet_nr);
         crm.row_id = patch.row_id.clone().unwrap_or(crm.row_id.take());
         crm.last_sync = patch.last_sync.or(crm.last_sync);
@@ -178,6 +188,18 @@ impl Stepper {
                 assert_ne!(before, *remote, "a PUT without a change");
                 (remote.row_id, remote.changed_at) = (Some(format!("row{row}")), Some(now));
             }
+            Action::WriteEntry { bet_nr, write } => {
+                world.entry_writes += 1;
+                world.row += 1;
+                self.key = bet_nr.or(self.key);
+                let (row, now) = (world.row, world.now);
+                let key = self.key.expect("a party was read or created");
+                let remote = world.parties.get_mut(&key).expect("only what was read is written");
+                let before = remote.communications.clone();
+                write_entry(&mut remote.communications.entries, write);
+                assert_ne!(before, remote.communications, "an entry is written without a change");
+                (remote.row_id, remote.changed_at) = (Some(format!("row{row}")), Some(now));
+            }
             Action::ReadBack => {
                 let key = self.key.expect("something was written");
                 if let Some((field, value)) = world.intruder.take() {
@@ -210,8 +232,38 @@ pub fn remote_of(key: i64, row: u64, party: &Party, now: Timestamp) -> RemoteSid
         salutation: party.salutation.clone(),
         birth_date: party.birth_date,
         register_number: party.register_number.clone(),
+        communications: Communications::default(),
         changed_at: Some(now),
     }
+}
+
+/// As Advoware stores it: ids are never given out twice, and nothing is deleted.
+pub fn write_entry(entries: &mut Vec<RemoteEntry>, write: &EntryWrite) {
+    match write {
+        EntryWrite::Create { value, remark, online, .. } => {
+            let id = entries.iter().map(|entry| entry.id).fold(100, i64::max) + 1;
+            entries.push(RemoteEntry { id, value: value.clone(), remark: remark.clone(), online: *online });
+        }
+        EntryWrite::Update(written) => {
+            let entry = entries.iter_mut().find(|entry| entry.id == written.id).expect("only what was read");
+            entry.clone_from(written);
+        }
+    }
+}
+
+/// As EspoCRM stores it: a list is replaced as a whole, national numbers are refused.
+fn write_lists(before: &[CrmEntry], entries: &[CrmEntry], classes: &[Class]) -> Vec<CrmEntry> {
+    let listed =
+        |list: &[CrmEntry], class| list.iter().filter(|e| e.class == class).cloned().collect::<Vec<_>>();
+    let list = |class: &Class| {
+        let list = listed(if classes.contains(class) { entries } else { before }, *class);
+        let valid = |entry: &CrmEntry| {
+            *class == Class::Mail || entry.value.starts_with('+') || before.contains(entry)
+        };
+        assert!(list.iter().all(valid), "EspoCRM refuses {list:?}");
+        list
+    };
+    Class::ALL.iter().flat_map(list).collect()
 }
 
 /// As EspoCRM's fields are filled: a name of another kind takes the place of all names.

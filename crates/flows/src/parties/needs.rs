@@ -17,7 +17,8 @@ pub(super) const EVENTS: [&str; 3] = ["create", "update", "delete"];
 /// EspoCRM's salutations in an entity type that was just made.
 const SALUTATIONS: [&str; 5] = ["", "Mr.", "Ms.", "Mrs.", "Dr."];
 
-pub(super) fn needs(entity_type: &EntityType, table: &SalutationTable) -> Needs {
+/// `has_communications`: whether phone numbers and mail addresses are kept equal as well.
+pub(super) fn needs(entity_type: &EntityType, table: &SalutationTable, has_communications: bool) -> Needs {
     let records = |action| Right::Records(entity_type.to_string(), action);
     Needs {
         version_min: VERSION_MIN,
@@ -26,7 +27,11 @@ pub(super) fn needs(entity_type: &EntityType, table: &SalutationTable) -> Needs 
             template: "Person",
             label: "Beteiligter",
             label_plural: "Beteiligte",
-            fields: fields(table),
+            fields: if has_communications {
+                [fields(table), communications()].concat()
+            } else {
+                fields(table)
+            },
         },
         rights: vec![
             records("create"),
@@ -40,6 +45,14 @@ pub(super) fn needs(entity_type: &EntityType, table: &SalutationTable) -> Needs 
         ],
         webhooks: EVENTS.map(|event| (format!("{entity_type}.{event}"), format!("{NAME}/{event}"))).into(),
     }
+}
+
+/// Both come with the template.
+fn communications() -> Vec<FieldNeed> {
+    vec![
+        FieldNeed::native("phoneNumber", json!({ "type": "phone" })),
+        FieldNeed::native("emailAddress", json!({ "type": "email" })),
+    ]
 }
 
 fn fields(table: &SalutationTable) -> Vec<FieldNeed> {

@@ -1,5 +1,6 @@
 //! What users are told in the CRM. Pure; the texts hold the values, so they go nowhere else.
 
+use super::communications::memory::Problem;
 use super::link::ConflictField;
 use super::merge::Winner;
 use super::party::Kind;
@@ -46,11 +47,24 @@ pub fn asked(crm: &CrmSide, bet_nr: i64, fields: &[ConflictField], rules: &Rules
 
 /// What stands in `syncErrorMessage` while a person is asked.
 pub fn waiting_text(fields: &[ConflictField]) -> String {
-    let names: Vec<&str> = fields.iter().map(|f| f.field.remote_name()).collect();
+    let mut names: Vec<&str> = fields.iter().map(|f| f.field.remote_name()).collect();
+    names.dedup();
     format!(
         "EspoCRM and Advoware were changed to different values: {}. Enter the right values and set syncStatus to dirty.",
         names.join(", ")
     )
+}
+
+/// What is odd about phone numbers and mail addresses, told once. The key is not known before the party is created.
+pub fn problems(crm: &CrmSide, bet_nr: Option<i64>, problems: &[Problem], rules: &Rules) -> Option<Notice> {
+    if problems.is_empty() {
+        return None;
+    }
+    let user = recipient(crm.assigned_user.as_ref(), rules.fallback_user_id.as_deref())?;
+    let lines: Vec<String> = problems.iter().map(|problem| format!("- {}", problem.text())).collect();
+    let key = bet_nr.map(|bet_nr| format!(" (BetNr {bet_nr})")).unwrap_or_default();
+    let text = format!("Phone numbers and mail addresses: **{}**{key}\n\n{}", title(crm), lines.join("\n"));
+    Some(Notice { user, text })
 }
 
 /// A dead letter is open.

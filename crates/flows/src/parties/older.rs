@@ -37,7 +37,7 @@ impl Parties {
 
     /// Keeps the time of a record that is about to get a status of ours.
     pub(super) async fn keep_time(&self, record: &Record) -> Result<(), Fault> {
-        let mut crm = map::crm_side(record, &self.table)?;
+        let mut crm = map::crm_side(record, &self.table, None)?;
         if !self.times_decide(&crm) {
             return Ok(());
         }

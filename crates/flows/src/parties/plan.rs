@@ -13,9 +13,14 @@ use shared::fault::Fault;
 
 use super::action::{Action, MassChange, Plan, Verdict};
 use super::agree::agree;
+use super::communications::kind::Kinds;
+use super::communications::plan as communications;
+use super::communications::plan::Agreement;
+use super::communications::{self as entries, EntryWrite};
 use super::conclude::Settling;
 use super::link::{LookAgain, PartyLink};
 use super::merge::Winner;
+use super::notice;
 use super::party::{Party, Salutation};
 use super::sides::{CrmPatch, CrmSide, RemoteSide, Status};
 
@@ -72,6 +77,8 @@ pub struct Rules {
     pub refused_salutations: BTreeSet<String>,
     /// Who is told where the record has no assigned user.
     pub fallback_user_id: Option<String>,
+    /// How phone numbers and mail addresses are read; none where they are not synchronised.
+    pub communications: Option<Kinds>,
 }
 
 impl Default for Rules {
@@ -82,6 +89,7 @@ impl Default for Rules {
             last_sync_age_max: LookAgain::default().max,
             refused_salutations: BTreeSet::new(),
             fallback_user_id: None,
+            communications: Some(Kinds::default()),
         }
     }
 }
@@ -106,7 +114,7 @@ pub enum Remote {
     /// Advoware says that there is no party of this key.
     Gone(i64),
     /// The party.
-    Found(RemoteSide),
+    Found(Box<RemoteSide>),
 }
 
 /// Everything a plan depends on.
@@ -213,26 +221,35 @@ fn create(input: &Input<'_>, crm: &CrmSide) -> Result<Plan, Fault> {
     }
     let party = to_create(crm);
     let unknown = matches!(crm.party.salutation, Some(Salutation::CrmOnly(_)));
-    let actions = vec![
+    let nothing = entries::Remote::default();
+    // The key is not known yet; it comes with what is read back.
+    let link = fresh(input, 0);
+    let agreement = communicate(input, crm, &nothing, &link, Winner::Crm);
+    let mut actions = vec![
         Action::DeclareIntent(CreateIntent { party: party.clone(), bet_nr: None, found: false }),
         Action::CreateParty(party.clone()),
         Action::KeepKey(party.clone()),
-        Action::ReadBack,
     ];
+    actions.extend(agreement.iter().flat_map(|agreement| write_entries(&agreement.writes, None)));
+    actions.push(Action::ReadBack);
     let settling = Settling {
         crm: crm.clone(),
         base: party.clone(),
         target: party.clone(),
         to_crm: Vec::new(),
         expected: party,
-        // The key is not known yet; it comes with what is read back.
-        link: fresh(input, 0),
-        notice: None,
+        link,
+        notices: agreement
+            .iter()
+            .filter_map(|found| notice::problems(crm, None, &found.news, input.rules))
+            .collect(),
+        communications: agreement,
         link_stored: false,
         settle_intent: true,
         remote_changed: false,
     };
-    let warnings = if unknown { vec![SALUTATION_LEFT] } else { Vec::new() };
+    let mut warnings = if unknown { vec![SALUTATION_LEFT] } else { Vec::new() };
+    warnings.extend(warning(settling.communications.as_ref()));
     Ok(Plan { settling: Some(Box::new(settling)), warnings, ..Plan::of(Verdict::Converges, actions) })
 }
 
@@ -241,6 +258,32 @@ pub(super) const SALUTATION_LEFT: &str = "a salutation has no counterpart on the
 
 pub(super) fn no_name(text: &str) -> Fault {
     Fault::permanent("no_name", format!("{text}; fill one of them in."))
+}
+
+/// What has to be done for phone numbers and mail addresses; none where they are not synchronised.
+pub(super) fn communicate(
+    input: &Input<'_>,
+    crm: &CrmSide,
+    remote: &entries::Remote,
+    link: &PartyLink,
+    winner: Winner,
+) -> Option<Agreement> {
+    let kinds = input.rules.communications.as_ref()?;
+    let (crm, memory) = (crm.communications.as_slice(), &link.communications);
+    Some(communications::plan(&communications::Input { crm, remote, memory, winner, kinds }))
+}
+
+/// The steps that write entries.
+pub(super) fn write_entries(writes: &[EntryWrite], bet_nr: Option<i64>) -> impl Iterator<Item = Action> {
+    writes.iter().map(move |write| Action::WriteEntry { bet_nr, write: write.clone() })
+}
+
+/// What the log says of problems that the user is told of.
+pub(super) fn warning(agreement: Option<&Agreement>) -> Option<&'static str> {
+    let has_news = agreement.is_some_and(|agreement| !agreement.news.is_empty());
+    has_news.then_some(
+        "a mark in a remark was damaged, or a number cannot be made international; the record's user is told which",
+    )
 }
 
 /// The link to go on with: ours, or a new one where the key is another than the one we remember.

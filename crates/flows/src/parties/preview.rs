@@ -7,6 +7,7 @@ use shared::record_key::RecordKey;
 
 use super::Parties;
 use super::action::{Action, Verdict};
+use super::communications::{EntryWrite, RemoteEntry};
 use super::look::Look;
 use super::map;
 use super::party::{Field, Party};
@@ -25,6 +26,7 @@ impl Parties {
                 Action::UpdateParty { target, fields, .. } => {
                     differences.extend(self.remote(&look, target, fields));
                 }
+                Action::WriteEntry { write, .. } => differences.push(entry(&look, write)),
                 Action::UpdateRecord(patch) => differences.extend(crm(&look, patch)),
                 _ => {}
             }
@@ -33,7 +35,9 @@ impl Parties {
             // What EspoCRM gets in the end if nobody writes to Advoware in between.
             let content =
                 (!settling.to_crm.is_empty()).then(|| (settling.target.clone(), settling.to_crm.clone()));
-            let patch = CrmPatch { content, ..CrmPatch::of(super::sides::Status::Clean) };
+            let communications =
+                settling.entries_for_crm().map(|found| (found.crm.clone(), found.to_crm.clone()));
+            let patch = CrmPatch { content, communications, ..CrmPatch::of(super::sides::Status::Clean) };
             differences.extend(crm(&look, &patch));
         }
         let creates = plan.actions.iter().any(|action| matches!(action, Action::CreateParty(_)));
@@ -60,6 +64,23 @@ impl Parties {
         };
         fields.iter().map(difference).filter(|d| d.present != d.planned).collect()
     }
+}
+
+fn entry(look: &Look, write: &EntryWrite) -> Difference {
+    let shown = |value: &str, remark: &str| Some(format!("{value} {remark}").trim().to_owned());
+    let (field, present, planned) = match write {
+        EntryWrite::Create { kind, value, remark, .. } => {
+            (format!("kommunikation (new, kommKz {kind})"), None, shown(value, remark))
+        }
+        EntryWrite::Update(RemoteEntry { id, value, remark, .. }) => {
+            let remote = if let Remote::Found(remote) = &look.remote { Some(remote) } else { None };
+            let entry =
+                remote.and_then(|remote| remote.communications.entries.iter().find(|entry| entry.id == *id));
+            let present = entry.and_then(|entry| shown(&entry.value, &entry.remark));
+            (format!("kommunikation {id}"), present, shown(value, remark))
+        }
+    };
+    Difference { system: connector_advoware::SYSTEM.to_owned(), field, present, planned }
 }
 
 fn crm(look: &Look, patch: &CrmPatch) -> Vec<Difference> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use shared::retry::RetryPolicy;
 
+use super::communications::kind::CommunicationsSettings;
 use super::link::LookAgain;
 use super::plan::Policy;
 
@@ -38,6 +39,8 @@ pub struct PartiesSettings {
     pub syncing_status_after: Duration,
     /// How often to look at a record that nobody reports a change of.
     pub look_again: LookAgain,
+    /// Phone numbers and mail addresses; none leaves them alone on both sides.
+    pub communications: Option<CommunicationsSettings>,
     /// Secrets of the webhooks, by webhook id.
     pub webhook_secrets: BTreeMap<String, SecretString>,
 }
@@ -58,6 +61,7 @@ impl Default for PartiesSettings {
             calls_per_hour_max: 2_000,
             syncing_status_after: Duration::from_secs(2),
             look_again: LookAgain::default(),
+            communications: Some(CommunicationsSettings::default()),
             webhook_secrets: BTreeMap::new(),
         }
     }

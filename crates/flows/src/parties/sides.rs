@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::communications::{Class, CrmEntry, Remote};
 use super::party::{Field, Identity, Kind, Party, Salutation};
 
 /// `syncStatus`.
@@ -64,6 +65,8 @@ pub struct CrmSide {
     pub id: String,
     /// The mapped fields.
     pub party: Party,
+    /// Phone numbers and mail addresses; none while they are not synchronised.
+    pub communications: Vec<CrmEntry>,
     /// `betnr`.
     pub bet_nr: Option<i64>,
     /// `advowareRowId`.
@@ -112,6 +115,8 @@ pub struct RemoteSide {
     pub birth_date: Option<jiff::civil::Date>,
     /// `handelsRegisterNummer`.
     pub register_number: Option<String>,
+    /// `kommunikation`, and the fields that show it; empty while they are not synchronised.
+    pub communications: Remote,
     /// `geaendertAm`, where it is given.
     pub changed_at: Option<Timestamp>,
 }
@@ -149,6 +154,8 @@ pub struct CrmPatch {
     pub status: Status,
     /// Mapped fields, with the party they are taken from.
     pub content: Option<(Party, Vec<Field>)>,
+    /// Phone numbers and mail addresses: all that EspoCRM is to hold, and the lists that are written.
+    pub communications: Option<(Vec<CrmEntry>, Vec<Class>)>,
     /// `betnr`.
     pub bet_nr: Option<i64>,
     /// `advowareRowId`.
@@ -169,6 +176,7 @@ impl CrmPatch {
         Self {
             status,
             content: None,
+            communications: None,
             bet_nr: None,
             row_id: None,
             last_sync: None,

@@ -81,6 +81,7 @@ prop_compose! {
         CrmSide {
             id: "6b00526cc80a09e94".into(),
             party,
+            communications: Vec::new(),
             bet_nr,
             row_id: row.map(|n| format!("row{n}")),
             status,
@@ -144,7 +145,7 @@ prop_compose! {
                 let salutation = party.salutation.clone().filter(|s| matches!(s, Salutation::Known(_)));
                 CreateIntent { party: Party { salutation, ..party.masked() }, bet_nr: intent_key, found: intent_key.is_some() && intent_found }
             }),
-            notices: Vec::new(), creates: 0, puts: 0, patches: 0, rules: rules_of(policy), now: now(), row: 10,
+            notices: Vec::new(), creates: 0, puts: 0, entry_writes: 0, patches: 0, rules: rules_of(policy), now: now(), row: 10,
             intruder: None,
         }
     }
@@ -159,11 +160,12 @@ fn person_rule(mut party: Party) -> Party {
 }
 
 /// A linked pair in agreement, with everything settled.
-fn agreed(party: Party, policy: Policy) -> World {
+pub(super) fn agreed(party: Party, policy: Policy) -> World {
     let party = party.masked();
     let crm = CrmSide {
         id: "6b00526cc80a09e94".into(),
         party: party.clone(),
+        communications: Vec::new(),
         bet_nr: Some(1),
         row_id: Some("row1".into()),
         status: Some(Status::Clean),
@@ -187,6 +189,7 @@ fn agreed(party: Party, policy: Policy) -> World {
         notices: Vec::new(),
         creates: 0,
         puts: 0,
+        entry_writes: 0,
         patches: 0,
         rules: rules_of(policy),
         now: now(),
@@ -457,7 +460,7 @@ proptest! {
         let history = &world.link.as_ref().unwrap().history;
         for field in [Field::LegalForm, Field::Salutation] {
             let lost = theirs.text(field).filter(|_| theirs.text(field) != crm.text(field));
-            prop_assert_eq!(history.iter().find(|o| o.field == field).map(|o| o.value.clone()), lost);
+            prop_assert_eq!(history.iter().find(|o| o.field == field.into()).map(|o| o.value.clone()), lost);
         }
         prop_assert!(world.notices.is_empty());
     }

@@ -8,7 +8,9 @@
 //! - `[A]` POST is answered 201 with an object that holds `betNr` and a null `rowId`, PUT with 200 and an
 //!   array of one such object;
 //! - `[A]` `name` is required, `geburtsdatum` must be a date; unknown fields are dropped;
-//! - `[A]` a field left out of a PUT is null afterwards; `kommunikation` in it is ignored.
+//! - `[A]` a field left out of a PUT is null afterwards; `kommunikation` in it is ignored;
+//! - `[A]` a write of a Kommunikation moves the party's `geaendertAm` and the field that shows the kind (`telGesch`,
+//!   `mobil`, …), which holds the first value of that kind.
 
 mod communications;
 mod parties;

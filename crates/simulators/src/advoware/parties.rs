@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::problem;
+use super::{communications, problem};
 use crate::journal::{ActorKind, Operation};
 use crate::store::{Change, Note, Store};
 use crate::upstream::Record;
@@ -109,12 +109,15 @@ pub(super) fn create(
     let mut party = Record::new();
     party.insert("betNr".to_owned(), json!(bet_nr));
     party.extend(fields);
-    party.insert("kommunikation".to_owned(), json!([]));
+    let entered = if by.kind == ActorKind::Person { body.get("kommunikation").cloned() } else { None };
+    party.insert("kommunikation".to_owned(), entered.unwrap_or(json!([])));
+    communications::complete(store, None, &mut party);
     write(store, now, by, Operation::Create, None, Some(party))?;
     Ok(Ok(bet_nr))
 }
 
-/// Writes all of `body`; a field left out is emptied, the communications stay.
+/// Writes all of `body`; a field left out is emptied. The communications stay, unless a person writes them: of
+/// those, what is left out is deleted.
 pub(super) fn replace(
     store: &mut Store,
     now: Timestamp,
@@ -126,6 +129,12 @@ pub(super) fn replace(
         Ok(fields) => {
             let mut after = party.clone();
             after.extend(fields);
+            if by.kind == ActorKind::Person
+                && let Some(entered) = body.get("kommunikation")
+            {
+                after.insert("kommunikation".to_owned(), entered.clone());
+                communications::complete(store, Some(party), &mut after);
+            }
             write(store, now, by, Operation::Update, Some(party.clone()), Some(after)).map(Ok)
         }
         Err(error) => Ok(Err(error)),
@@ -143,6 +152,7 @@ pub(super) fn seed(store: &mut Store, now: Timestamp, mut party: Record) -> io::
         party.entry(name).or_insert(Value::Null);
     }
     party.entry("kommunikation").or_insert(json!([]));
+    communications::complete(store, None, &mut party);
     let by = By { kind: ActorKind::Seed, name: "seed" };
     let before = find(store, bet_nr);
     let operation = if before.is_some() { Operation::Update } else { Operation::Create };
@@ -175,6 +185,11 @@ pub(super) fn write(
         Some(party) => Change::set(TABLE, &key(bet_nr), party.clone()),
         None => Change::remove(TABLE, &key(bet_nr)),
     }];
+    let given = |party: &Value| communications::highest_id(party.as_object()?);
+    let known = store.get("counter", communications::COUNTER).and_then(Value::as_u64);
+    if let Some(id) = after.as_ref().and_then(given).filter(|id| known.is_none_or(|known| *id > known)) {
+        changes.push(Change::set("counter", communications::COUNTER, json!(id)));
+    }
     if operation == Operation::Create {
         let highest = store.get("counter", "betNr").and_then(Value::as_u64).max(Some(bet_nr));
         changes.push(Change::set("counter", "betNr", json!(highest)));

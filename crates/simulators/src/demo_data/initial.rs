@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Category, Pair, names, object};
+use super::{Category, Pair, communications, names, object};
 use crate::dice::Dice;
 use crate::upstream::Record;
 
@@ -14,7 +14,7 @@ const BEFORE_OLD_SYNC: &str = "2026-01-10";
 const AFTER_OLD_SYNC: &str = "2026-03-20";
 
 /// How often each category comes, in a hundred.
-const SHARES: [(Category, usize); 11] = [
+const SHARES: [(Category, usize); 14] = [
     (Category::OnlyInCrm, 28),
     (Category::EqualNeverLinked, 22),
     (Category::DifferentNeverLinked, 14),
@@ -26,10 +26,13 @@ const SHARES: [(Category, usize); 11] = [
     (Category::GoneFromAdvoware, 3),
     (Category::DuplicateBetnr, 3),
     (Category::RefusedByAdvoware, 3),
+    (Category::NumbersInOtherForms, 8),
+    (Category::NumbersOnOneSide, 8),
+    (Category::MarksDamaged, 6),
 ];
 
 /// At least `pairs` parties (a duplicate betnr comes as two). The same seed gives the same parties.
-/// With 11 or more, every category of the first sync is among them.
+/// With 14 or more, every category of the first sync is among them.
 #[must_use]
 pub fn initial(seed: u64, pairs: usize) -> Vec<Pair> {
     let mut dice = Dice::new(seed);
@@ -75,6 +78,7 @@ fn make(dice: &mut Dice, category: Category, number: usize, made: &mut Vec<Pair>
     if is_linked {
         crm.insert("betnr".to_owned(), json!(bet_nr));
     }
+    communications::lay_out(dice, category, number, &mut crm, &mut advoware);
     match category {
         Category::DifferentNeverLinked => differ(dice, &mut advoware),
         Category::KindDiffersNeverLinked => {
@@ -181,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_few_parties_have_every_category_of_the_first_sync() {
-        let categories: BTreeSet<Category> = initial(1, 12).iter().map(|pair| pair.category).collect();
+        let categories: BTreeSet<Category> = initial(1, 15).iter().map(|pair| pair.category).collect();
         assert_eq!(categories.len(), SHARES.len());
     }
 

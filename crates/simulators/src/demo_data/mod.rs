@@ -4,6 +4,7 @@
 //! [`initial`] lays out what is there before the first sync. What needs a common past (three-way) is made
 //! by [`second_round`] from the records as they stand after it; [`random_edits`] goes on for ever.
 
+mod communications;
 mod initial;
 mod names;
 mod second_round;
@@ -44,6 +45,12 @@ pub enum Category {
     RefusedByAdvoware,
     /// The CRM names a betnr that Advoware does not have.
     GoneFromAdvoware,
+    /// Equal, with the same phone numbers and mail addresses in other forms.
+    NumbersInOtherForms,
+    /// Equal, with phone numbers and mail addresses that only one side has, and an entry in Advoware that is free.
+    NumbersOnOneSide,
+    /// Equal, with remarks in Advoware in which people have damaged what an earlier installation wrote there.
+    MarksDamaged,
     /// Changed in the CRM.
     ChangedInCrm,
     /// Changed in Advoware.
@@ -56,6 +63,16 @@ pub enum Category {
     BothSameValue,
     /// A person became a company or the other way round.
     KindChanged,
+    /// A phone number changed in the CRM.
+    NumberChangedInCrm,
+    /// A phone number changed in Advoware.
+    NumberChangedInAdvoware,
+    /// A phone number deleted in the CRM, and another one emptied in Advoware.
+    NumbersDeleted,
+    /// Different phone numbers changed on both sides.
+    NumbersOnBothSides,
+    /// The same phone number changed on both sides to different ones: a conflict.
+    SameNumberOnBothSides,
     /// A legal form in Advoware that is no option in the CRM: a dead letter that names it.
     UnknownLegalForm,
     /// Deleted in the CRM: stays in Advoware.
@@ -66,7 +83,7 @@ pub enum Category {
 
 impl Category {
     /// All categories, in the order of their declaration.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 28] = [
         Self::OnlyInCrm,
         Self::OddName,
         Self::EqualNeverLinked,
@@ -78,12 +95,20 @@ impl Category {
         Self::DuplicateBetnr,
         Self::RefusedByAdvoware,
         Self::GoneFromAdvoware,
+        Self::NumbersInOtherForms,
+        Self::NumbersOnOneSide,
+        Self::MarksDamaged,
         Self::ChangedInCrm,
         Self::ChangedInAdvoware,
         Self::BothDifferentFields,
         Self::BothSameField,
         Self::BothSameValue,
         Self::KindChanged,
+        Self::NumberChangedInCrm,
+        Self::NumberChangedInAdvoware,
+        Self::NumbersDeleted,
+        Self::NumbersOnBothSides,
+        Self::SameNumberOnBothSides,
         Self::UnknownLegalForm,
         Self::DeletedInCrm,
         Self::Repaired,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::initial::birthday;
-use super::{Category, Change, Edit, Side, names, object};
+use super::{Category, Change, Edit, Side, communications, names, object};
 use crate::dice::Dice;
 use crate::upstream::Record;
 
@@ -26,10 +26,14 @@ const LEFT_ALONE: f64 = 0.3;
 /// First number of names given to new or changed records; beyond those of the first round.
 const FRESH_NAMES: usize = 100_000;
 
+/// First number of phone numbers given out here; beyond those of the first round.
+const FRESH_NUMBERS: usize = 100_000;
+
 /// A party that is on both sides, in step.
 struct Linked<'a> {
     crm_id: String,
     bet_nr: String,
+    record: &'a Value,
     party: &'a Value,
 }
 
@@ -45,10 +49,10 @@ impl Linked<'_> {
 }
 
 /// The live CRM records that stand alone for a party in Advoware and are in step with it.
-fn linked<'a>(crm: &[Value], advoware: &'a [Value]) -> Vec<Linked<'a>> {
+fn linked<'a>(crm: &'a [Value], advoware: &'a [Value]) -> Vec<Linked<'a>> {
     let parties: BTreeMap<u64, &Value> =
         advoware.iter().filter_map(|party| Some((party.get("betNr")?.as_u64()?, party))).collect();
-    let mut by_bet_nr: BTreeMap<u64, Vec<&Value>> = BTreeMap::new();
+    let mut by_bet_nr: BTreeMap<u64, Vec<&'a Value>> = BTreeMap::new();
     for record in crm.iter().filter(|record| record.get("deleted") != Some(&json!(true))) {
         if let Some(bet_nr) = record.get("betnr").and_then(Value::as_u64) {
             by_bet_nr.entry(bet_nr).or_default().push(record);
@@ -60,6 +64,7 @@ fn linked<'a>(crm: &[Value], advoware: &'a [Value]) -> Vec<Linked<'a>> {
             [record] if record.get("syncStatus") == Some(&json!("clean")) => Some(Linked {
                 crm_id: record.get("id")?.as_str()?.to_owned(),
                 bet_nr: bet_nr.to_string(),
+                record,
                 party: parties.get(&bet_nr)?,
             }),
             _ => None,
@@ -74,7 +79,25 @@ pub fn second_round(seed: u64, crm: &[Value], advoware: &[Value]) -> Vec<Edit> {
     let mut dice = Dice::new(seed);
     let mut edits = Vec::new();
     let mut turn = 0;
-    for (number, party) in linked(crm, advoware).iter().enumerate() {
+    let all = linked(crm, advoware);
+    let (with_numbers, others): (Vec<_>, Vec<_>) =
+        all.into_iter().partition(|party| communications::has_numbers(party.record, party.party));
+    let mut numbers = 0;
+    let mut parties = others;
+    for (at, party) in with_numbers.into_iter().enumerate() {
+        // Those with numbers take part in both rounds, by turns.
+        if at % 2 == 1 {
+            parties.push(party);
+            continue;
+        }
+        if let Some(category) = communications::ROUND.get(numbers % communications::ROUND.len()) {
+            let fresh = FRESH_NUMBERS + numbers;
+            let edits_of = communications::edits(&mut dice, *category, fresh, party.record, party.party);
+            edits.extend(edits_of.into_iter().map(|(side, fields)| party.edit(*category, side, fields)));
+            numbers += 1;
+        }
+    }
+    for (number, party) in parties.iter().enumerate() {
         let is_left_alone = number >= ROUND.len() * 2 && dice.chance(LEFT_ALONE);
         if let (false, Some(category)) = (is_left_alone, ROUND.get(turn % ROUND.len())) {
             edits.extend(edits_for(&mut dice, *category, party, FRESH_NAMES + number));
@@ -221,9 +244,15 @@ mod tests {
     fn in_step(count: u64) -> (Vec<Value>, Vec<Value>) {
         (0..count)
             .map(|n| {
-                let crm = json!({ "id": format!("{n:017x}"), "betnr": n, "syncStatus": "clean", "deleted": false, "lastName": "x" });
+                let mut crm = json!({ "id": format!("{n:017x}"), "betnr": n, "syncStatus": "clean", "deleted": false, "lastName": "x" });
                 let vorname = if n % 2 == 0 { json!("Max") } else { Value::Null };
-                (crm, json!({ "betNr": n, "name": "x", "vorname": vorname }))
+                let mut party = json!({ "betNr": n, "name": "x", "vorname": vorname });
+                if n % 4 == 0 {
+                    let phone = |k: u64| format!("+49511{}", 100_000 + 2 * n + k);
+                    crm["phoneNumberData"] = json!([{ "phoneNumber": phone(0) }, { "phoneNumber": phone(1) }]);
+                    party["kommunikation"] = json!([{ "tlf": phone(1) }, { "tlf": phone(0) }]);
+                }
+                (crm, party)
             })
             .unzip()
     }
@@ -234,7 +263,8 @@ mod tests {
         crm.push(json!({ "id": "a", "betnr": null, "lastName": null, "firmenname": null, "deleted": false }));
         let categories: BTreeSet<Category> =
             second_round(5, &crm, &advoware).into_iter().map(|edit| edit.category).collect();
-        let expected: BTreeSet<Category> = ROUND.into_iter().chain([Category::Repaired]).collect();
+        let expected: BTreeSet<Category> =
+            ROUND.into_iter().chain(communications::ROUND).chain([Category::Repaired]).collect();
         assert_eq!(categories, expected);
         assert_eq!(second_round(5, &crm, &advoware), second_round(5, &crm, &advoware));
     }

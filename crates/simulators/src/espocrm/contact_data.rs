@@ -103,6 +103,20 @@ pub(super) fn written(name: &str, before: &[Value], values: &Record) -> Option<V
     Some(set)
 }
 
+/// Whether other records that have one of these addresses must show its flags: they are one row for all of them. The
+/// other record's set with the flags as they are now; none when nothing differs.
+pub(super) fn shared(name: &str, written: &[Value], other: &[Value]) -> Option<Vec<Value>> {
+    let address = |entry: &Value| entry.get(name).and_then(Value::as_str).map(str::to_lowercase);
+    let mut set = other.to_vec();
+    for entry in &mut set {
+        let Some(now) = written.iter().find(|written| address(written) == address(entry)) else { continue };
+        for flag in ["optOut", "invalid"] {
+            entry[flag] = now.get(flag).cloned().unwrap_or(json!(false));
+        }
+    }
+    (set != other).then_some(set)
+}
+
 fn stored(name: &str, entry: &Value) -> Value {
     let mut ordered = Record::new();
     let take = |field: &str| entry.get(field).cloned().unwrap_or(Value::Null);

@@ -119,6 +119,7 @@ impl Espocrm {
         }
         store_input(&mut record, input);
         let mut changes = vec![Change::set(ENTITY_TYPE, &id, Value::Object(record.clone()))];
+        changes.extend(share_flags(store, &id, &record, input));
         let payload = self.viewer().created_payload(&record, input);
         changes.extend(events::raise(store, "create", None, &by.account.id, payload));
         let after = Some(Value::Object(record.clone()));
@@ -181,6 +182,7 @@ impl Espocrm {
         }
         let id = before.get("id").and_then(Value::as_str).unwrap_or_default();
         let mut changes = vec![Change::set(ENTITY_TYPE, id, Value::Object(after.clone()))];
+        changes.extend(share_flags(store, id, &after, input));
         if let Some(payload) = self.viewer().changed_payload(before, &after, input) {
             changes.extend(events::raise(store, "update", Some(&self.definitions), &by.account.id, payload));
         }
@@ -338,6 +340,31 @@ impl Espocrm {
         store.commit(now, Some(note), vec![Change::set(ENTITY_TYPE, &id, record)])?;
         Ok(id)
     }
+}
+
+/// What a write of addresses changes in other records: opt-out and invalid belong to the address.
+fn share_flags(store: &Store, id: &str, after: &Record, input: &Input) -> Vec<Change> {
+    let mut changes: Vec<(String, Record)> = Vec::new();
+    for name in ["emailAddress", "phoneNumber"] {
+        if !input.values.contains_key(&format!("{name}Data")) {
+            continue;
+        }
+        for (other_id, other) in store.rows(ENTITY_TYPE).filter(|(other_id, _)| *other_id != id) {
+            let Some(other) = other.as_object() else { continue };
+            let Some(set) =
+                contact_data::shared(name, contact_data::set(after, name), contact_data::set(other, name))
+            else {
+                continue;
+            };
+            let at = changes.iter().position(|(changed, _)| changed == other_id);
+            let at = at.unwrap_or_else(|| {
+                changes.push((other_id.to_owned(), other.clone()));
+                changes.len() - 1
+            });
+            changes[at].1.insert(format!("{name}Data"), Value::Array(set));
+        }
+    }
+    changes.into_iter().map(|(id, record)| Change::set(ENTITY_TYPE, &id, Value::Object(record))).collect()
 }
 
 fn store_input(record: &mut Record, input: &Input) {
