@@ -19,7 +19,7 @@ pub struct CommunicationsSettings {
     pub phone_kind_default: u8,
     /// Kind of a mail address of which nothing tells the kind.
     pub mail_kind_default: u8,
-    /// EspoCRM's type of each kind, or [`MAIL`]; a kind that is missing is not synchronised.
+    /// EspoCRM's type of each kind, or `mail`; a kind that is missing is not synchronised.
     pub kinds: BTreeMap<String, String>,
     /// The kind of each of EspoCRM's types.
     pub types: BTreeMap<String, String>,
