@@ -88,7 +88,7 @@ pub async fn the_store_is_flushed(stage: &mut Stage) {
             tokio::time::sleep(moment(&mut stage.dice, 300, 2_500)).await;
             people.is_forgotten.set(true);
             redis.control(&["FLUSHALL"]).await.unwrap();
-            paused(fleet).await;
+            fleet.paused().await.unwrap();
             people.forget(&fleet.crm);
             nothing_is_handled(fleet, moment(&mut stage.dice, 500, 2_000)).await;
             let printed = fleet.operate(&["release", "--store", "--by", "anna"]).await.unwrap();
@@ -108,20 +108,6 @@ pub async fn the_store_is_flushed(stage: &mut Stage) {
 
 fn office(fleet: &Fleet) -> Office<'_> {
     Office { crm: &fleet.crm, advoware: &fleet.advoware, http: &fleet.http, webhooks: &fleet.webhooks }
-}
-
-/// Waits until every program says that it pauses, and what to do.
-async fn paused(fleet: &Fleet) {
-    for member in &fleet.members {
-        wait::until(&format!("pause of {}", member.name()), SOON, async || {
-            let answer = fleet.readiness(member).await.map_err(|error| error.to_string())?;
-            let lost =
-                fleet.metric(member, "syncfleet_store_lost").await.map_err(|error| error.to_string())?;
-            let says_so = answer.status == 503 && answer.body.contains("syncfleet release --store");
-            if says_so && lost > 0.0 { Ok(()) } else { Err(answer.body) }
-        })
-        .await;
-    }
 }
 
 /// No request reaches either system for so long, once what was on its way has come through.

@@ -31,20 +31,6 @@ async fn settled(fleet: &Fleet) {
     .await;
 }
 
-/// Waits until every program says that it pauses, and what to do.
-async fn paused(fleet: &Fleet) {
-    for member in &fleet.members {
-        wait::until(&format!("pause of {}", member.name()), SOON, async || {
-            let answer = fleet.readiness(member).await.map_err(|error| error.to_string())?;
-            let lost =
-                fleet.metric(member, "syncfleet_store_lost").await.map_err(|error| error.to_string())?;
-            let says_so = answer.status == 503 && answer.body.contains("syncfleet release --store");
-            if says_so && lost > 0.0 { Ok(()) } else { Err(answer.body) }
-        })
-        .await;
-    }
-}
-
 fn writes(fleet: &Fleet) -> usize {
     let by_us = |journal: Vec<JournalEntry>| {
         journal.iter().filter(|entry| entry.actor_kind == ActorKind::Api).count()
@@ -85,7 +71,7 @@ async fn a_fleet_whose_store_is_emptied_in_the_middle_pauses_until_it_is_release
     })
     .await;
     redis.control(&["FLUSHALL"]).await.unwrap();
-    paused(&fleet).await;
+    fleet.paused().await.unwrap();
 
     // Webhooks are taken, and wait; nothing is written meanwhile.
     let before = writes(&fleet);
@@ -115,7 +101,7 @@ async fn a_fleet_that_was_stopped_while_its_store_was_emptied_does_not_begin_ane
     redis.control(&["FLUSHALL"]).await.unwrap();
     let before = writes(&fleet);
     fleet.start().unwrap();
-    paused(&fleet).await;
+    fleet.paused().await.unwrap();
     assert_eq!(writes(&fleet), before);
     release(&fleet).await;
     nothing_is_wrong(&mut fleet).await;
@@ -139,7 +125,7 @@ async fn a_fleet_whose_store_comes_back_as_an_older_copy_pauses_until_it_is_rele
     let id = fleet.crm.create_as_person(&person("Nachher", "pending_sync")).unwrap();
     created(&fleet, &id).await;
     redis.restore(&copy).await.unwrap();
-    paused(&fleet).await;
+    fleet.paused().await.unwrap();
     fleet.crm.edit_as_person(&id, &super::object(json!({ "firstName": "Berta" }))).unwrap();
     release(&fleet).await;
     nothing_is_wrong(&mut fleet).await;

@@ -208,6 +208,24 @@ impl Fleet {
         Ok(())
     }
 
+    /// Waits until each program says that the state store was lost, so that it pauses, and what to do.
+    ///
+    /// # Errors
+    /// When one does not, with what it said last.
+    pub async fn paused(&self) -> Result<()> {
+        for member in &self.members {
+            let what = format!("pause of {}", member.name());
+            wait::try_until(&what, READY_TIMEOUT, async || {
+                let answer = self.readiness(member).await.map_err(|error| error.to_string())?;
+                let lost = self.metric(member, "syncfleet_store_lost").await;
+                let says_so = answer.status == 503 && answer.body.contains("syncfleet release --store");
+                if says_so && lost.is_ok_and(|lost| lost == 1.0) { Ok(()) } else { Err(answer.body) }
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
     /// What a program says at `/readyz`.
     ///
     /// # Errors
