@@ -27,6 +27,9 @@ const READY_TIMEOUT: Duration = Duration::from_secs(120);
 const RESTART_TIMEOUT: Duration = Duration::from_secs(45);
 /// A node of a cluster has the copies of all queues to recover, and asks the others.
 const REJOIN_TIMEOUT: Duration = Duration::from_secs(240);
+/// An accepted connection whose handshake is never answered must not use up the whole wait.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+const DIAGNOSIS_TIMEOUT: Duration = Duration::from_secs(20);
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 const START_TRIES: u32 = 3;
 /// What nodes know each other by; all of them listen on 127.0.0.1 only, with names of their own.
@@ -244,9 +247,9 @@ impl Rabbitmq {
             if let Some(status) = server.ended() {
                 return Ok(Err(format!("ended with {status}")));
             }
-            match Connection::connect(&url, ConnectionProperties::default()).await {
+            match within(ATTEMPT_TIMEOUT, Connection::connect(&url, ConnectionProperties::default())).await? {
                 Ok(connection) => {
-                    let _closing = connection.close(200, "ready".into()).await;
+                    let _closing = within(ATTEMPT_TIMEOUT, connection.close(200, "ready".into())).await?;
                     Ok(Ok(()))
                 }
                 Err(error) => Err(error.to_string()),
@@ -256,9 +259,23 @@ impl Rabbitmq {
         match ready {
             Ok(Ok(())) => Ok(()),
             Ok(Err(ended)) => Err(self.node.not_ready(&ended)),
-            Err(timeout) => Err(self.node.not_ready(&timeout.to_string())),
+            Err(timeout) => {
+                let stuck =
+                    within(DIAGNOSIS_TIMEOUT, self.control(&["eval", "rabbit_diagnostics:maybe_stuck()."]));
+                let stuck = match stuck.await {
+                    Ok(Ok(text)) => text,
+                    Ok(Err(error)) => error.to_string(),
+                    Err(error) => error,
+                };
+                Err(self.node.not_ready(&format!("{timeout}; processes that stand still: {stuck}")))
+            }
         }
     }
+}
+
+/// What hangs is a state of its own, told apart from what was seen before.
+async fn within<T>(timeout: Duration, work: impl Future<Output = T>) -> std::result::Result<T, String> {
+    tokio::time::timeout(timeout, work).await.map_err(|_elapsed| format!("no answer within {timeout:?}"))
 }
 
 impl Epmd {
