@@ -107,7 +107,7 @@ fn story(fleet: &Fleet, id: &str) -> String {
 }
 
 /// What is not as it must be in the end.
-fn complaints(fleet: &Fleet, people: &People) -> Vec<String> {
+pub fn complaints(fleet: &Fleet, people: &People) -> Vec<String> {
     let (crm, advoware) = (fleet.crm.records(), fleet.advoware.records());
     let mut wrong = records_judge::unsettled(&crm, &advoware);
     wrong.retain(|complaint| !complaint.split('"').nth(1).is_some_and(|id| people.has_given_up(id)));
@@ -140,13 +140,18 @@ fn lost(crm: &[Value], expected: &BTreeMap<String, Expected>) -> Vec<String> {
     lost
 }
 
+/// How many syncs have ended well.
+pub fn syncs(fleet: &Fleet) -> usize {
+    fleet.crm.journal().iter().filter(is_sync).count()
+}
+
 /// After the programs ended: everything that must hold.
 pub async fn judge(fleet: &Fleet, people: &People, dead: &[String], counts: &mut Counts) {
     let left = complaints(fleet, people);
     let (crm, advoware) = (fleet.crm.journal(), fleet.advoware.journal());
     let wrong = records_judge::wrong_writes(&crm, &advoware, &fleet.crm.records());
     let letters = fleet.dead_letters().await.unwrap();
-    counts.syncs = crm.iter().filter(is_sync).count();
+    counts.syncs = syncs(fleet);
     counts.accepted += people.accepted.get();
     counts.refused += people.refused.get();
     counts.dead_letters = letters.len();

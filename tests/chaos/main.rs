@@ -65,7 +65,7 @@ macro_rules! cases {
 }
 
 cases! {
-    kills::workers_are_killed                               (400, 1_800)    (1_500, 18_000);
+    kills::workers_are_killed                               (400, 600)      (1_500, 3_000);
     kills::workers_are_frozen                               (100, 500)      (300, 6_000);
     kills::programs_are_stopped_again_and_again             (100, 500)      (300, 6_000);
     points::programs_die_at_labelled_points                 (60, 1)         (200, 100);

@@ -12,7 +12,9 @@ use shared::ports::PortError;
 use crate::error::port_error;
 
 /// The schema this build writes and reads.
-const SCHEMA_VERSION: i32 = 2;
+const SCHEMA_VERSION: i32 = 3;
+/// From each older version to the next, the oldest first.
+const UPGRADES: [&str; 2] = [include_str!("schema_1_to_2.sql"), include_str!("schema_2_to_3.sql")];
 /// Marks the file as ours (`SyFl`), so that another program's database is never written to.
 const APPLICATION_ID: i32 = 0x5379_466c;
 const DATABASE_FILE: &str = "syncfleet.db";
@@ -143,13 +145,15 @@ fn set_up(connection: &Connection, path: &Path) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_size_limit", LOG_BYTES_KEPT)?;
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
     let version: i32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    match version {
-        0 => {
-            transaction.execute_batch(include_str!("schema.sql"))?;
-            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    if version == 0 {
+        transaction.execute_batch(include_str!("schema.sql"))?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    } else {
+        for (from, upgrade) in (1..).zip(UPGRADES) {
+            if from >= version {
+                transaction.execute_batch(upgrade)?;
+            }
         }
-        1 => transaction.execute_batch(include_str!("schema_1_to_2.sql"))?,
-        _ => {}
     }
     if version != SCHEMA_VERSION {
         transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;

@@ -54,12 +54,17 @@ pub(crate) fn set_shards(connection: &Connection, flow: &str, shards: u16) -> ru
 
 /// Adds messages, each at the end of its shard.
 pub(crate) fn insert(connection: &Connection, messages: &[Outbound], now: Timestamp) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO message (flow, shard, body, enqueued_at, due_at) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let at = time::floor(now);
+    let last: Option<i64> =
+        connection.prepare_cached("SELECT max(seq) FROM message")?.query_row([], |row| row.get(0))?;
+    let first = last.map_or(at, |last| at.max(last.saturating_add(1)));
+    let sql =
+        "INSERT INTO message (seq, flow, shard, body, enqueued_at, due_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     let mut statement = connection.prepare_cached(sql)?;
-    for message in messages {
+    for (seq, message) in (first..).zip(messages) {
         let (flow, shard) = (message.shard.flow.as_str(), message.shard.number);
         let due_at = message.not_before.map_or(0, due);
-        statement.execute(params![flow, shard, &message.body[..], time::floor(now), due_at])?;
+        statement.execute(params![seq, flow, shard, &message.body[..], at, due_at])?;
     }
     Ok(())
 }

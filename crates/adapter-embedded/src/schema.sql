@@ -5,8 +5,10 @@ CREATE TABLE flow (
     shards INTEGER NOT NULL
 ) STRICT;
 
+-- `seq` rises and begins at the time of publishing: none is used again after its message is gone, and no counter
+-- has to be written beside each message.
 CREATE TABLE message (
-    seq         INTEGER PRIMARY KEY AUTOINCREMENT,
+    seq         INTEGER PRIMARY KEY,
     flow        TEXT NOT NULL,
     shard       INTEGER NOT NULL,
     body        BLOB NOT NULL,

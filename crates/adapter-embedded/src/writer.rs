@@ -5,7 +5,7 @@
 //! emptied and its requests are tried one by one, so that those which need no room (acknowledgements) still succeed.
 
 use std::fmt::Debug;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -103,7 +103,7 @@ impl Drop for Writer {
 /// A request as the thread sees it.
 trait Job: Send + Debug {
     /// Runs it; `Err` means that its changes must be undone.
-    fn run(&mut self, connection: &Connection, path: &std::path::Path) -> Result<(), Undo>;
+    fn run(&mut self, connection: &Connection, path: &Path) -> Result<(), Undo>;
     /// Answers it. `lost` says why the transaction around it did not happen.
     fn finish(self: Box<Self>, lost: Option<PortError>);
 }
@@ -130,7 +130,7 @@ where
     W: FnMut(&Connection) -> Result<T, WorkError> + Send,
     A: FnOnce(&Result<T, PortError>) + Send,
 {
-    fn run(&mut self, connection: &Connection, path: &std::path::Path) -> Result<(), Undo> {
+    fn run(&mut self, connection: &Connection, path: &Path) -> Result<(), Undo> {
         let outcome = (self.work)(connection).map_err(|error| match error {
             WorkError::Sql(error) => port_error(path, &error),
             WorkError::Refused(error) => error,
@@ -231,24 +231,32 @@ impl<C: Chores> Loop<C> {
     fn transact(&self, group: &mut [Box<dyn Job>]) -> Result<(), Failed> {
         let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)
             .map_err(Failed::AtBegin)?;
-        for job in group {
-            self.run_in_savepoint(&transaction, job.as_mut())?;
+        match group {
+            // There is nobody to protect from it: what must be undone is the transaction.
+            [job] => match job.run(&transaction, &self.path) {
+                Err(Undo) if transaction.is_autocommit() => return Err(Failed::RolledBack),
+                Err(Undo) => return transaction.rollback().map_err(Failed::Inside),
+                Ok(()) => {}
+            },
+            jobs => jobs
+                .iter_mut()
+                .try_for_each(|job| run_in_savepoint(&transaction, job.as_mut(), &self.path))?,
         }
         transaction.commit().map_err(Failed::Inside)
     }
+}
 
-    fn run_in_savepoint(&self, transaction: &Transaction<'_>, job: &mut dyn Job) -> Result<(), Failed> {
-        let execute = |sql| {
-            let done = transaction.prepare_cached(sql).and_then(|mut statement| statement.execute([]));
-            done.map(|_| ()).map_err(Failed::Inside)
-        };
-        execute("SAVEPOINT request")?;
-        if job.run(transaction, &self.path).is_err() {
-            if transaction.is_autocommit() {
-                return Err(Failed::RolledBack);
-            }
-            execute("ROLLBACK TO request")?;
+fn run_in_savepoint(transaction: &Transaction<'_>, job: &mut dyn Job, path: &Path) -> Result<(), Failed> {
+    let execute = |sql| {
+        let done = transaction.prepare_cached(sql).and_then(|mut statement| statement.execute([]));
+        done.map(|_| ()).map_err(Failed::Inside)
+    };
+    execute("SAVEPOINT request")?;
+    if job.run(transaction, path).is_err() {
+        if transaction.is_autocommit() {
+            return Err(Failed::RolledBack);
         }
-        execute("RELEASE request")
+        execute("ROLLBACK TO request")?;
     }
+    execute("RELEASE request")
 }

@@ -75,6 +75,20 @@ pub struct Scope {
     pub disabled: bool,
 }
 
+impl FieldDefinition {
+    /// What may be chosen from: the options of an enum, the types of a phone field.
+    pub fn choices(&self) -> &[String] {
+        if choices_attribute(&self.kind) == TYPE_LIST { &self.type_list } else { &self.options }
+    }
+}
+
+const TYPE_LIST: &str = "typeList";
+
+/// Where the definition of a field of this type lists what may be chosen from.
+pub(crate) fn choices_attribute(kind: &str) -> &'static str {
+    if kind == "phone" { TYPE_LIST } else { "options" }
+}
+
 impl EspoCrm {
     /// The CRM's version: `GET Settings`. Safe to repeat.
     ///

@@ -100,3 +100,21 @@ async fn a_second_consumer_waits_until_the_first_has_ended() {
     );
     assert_eq!(queue.depth(&topology()).await.unwrap().ready, 2);
 }
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_changes_no_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let ahead = clock();
+    ahead.advance(Duration::from_secs(3_600));
+    let first = prepared(EmbeddedOptions { clock: ahead, ..options(dir.path(), Role::Serving) }).await;
+    first.queue.publish(&[message(1), message(2)]).await.unwrap();
+    drop(first);
+    let queue = prepared(options(dir.path(), Role::Serving)).await.queue;
+    queue.publish(&[message(3), message(4)]).await.unwrap();
+    let mut consumer = queue.consume(&shard(0), 4).await.unwrap();
+    for expected in 1..=4 {
+        let delivery = next(consumer.as_mut()).await;
+        assert_eq!(number(&delivery), expected);
+        delivery.receipt.ack().await.unwrap();
+    }
+}

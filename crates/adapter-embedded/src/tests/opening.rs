@@ -77,7 +77,7 @@ DROP INDEX message_of_shard;
 ALTER TABLE message ADD COLUMN id BLOB NOT NULL DEFAULT x'00';
 ALTER TABLE message ADD COLUMN deliveries INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE message ADD COLUMN consumer INTEGER;
-UPDATE message SET deliveries = 3, consumer = 5 WHERE seq = 1;
+UPDATE message SET deliveries = 3, consumer = 5 WHERE seq = (SELECT min(seq) FROM message);
 CREATE INDEX message_of_shard ON message (flow, shard, consumer, due_at);
 PRAGMA user_version = 1;
 ";

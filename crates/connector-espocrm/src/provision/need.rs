@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::metadata::choices_attribute;
 use crate::{EntityType, FieldDefinition, Version};
 
 /// What a flow needs of an EspoCRM.
@@ -136,7 +137,7 @@ pub enum Lack {
     Required,
 }
 
-/// What a field lacks. Pure. A field of another type or that is not stored lacks only that: nothing can be done to it.
+/// What a field lacks. Pure. A phone field's options are its types. A field of another type or that is not stored lacks only that: nothing can be done to it.
 pub fn lacks(need: &FieldNeed, present: Option<&FieldDefinition>) -> Vec<Lack> {
     let Some(present) = present else { return vec![Lack::Missing] };
     if present.kind != need.kind() {
@@ -145,8 +146,11 @@ pub fn lacks(need: &FieldNeed, present: Option<&FieldDefinition>) -> Vec<Lack> {
     if present.not_storable {
         return vec![Lack::NotStored];
     }
+    let choices = present.choices();
+    // A phone field that lists no types has those of EspoCRM, which are not ours to know.
+    let lists_none = present.kind == "phone" && choices.is_empty();
     let missing = |options: &[String]| -> Vec<String> {
-        options.iter().filter(|option| !present.options.contains(option)).cloned().collect()
+        options.iter().filter(|option| !lists_none && !choices.contains(option)).cloned().collect()
     };
     let short = need.length_min.zip(present.max_length).filter(|(needed, present)| present < needed);
     let (needed, wished) = (missing(&need.options_needed), missing(&need.options_wished));
@@ -172,7 +176,8 @@ pub(super) fn mended(
     let mut definition = present.clone();
     definition.shift_remove("isCustom");
     definition.insert("type".to_owned(), json!(need.kind()));
-    let mut options = definition.get("options").and_then(Value::as_array).cloned().unwrap_or_default();
+    let attribute = choices_attribute(need.kind());
+    let mut options = definition.get(attribute).and_then(Value::as_array).cloned().unwrap_or_default();
     let before = options.len();
     for lack in lacks {
         match lack {
@@ -200,7 +205,7 @@ pub(super) fn mended(
         }
     }
     if options.len() > before {
-        definition.insert("options".to_owned(), Value::Array(options));
+        definition.insert(attribute.to_owned(), Value::Array(options));
     }
     Some(definition)
 }

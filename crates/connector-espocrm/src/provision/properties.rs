@@ -32,6 +32,10 @@ fn template() -> BTreeMap<String, Map<String, Value>> {
     [
         field("lastName", json!({ "type": "varchar", "maxLength": 100, "required": true, "pattern": "$x" })),
         field("salutationName", json!({ "type": "enum", "options": ["", "Mr.", "Ms."] })),
+        field(
+            "phoneNumber",
+            json!({ "type": "phone", "typeList": ["Mobile", "Office"], "defaultType": "Mobile" }),
+        ),
         field("description", json!({ "type": "text" })),
     ]
     .into()
@@ -42,6 +46,8 @@ fn wanted() -> Wanted {
         FieldNeed::native("lastName", Value::Object(template()["lastName"].clone())).may_be_empty(),
         FieldNeed::native("salutationName", Value::Object(template()["salutationName"].clone()))
             .options_wished(["", "Mr.", "Dipl.-Ing."]),
+        FieldNeed::native("phoneNumber", Value::Object(template()["phoneNumber"].clone()))
+            .options_needed(["Office", "Own"]),
         FieldNeed::custom("betnr", json!({ "type": "int", "min": 0 })),
         FieldNeed::custom("rowId", json!({ "type": "varchar", "maxLength": 50 })).length_min(50),
         FieldNeed::custom("status", json!({ "type": "enum", "options": STATUSES, "default": "clean" }))
@@ -223,11 +229,13 @@ fn any_fields() -> impl Strategy<Value = BTreeMap<String, Map<String, Value>>> {
     let betnr = prop::option::of(any::<bool>());
     let row_id = prop::option::of(prop::option::of(1u32..200));
     let status = prop::option::of(options(&["clean", "own", "dirty", "failed"]));
-    (last_name, salutation, betnr, row_id, status).prop_map(
-        |(required, salutation, betnr, row_id, status)| {
+    let types = options(&["Mobile", "Office", "Theirs"]);
+    (last_name, salutation, types, betnr, row_id, status).prop_map(
+        |(required, salutation, types, betnr, row_id, status)| {
             let mut fields = template();
             fields.get_mut("lastName").unwrap().insert("required".into(), json!(required));
             fields.get_mut("salutationName").unwrap().insert("options".into(), json!(salutation));
+            fields.get_mut("phoneNumber").unwrap().insert("typeList".into(), json!(types));
             let mut custom = |name: &str, definition: Value| {
                 let mut definition = object(definition);
                 definition.insert("isCustom".into(), json!(true));
@@ -356,6 +364,7 @@ fn an_empty_crm_gets_everything_in_an_order_that_works() {
             "switch optimistic concurrency control on for CBeteiligte",
             "change the field CBeteiligte.lastName: not required",
             "change the field CBeteiligte.salutationName: options \"Dipl.-Ing.\" added",
+            "change the field CBeteiligte.phoneNumber: options \"Own\" added",
             "make the field CBeteiligte.betnr (int)",
             "make the field CBeteiligte.rowId (varchar)",
             "make the field CBeteiligte.status (enum)",

@@ -1,7 +1,5 @@
 //! What the flow needs of its surroundings, and what to do where something is missing.
 
-use std::collections::BTreeSet;
-
 use connector_espocrm::provision::{Lack, Needs, Right, lacks};
 use connector_espocrm::{AppUser, EntityDefinition, EspoId, Level, Version};
 use shared::fault::Fault;
@@ -89,21 +87,6 @@ impl Parties {
             checks.extend(
                 lacks.iter().map(|lack| check_lack(subject.clone(), need.kind(), need.length_min, lack)),
             );
-        }
-        if let Some(kinds) = &self.rules.communications
-            && let Some(phone) =
-                definition.fields.get("phoneNumber").filter(|phone| !phone.type_list.is_empty())
-        {
-            let missing: BTreeSet<&str> =
-                kinds.words().filter(|word| !phone.type_list.iter().any(|present| present == word)).collect();
-            if !missing.is_empty() {
-                checks.push(finding(
-                    Verdict::Broken,
-                    format!("EspoCRM field {}.phoneNumber", self.entity_type),
-                    format!("without the types {}", missing.into_iter().collect::<Vec<_>>().join(", ")),
-                    "Add these types, or correct flow.parties.communications.types.",
-                ));
-            }
         }
         if !definition.has_versions {
             checks.push(finding(

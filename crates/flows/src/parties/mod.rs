@@ -154,7 +154,7 @@ impl Parties {
 
     /// What the flow needs of EspoCRM.
     pub fn needs(&self) -> Needs {
-        needs::needs(&self.entity_type, &self.table, self.rules.communications.is_some())
+        needs::needs(&self.entity_type, &self.table, self.rules.communications.as_ref())
     }
 
     /// The same, before there is a flow: from its settings alone.
@@ -165,7 +165,8 @@ impl Parties {
         let entity_type = EntityType::new(settings.entity_type.clone())
             .map_err(|e| SettingsError::new("entity_type", e))?;
         let table = SalutationTable::new(settings.salutations.clone());
-        Ok(needs::needs(&entity_type, &table, settings.communications.is_some()))
+        let kinds = settings.communications.as_ref().map(kinds).transpose()?;
+        Ok(needs::needs(&entity_type, &table, kinds.as_ref()))
     }
 
     /// The rules, with what was learned about EspoCRM's options.

@@ -2,11 +2,14 @@
 //!
 //! To need one more field is one more line here.
 
+use std::collections::BTreeSet;
+
 use connector_espocrm::provision::{EntityNeed, FieldNeed, Needs, Right};
 use connector_espocrm::{EntityType, Version};
 use serde_json::json;
 
 use super::NAME;
+use super::communications::kind::Kinds;
 use super::party::SalutationTable;
 use super::sides::Status;
 
@@ -17,8 +20,11 @@ pub(super) const EVENTS: [&str; 3] = ["create", "update", "delete"];
 /// EspoCRM's salutations in an entity type that was just made.
 const SALUTATIONS: [&str; 5] = ["", "Mr.", "Ms.", "Mrs.", "Dr."];
 
-/// `has_communications`: whether phone numbers and mail addresses are kept equal as well.
-pub(super) fn needs(entity_type: &EntityType, table: &SalutationTable, has_communications: bool) -> Needs {
+/// EspoCRM's types of phone numbers in an entity type that was just made.
+const PHONE_TYPES: [&str; 5] = ["Mobile", "Office", "Home", "Fax", "Other"];
+
+/// `kinds`: of phone numbers and mail addresses, where these are kept equal as well.
+pub(super) fn needs(entity_type: &EntityType, table: &SalutationTable, kinds: Option<&Kinds>) -> Needs {
     let records = |action| Right::Records(entity_type.to_string(), action);
     Needs {
         version_min: VERSION_MIN,
@@ -27,11 +33,7 @@ pub(super) fn needs(entity_type: &EntityType, table: &SalutationTable, has_commu
             template: "Person",
             label: "Beteiligter",
             label_plural: "Beteiligte",
-            fields: if has_communications {
-                [fields(table), communications()].concat()
-            } else {
-                fields(table)
-            },
+            fields: fields(table).into_iter().chain(kinds.into_iter().flat_map(communications)).collect(),
         },
         rights: vec![
             records("create"),
@@ -48,9 +50,11 @@ pub(super) fn needs(entity_type: &EntityType, table: &SalutationTable, has_commu
 }
 
 /// Both come with the template.
-fn communications() -> Vec<FieldNeed> {
+fn communications(kinds: &Kinds) -> Vec<FieldNeed> {
+    let types: BTreeSet<&str> = kinds.words().collect();
     vec![
-        FieldNeed::native("phoneNumber", json!({ "type": "phone" })),
+        FieldNeed::native("phoneNumber", json!({ "type": "phone", "typeList": PHONE_TYPES }))
+            .options_needed(types),
         FieldNeed::native("emailAddress", json!({ "type": "email" })),
     ]
 }
