@@ -8,7 +8,7 @@ use system_tests::{Backing, Fleet, Member, Proxy, Redis, shared_rabbitmq, shared
 
 use crate::damage::{calm, moment};
 use crate::ledger;
-use crate::people::{Office, object};
+use crate::people::{Office, People, object};
 use crate::stage::{Stage, World};
 
 /// Longer than the leases of the tests' settings.
@@ -125,8 +125,8 @@ async fn nothing_is_handled(fleet: &Fleet, watched: Duration) {
 }
 
 /// A create was under way when the store was emptied, and somebody edited the record before the release: the dead
-/// letter names the party that may be its own, and a person enters it and replays.
-async fn decide(fleet: &Fleet) -> usize {
+/// letter names the party that may be its own, and a person enters it.
+async fn decide(fleet: &Fleet, people: &People) -> usize {
     let mut decided = 0;
     for letter in fleet.dead_letters().await.unwrap() {
         assert_eq!(letter.code, "lost_create_ambiguous", "{letter:?}");
@@ -134,7 +134,9 @@ async fn decide(fleet: &Fleet) -> usize {
         let (_, named) = letter.text.split_once("betNr ").unwrap();
         let bet_nr: u64 = named.split_once('.').unwrap().0.parse().expect("one party of that name");
         fleet.crm.edit_as_person(id, &object(json!({ "betnr": bet_nr, "syncStatus": "dirty" }))).unwrap();
-        fleet.operate(&["dlq", "replay", &letter.id.to_string(), "--by", "anna"]).await.unwrap();
+        people.tell_of(office(fleet), id).await;
+        let discard = ["dlq", "discard", &letter.id.to_string(), "--by", "anna", "--reason", "betNr entered"];
+        fleet.operate(&discard).await.unwrap();
         decided += 1;
     }
     decided
@@ -146,7 +148,7 @@ async fn adopted(world: &mut World, redis: &Redis) {
     // What a worker holds is not seen in the queue, and may yet become a letter.
     wait::until("agreement", SOON, async || {
         ledger::until_dry(&world.fleet).await;
-        decided += decide(&world.fleet).await;
+        decided += decide(&world.fleet, &world.people).await;
         let left = ledger::complaints(&world.fleet, &world.people);
         if left.is_empty() { Ok(()) } else { Err(left) }
     })
