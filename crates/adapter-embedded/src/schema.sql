@@ -5,8 +5,8 @@ CREATE TABLE flow (
     shards INTEGER NOT NULL
 ) STRICT;
 
--- `seq` rises and begins at the time of publishing: none is used again after its message is gone, and no counter
--- has to be written beside each message.
+-- `seq` is the time of publishing, or one more than the greatest there is: no counter has to be written beside each
+-- message. One may come again once its message is gone; nobody holds it then.
 CREATE TABLE message (
     seq         INTEGER PRIMARY KEY,
     flow        TEXT NOT NULL,

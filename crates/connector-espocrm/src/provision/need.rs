@@ -137,7 +137,8 @@ pub enum Lack {
     Required,
 }
 
-/// What a field lacks. Pure. A phone field's options are its types. A field of another type or that is not stored lacks only that: nothing can be done to it.
+/// What a field lacks. Pure. A phone field's options are its types. A field of another type or that is not stored
+/// lacks only that: nothing can be done to it.
 pub fn lacks(need: &FieldNeed, present: Option<&FieldDefinition>) -> Vec<Lack> {
     let Some(present) = present else { return vec![Lack::Missing] };
     if present.kind != need.kind() {
