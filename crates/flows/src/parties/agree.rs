@@ -224,6 +224,9 @@ impl Pair<'_> {
         }
         if let Some(entries) = entries.as_ref().filter(|entries| !entries.is_quiet()) {
             draft.link.communications = entries.begun.clone();
+            // Both say the same of the rest: without a base, an edit of it that comes before this run's end would
+            // lose as at a first sync.
+            draft.link.base.get_or_insert_with(|| merged.base.clone());
         }
         let keep = draft.link != *before;
         if keep {

@@ -14,6 +14,7 @@ use crate::parties::action::Action;
 use crate::parties::model::{End, Stop, World};
 use crate::parties::party::{Identity, Kind, Party};
 use crate::parties::plan::Policy;
+use crate::parties::sides::Status;
 use crate::parties::tests::agreed;
 
 /// Each case reads some hundred phone numbers.
@@ -493,6 +494,26 @@ proptest! {
         check_agreement(&world);
     }
 
+    /// A record that says `clean` is agreed on, however its first run ended: what Advoware's people write from then on
+    /// is a change, and not what loses at a first sync.
+    #[test]
+    fn an_edit_after_a_first_run_survives(
+        mut world in world(), has_row_id: bool, step in 0usize..9, after_effect: bool,
+    ) {
+        world.link = None;
+        let crm = world.crm.as_mut().unwrap();
+        crm.status = None;
+        crm.row_id = crm.row_id.take().filter(|_| has_row_id);
+        world.run(Some(Stop { step, after_effect }));
+        if world.crm.as_ref().unwrap().status == Some(Status::Clean) {
+            let party = world.parties.get_mut(&1).unwrap();
+            (party.legal_form, party.row_id) = (Some("AG".to_owned()), Some("edited".to_owned()));
+            world.settle().unwrap();
+            prop_assert_eq!(world.crm.as_ref().unwrap().party.legal_form.as_deref(), Some("AG"));
+            prop_assert_eq!(world.parties[&1].legal_form.as_deref(), Some("AG"));
+        }
+    }
+
     /// What is odd is told once, not at every look.
     #[test]
     fn a_problem_is_told_once(mut world in world(), again in 1usize..4) {
@@ -517,10 +538,10 @@ proptest! {
         let before = world.clone();
         world.settle().unwrap();
         let crm = world.crm.as_mut().unwrap();
-        if crm.status == Some(crate::parties::sides::Status::Conflict) {
+        if crm.status == Some(Status::Conflict) {
             prop_assert_eq!(&world.parties, &before.parties);
             prop_assert_eq!(&crm.communications, &before.crm.as_ref().unwrap().communications);
-            crm.status = Some(crate::parties::sides::Status::Dirty);
+            crm.status = Some(Status::Dirty);
             world.settle().unwrap();
         }
         check_agreement(&world);
