@@ -1,13 +1,17 @@
-//! One case: alone on the machine, with its seed, its sizes, and a line of what it counted.
+//! One case: with its seed, its sizes, and a line of what it counted.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
+
+use tokio::sync::Semaphore;
 
 use crate::stage::Stage;
 
 /// The seed of the short form.
 const SEED: u64 = 20_261_120;
+
+/// Cases at the same time, on a machine of any size: each is a fleet of programs, and waits for much of its time.
+static PLACES: Semaphore = Semaphore::const_new(2);
 
 /// How much is done.
 #[derive(Debug, Clone, Copy)]
@@ -64,18 +68,17 @@ pub struct Case {
 }
 
 impl Case {
-    /// Plays it, alone: cases that hog the machine would disturb each other.
+    /// Plays it when there is a place for it.
     pub fn play(self, play: impl AsyncFnOnce(&mut Stage)) {
-        static ALONE: Mutex<()> = Mutex::new(());
-        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let is_long = self.short.is_none() || setting("CHAOS_FORM").is_some_and(|form| form == "long");
         let seed = setting("CHAOS_SEED").map_or(SEED, |seed| seed.parse().expect("a number as CHAOS_SEED"));
         let sizes = self.short.filter(|_| !is_long).unwrap_or(Sizes { is_long: true, ..self.long });
         let replay = Replay { name: self.name, seed, is_long };
-        let began = Instant::now();
         // The simulated systems answer on a thread of their own while people work and the judge looks.
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let _place = runtime.block_on(PLACES.acquire()).unwrap();
+        let began = Instant::now();
         let mut stage = Stage::new(seed, sizes);
         runtime.block_on(play(&mut stage));
         let Replay { name, seed, .. } = replay;

@@ -95,6 +95,9 @@ pub struct Advoware {
     pub limits: RequestLimits,
 }
 
+/// What to do where an API user's key is not there.
+const MADE_BY_PROVISION: &str = "where EspoCRM has no API user yet, `syncfleet provision` makes it";
+
 /// What the section of EspoCRM says, also where the API user is yet to be made.
 pub(crate) struct EspoCrmAccess {
     pub(crate) url: Option<Url>,
@@ -115,7 +118,8 @@ pub(crate) fn espocrm(reader: &mut Reader<'_>, need: Need, need_key: Need) -> Es
     let mut section = reader.section("connector.espocrm");
     let url = section.url("url", &["https", "http"], need);
     let is_hmac = section.word("auth", &[("api_key", false), ("hmac", true)]);
-    let api_key = section.secret("api_key", need_key);
+    let made_by_provision = if is_hmac { "" } else { MADE_BY_PROVISION };
+    let api_key = section.secret_with_hint("api_key", need_key, made_by_provision);
     let api_key_file = section.secret_file("api_key");
     let need_secret_key = match need_key {
         Need::Required(_) if is_hmac => Need::Required("because auth is \"hmac\""),

@@ -45,12 +45,14 @@ impl<'a> Reader<'a> {
         });
     }
 
-    fn secret_at(&mut self, key: &str, setting: &Setting, need: Need) -> Option<SecretString> {
+    /// `hint` is for a secret that is not there; one that is written out has its own.
+    fn secret_at(&mut self, key: &str, setting: &Setting, need: Need, hint: &str) -> Option<SecretString> {
         self.secrets.insert(key.to_owned());
         match secret::resolve(setting, need, self.environment) {
             Ok(secret) => secret,
             Err(problem) => {
-                self.problem(key, setting, problem.found, &problem.expected, &problem.hint);
+                let hint = if problem.hint.is_empty() { hint } else { &problem.hint };
+                self.problem(key, setting, problem.found, &problem.expected, hint);
                 None
             }
         }
@@ -248,8 +250,13 @@ impl<'a> Section<'_, 'a> {
 
     /// A secret, given by reference.
     pub(crate) fn secret(&mut self, name: &str, need: Need) -> Option<SecretString> {
+        self.secret_with_hint(name, need, "")
+    }
+
+    /// The same, with what to do where it is not there.
+    pub(crate) fn secret_with_hint(&mut self, name: &str, need: Need, hint: &str) -> Option<SecretString> {
         let setting = self.setting(name, secret::EXPECTED);
-        self.reader.secret_at(&self.key(name), setting, need)
+        self.reader.secret_at(&self.key(name), setting, need, hint)
     }
 
     /// The file that a secret setting refers to, whether or not it is there.
@@ -286,7 +293,7 @@ impl<'a> Section<'_, 'a> {
 
     /// A table of secrets.
     pub(crate) fn secrets(&mut self, name: &str, need: Need) -> BTreeMap<String, SecretString> {
-        self.map(name, |reader, key, setting| reader.secret_at(key, setting, need))
+        self.map(name, |reader, key, setting| reader.secret_at(key, setting, need, ""))
     }
 }
 

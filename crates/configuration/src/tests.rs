@@ -455,6 +455,15 @@ fn what_is_yet_to_be_made_need_not_be_there_to_provision() {
 }
 
 #[test]
+fn without_the_api_users_key_other_commands_say_who_makes_it() {
+    let text = full_file().replace("auth = \"hmac\"", "auth = \"api_key\"");
+    let text = text.replace("api_key = \"env:SECRET\"", "api_key = \"file:/not/there\"");
+    let problems = load(&text, &[]).unwrap_err().to_string();
+    assert!(problems.contains("connector.espocrm.api_key: found file:/not/there"), "{problems}");
+    assert!(problems.contains("`syncfleet provision` makes it"), "{problems}");
+}
+
+#[test]
 fn to_provision_the_administrator_is_needed_and_otherwise_not_even_read() {
     let without = TO_PROVISION.replace("env:SECRET", "");
     let problems = provision(&without).unwrap_err().to_string();
