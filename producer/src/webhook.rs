@@ -86,10 +86,8 @@ async fn accept(
     body: &Bytes,
 ) -> Response {
     let name = flow.spec().name.as_str();
-    let headers: Vec<(String, String)> = headers
-        .iter()
-        .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
-        .collect();
+    let headers: Vec<(&str, &str)> =
+        headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))).collect();
     let request = WebhookRequest { path, headers: &headers, body };
     let items = match read(engine, flow, &request).await {
         Ok(items) => items,

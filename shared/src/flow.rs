@@ -132,8 +132,8 @@ pub enum WebhookItem {
 pub struct WebhookRequest<'a> {
     /// The path after the flow's prefix, such as `update`.
     pub path: &'a str,
-    /// Header lookup, by lower-case name.
-    pub headers: &'a [(String, String)],
+    /// The headers whose values are text, by lower-case name.
+    pub headers: &'a [(&'a str, &'a str)],
     /// The raw body.
     pub body: &'a Bytes,
 }

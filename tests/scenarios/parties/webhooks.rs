@@ -36,7 +36,8 @@ async fn bench() -> Bench {
 
 fn read(bench: &Bench, path: &str, body: &str, secret: &str) -> Result<Vec<WebhookItem>, WebhookRefusal> {
     let body = Bytes::copy_from_slice(body.as_bytes());
-    let headers = [("signature".to_owned(), signature(&body, secret))];
+    let signature = signature(&body, secret);
+    let headers = [("signature", signature.as_str())];
     bench.flow.read_webhook(&WebhookRequest { path, headers: &headers, body: &body })
 }
 
@@ -88,7 +89,8 @@ async fn a_webhook_that_is_provisioned_later_is_learned_of_within_bounds() {
     let (vault, other) = (vault(&key), vault(&Key::generate()));
     let running = flow_with(vault.clone());
     let body = Bytes::from_static(br#"[{"id":"6b00526cc80a09e94"}]"#);
-    let headers = [("signature".to_owned(), signature(&body, SECRET))];
+    let signature = signature(&body, SECRET);
+    let headers = [("signature", signature.as_str())];
     let read = |flow: &Parties| {
         flow.read_webhook(&WebhookRequest { path: "update", headers: &headers, body: &body })
     };

@@ -36,8 +36,7 @@ pub(super) fn read(
             return Err(WebhookRefusal::Unknown(text));
         }
     };
-    let signature =
-        request.headers.iter().find(|(name, _)| name == "signature").map(|(_, value)| value.as_str());
+    let signature = request.headers.iter().find(|(name, _)| *name == "signature").map(|(_, value)| *value);
     webhook::verify(signature, request.body, &parties.secrets.known()).map_err(refusal)?;
     let items = webhook::read_items(request.body).map_err(refusal)?;
     Ok(items.into_iter().map(|item| read_item(parties, operation, item)).collect())
