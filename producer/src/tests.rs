@@ -139,7 +139,7 @@ impl Flow for Scripted {
 
     fn read_webhook(&self, request: &WebhookRequest<'_>) -> Result<Vec<WebhookItem>, WebhookRefusal> {
         let is_known =
-            self.learned.load(Ordering::SeqCst) || request.headers.iter().any(|(name, _)| name == "key");
+            self.learned.load(Ordering::SeqCst) || request.headers.iter().any(|(name, _)| *name == "key");
         if !is_known {
             return Err(WebhookRefusal::Unverified("no signature".into()));
         }

@@ -55,16 +55,19 @@ pub async fn run(
     held: Vec<Held>,
     place: &mut Place,
 ) -> Ended {
-    let mut held = match lives::without_copies(engine, held).await {
-        Ok(held) if held.is_empty() => return Ended::Failed,
-        Ok(held) => held,
-        Err(problem) => {
-            warn!("The lives of replayed messages cannot be looked up, so they come again: {problem}");
-            return Ended::Unsettled;
-        }
-    };
+    let mut held = held;
+    if held.iter().any(|held| held.envelope.cause == Cause::Replay) {
+        held = match Box::pin(lives::without_copies(engine, held)).await {
+            Ok(held) if held.is_empty() => return Ended::Failed,
+            Ok(held) => held,
+            Err(problem) => {
+                warn!("The lives of replayed messages cannot be looked up, so they come again: {problem}");
+                return Ended::Unsettled;
+            }
+        };
+    }
     let envelopes: Vec<&Envelope> = held.iter().map(|h| &h.envelope).collect();
-    let spokesman = held.swap_remove(incoming::spokesman(&envelopes));
+    let spokesman = Box::new(held.swap_remove(incoming::spokesman(&envelopes)));
     let span = tracing::info_span!(
         "process",
         flow.name = %key.flow(),
@@ -90,20 +93,20 @@ struct Attempted {
 }
 
 impl Dispatch<'_> {
-    async fn run(&self, spokesman: Held, mut others: Vec<Held>, place: &mut Place) -> Ended {
+    async fn run(&self, spokesman: Box<Held>, mut others: Vec<Held>, place: &mut Place) -> Ended {
         let waiting = self.waiting(spokesman.envelope.cause).await;
         let covered = {
-            let all = std::iter::once(&spokesman).chain(&others).map(|held| &held.envelope);
+            let all = std::iter::once(&*spokesman).chain(&others).map(|held| &held.envelope);
             incoming::is_covered(&all.collect::<Vec<_>>(), waiting)
         };
         if covered {
-            others.push(spokesman);
+            others.push(*spokesman);
             self.acknowledge(others).await;
             return Ended::Failed;
         }
         let came_back = spokesman.came_back() || others.iter().any(Held::came_back);
         let admitted = if came_back {
-            self.admit(&spokesman.envelope, spokesman.redeliveries, place).await
+            Box::pin(self.admit(&spokesman.envelope, spokesman.redeliveries, place)).await
         } else {
             Ok(None)
         };
@@ -119,7 +122,13 @@ impl Dispatch<'_> {
         let in_progress = on_drop(|| meter.shift(&names::DELIVERIES_IN_PROGRESS, &labels, -1.0));
 
         let (running, attempted) = match admitted {
-            Ok(running) => (running, self.attempt_or_park(&spokesman.envelope).await),
+            Ok(running) => {
+                let mut attempted = self.attempt(&spokesman.envelope).await;
+                if matches!(attempted.result, Err((_, Settlement::Park(_)))) {
+                    attempted = Box::pin(self.park(&spokesman.envelope, attempted)).await;
+                }
+                (running, attempted)
+            }
             Err(refused) => {
                 let (run, read_at) = (self.run_of(&spokesman.envelope), started);
                 (None, Attempted { run, result: Err(refused), read_at })
@@ -131,9 +140,12 @@ impl Dispatch<'_> {
             Ok(_) | Err((_, Settlement::Park(_) | Settlement::DeadLetter(_))) => true,
             Err((_, settlement)) => matches!(settlement, Settlement::Retry { counts: true, .. }),
         };
+        // What comes seldom is boxed: every run is as large as the largest of its parts.
         let settled = match result {
             Ok(outcome) => self.succeeded(&spokesman.envelope, &outcome, spokesman.receipt).await,
-            Err((fault, settlement)) => self.failed(&run, &fault, settlement, spokesman, started).await,
+            Err((fault, settlement)) => {
+                Box::pin(self.failed(&run, &fault, settlement, *spokesman, started)).await
+            }
         };
         drop(in_progress);
         meter.observe(
@@ -142,8 +154,12 @@ impl Dispatch<'_> {
             elapsed(started, self.engine.clock.now()).as_secs_f64(),
         );
         match running {
-            Some(running) => trial::end(self.engine, running, decided && settled.is_ok()).await,
-            None if came_back && decided && settled.is_ok() => _ = trial::clear(self.engine, self.key).await,
+            Some(running) => {
+                Box::pin(trial::end(self.engine, running, decided && settled.is_ok())).await;
+            }
+            None if came_back && decided && settled.is_ok() => {
+                _ = Box::pin(trial::clear(self.engine, self.key)).await;
+            }
             None => {}
         }
         match settled {
@@ -202,8 +218,7 @@ impl Dispatch<'_> {
 
     /// What waits for another record is parked, and then looked at once more: a success of that record is seen by
     /// this look, or sees what is parked.
-    async fn attempt_or_park(&self, envelope: &Envelope) -> Attempted {
-        let first = self.attempt(envelope).await;
+    async fn park(&self, envelope: &Envelope, first: Attempted) -> Attempted {
         let Err((fault, Settlement::Park(awaited))) = &first.result else { return first };
         let parked = match parking::park(self.engine, envelope, awaited, self.flow.spec().retry.age_max).await
         {
@@ -299,7 +314,7 @@ impl Dispatch<'_> {
         let now = self.engine.clock.now();
         let flow = self.key.flow().as_str();
         if let Err(problem) = self.clear_marks(outcome.converged).await {
-            return self.postpone(envelope, receipt, &problem).await;
+            return Box::pin(self.postpone(envelope, receipt, &problem)).await;
         }
         if outcome.converged && !outcome.actions.is_empty() {
             let seconds = elapsed(envelope.first_seen, now).as_secs_f64();
@@ -319,9 +334,13 @@ impl Dispatch<'_> {
 
     /// Takes away what a success settles. Asked for after the run, so that what was marked during it is seen.
     async fn clear_marks(&self, converged: bool) -> Result<(), PortError> {
-        if !self.engine.marked.ask(self.key).await? {
-            return Ok(());
+        if self.engine.marked.ask(self.key).await? {
+            Box::pin(self.clear_those_there(converged)).await?;
         }
+        Ok(())
+    }
+
+    async fn clear_those_there(&self, converged: bool) -> Result<(), PortError> {
         let state = self.engine.state.as_ref();
         let marks = marks::load(state, self.key).await?;
         if let Some(dead) = marks.dead.filter(|_| converged) {
@@ -506,4 +525,29 @@ fn on_drop<F: FnMut()>(end: F) -> impl Drop {
         }
     }
     OnDrop(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes_of<'a, F: Future>(
+        _: impl FnOnce(
+            &'a Engine,
+            &'a Arc<dyn Flow>,
+            Arc<dyn Guard>,
+            &'a RecordKey,
+            Vec<Held>,
+            &'a mut Place,
+        ) -> F,
+    ) -> usize {
+        size_of::<F>()
+    }
+
+    /// A run is moved some times before it begins, and allocated: what comes seldom is kept elsewhere.
+    #[test]
+    fn a_run_is_small() {
+        let bytes = bytes_of(run);
+        assert!(bytes <= 2_048, "{bytes} bytes");
+    }
 }
