@@ -28,11 +28,6 @@ use shared::record_key::FlowName;
 pub use provision::{Administration, administration};
 pub use spool::{OpenDisk, spool_disk};
 
-/// Of every program: a run, a webhook, a frame are allocated as one piece of a kilobyte or more, for which the system's
-/// allocator takes its slow way (ADR 37).
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// What a process does with the embedded directory; makes no difference to RabbitMQ and Redis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
