@@ -14,6 +14,7 @@ mod demo_data;
 mod espocrm;
 mod faults;
 mod fixture;
+mod google;
 mod http;
 mod replay;
 mod restart;
