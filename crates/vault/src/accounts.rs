@@ -14,7 +14,7 @@ use secrecy::SecretString;
 use shared::clock::{Clock, elapsed};
 use shared::fault::Fault;
 use shared::meter::Meter;
-use shared::ports::state::State;
+use shared::ports::state::{State, Write};
 use shared::ports::token_source::TokenSource;
 use tokio::time::{Instant, sleep, timeout_at};
 use uuid::Uuid;
@@ -163,6 +163,13 @@ impl Accounts {
         self.0.endpoints.values().map(|endpoint| &*endpoint.provider)
     }
 
+    /// Gives back what this process holds of the providers' limits; for the end of a program.
+    pub async fn leave(&self) {
+        for endpoint in self.0.endpoints.values() {
+            endpoint.leave().await;
+        }
+    }
+
     /// An access token that is valid now. Asks for another one ahead of its end, once for the whole fleet, and waits
     /// for it where there is no valid one, at most [`Waits::wait_max`]. What the provider answers is stored before it
     /// is handed out, and also when the caller goes away meanwhile.
@@ -239,7 +246,16 @@ impl Accounts {
     /// [`AccessError`].
     pub async fn revoke(&self, account: &AccountId) -> Result<Revoked, AccessError> {
         for _ in 0..FLIGHTS_MAX {
-            let Some((grant, version)) = self.0.read(account).await? else { return Ok(Revoked::Nothing) };
+            let (grant, version) = match self.0.read(account).await {
+                Ok(Some(stored)) => stored,
+                Ok(None) => return Ok(Revoked::Nothing),
+                // Nobody will ever read it.
+                Err(VaultError::Damaged(_)) => {
+                    self.0.state.write(Write::delete(&place(account))).await?;
+                    return Ok(Revoked::HereOnly);
+                }
+                Err(error) => return Err(error.into()),
+            };
             let token = grant.refresh.as_ref().or(grant.access.as_ref().map(|access| &access.token));
             let mut at_provider = false;
             if let (Some(token), Some(endpoint)) = (token, self.0.endpoints.get(&account.provider)) {

@@ -41,6 +41,13 @@ pub(crate) struct Refusal {
 
 impl ErrorResponse for Refusal {}
 
+impl Refusal {
+    /// Whether the application as such is refused, and so all that it asks for whoever it is about.
+    pub(crate) fn is_of_the_client(&self) -> bool {
+        matches!(self.error.as_str(), "invalid_client" | "deleted_client" | "disabled_client")
+    }
+}
+
 /// Shows words and numbers only: no descriptions, which hold addresses and names.
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

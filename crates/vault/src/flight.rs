@@ -25,7 +25,7 @@ use crate::grant::{Grant, GrantState, Lineage, Tokens};
 use crate::provider::Rotation;
 use crate::refresh::{Decision, decide, delay_after_failure, delay_after_loop};
 use crate::store::{Terms, VaultError};
-use crate::token_endpoint::{Failure, TokenEndpoint, may_have_been_spent};
+use crate::token_endpoint::{Failure, OPERATOR_PAUSE, TokenEndpoint, may_have_been_spent};
 
 /// Pauses between two tries to store an answer.
 const STORE_AGAIN_AFTER: Duration = Duration::from_millis(100);
@@ -140,10 +140,11 @@ impl Inner {
                 }
                 // Nobody but the operator can consent for the application.
                 Meaning::Operator | Meaning::Reconnect { .. } => {
-                    return Err(AccessError::Operator {
-                        account: account.clone(),
-                        what: endpoint.pause(&refusal),
-                    });
+                    let what = endpoint.misconfigured(&refusal);
+                    if !refusal.is_of_the_client() {
+                        store(&|grant| Some(grant.failed(&what, false, OPERATOR_PAUSE, now))).await?;
+                    }
+                    return Err(AccessError::Operator { account: account.clone(), what });
                 }
                 Meaning::Retry => {
                     let why = format!("{} failed ({refusal})", endpoint.provider.label);

@@ -88,7 +88,7 @@ type OauthClient = Client<
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// The endpoint refused.
-    Refused(Refusal),
+    Refused(Box<Refusal>),
     /// There is no answer, or one that says nothing about the grant.
     Fault(Fault),
 }
@@ -217,15 +217,25 @@ impl TokenEndpoint {
         }
     }
 
-    /// The application itself is refused: nothing more is asked for a while, by the whole fleet.
-    pub(crate) fn pause(&self, refusal: &Refusal) -> String {
+    /// The registration or the settings are wrong: says so. Where the application itself is refused, nothing more is
+    /// asked for a while, by the whole fleet; where it is something else, others may fare better.
+    pub(crate) fn misconfigured(&self, refusal: &Refusal) -> String {
         let what = format!(
-            "{} refuses the application itself ({refusal}): check client_id, client_secret and its expiry, tenant, \
-             scopes and redirect address in the settings and at the provider; all accounts are kept",
+            "{} refuses what the application asks for ({refusal}): check client_id, client_secret and its expiry, \
+             tenant, scopes and redirect address in the settings and at the provider; all accounts are kept",
             self.provider.label
         );
-        self.upstream.pause_refused(OPERATOR_PAUSE, &what);
+        if refusal.is_of_the_client() {
+            self.upstream.pause_refused(OPERATOR_PAUSE, &what);
+        } else {
+            tracing::error!(upstream.system = self.provider.system(), "{what}.");
+        }
         what
+    }
+
+    /// Gives back what this process holds of the fleet's limits.
+    pub(crate) async fn leave(&self) {
+        self.upstream.leave().await;
     }
 
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, Fault> {
@@ -276,7 +286,7 @@ fn response(answer: &Answer) -> Option<HttpResponse> {
 /// What an answer gives. Pure.
 fn tokens(answer: Result<Response, RequestTokenError<Fault, Refusal>>) -> Result<Tokens, Failure> {
     let response = answer.map_err(|error| match error {
-        RequestTokenError::ServerResponse(refusal) => Failure::Refused(refusal),
+        RequestTokenError::ServerResponse(refusal) => Failure::Refused(Box::new(refusal)),
         RequestTokenError::Request(fault) => Failure::Fault(fault),
         // What came may hold tokens, so nothing of it is said.
         RequestTokenError::Parse(..) | RequestTokenError::Other(_) => unreadable("no tokens and no refusal"),

@@ -216,7 +216,7 @@ impl Connecting {
             Failure::Fault(fault) => ConnectError::ProviderFailed(fault.text),
             Failure::Refused(refusal) => match meaning(&refusal) {
                 Meaning::Reconnect { .. } => ConnectError::NotAccepted,
-                Meaning::Operator => ConnectError::Operator(endpoint.pause(&refusal)),
+                Meaning::Operator => ConnectError::Operator(endpoint.misconfigured(&refusal)),
                 Meaning::Retry | Meaning::Pause => ConnectError::ProviderFailed(refusal.to_string()),
             },
         })?;

@@ -327,6 +327,37 @@ async fn a_wrong_client_keeps_all_accounts_and_is_not_asked_again_at_once() {
 }
 
 #[tokio::test]
+async fn what_is_wrong_for_one_account_alone_holds_no_other_up() {
+    let bench = Bench::new().await;
+    let member = bench.member();
+    let (anna, berta) = (bench.connected(&member, "anna").await, bench.connected(&member, "berta").await);
+    bench.clock.advance(2 * HOUR);
+    // The application is not in her tenant.
+    bench.server.refuses(400, "unauthorized_client");
+    assert!(matches!(token(&member, &anna).await, Err(AccessError::Operator { .. })));
+    assert_eq!(token(&member, &berta).await.unwrap(), "access-1");
+    assert!(matches!(token(&member, &anna).await, Err(AccessError::Later { .. })));
+    assert_eq!(bench.server.requests(), 2);
+    let summary = member.account(&anna).await.unwrap().unwrap();
+    assert_eq!((summary.state, summary.failures), (GrantState::Active, 1));
+    assert!(summary.problem.unwrap().contains("unauthorized_client"));
+    bench.clock.advance(Duration::from_secs(301));
+    assert_eq!(token(&member, &anna).await.unwrap(), "access-2");
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_stored_is_not_handed_out() {
+    let bench = Bench::new().await;
+    let waits = Waits { store_time_max: Duration::ZERO, ..Waits::default() };
+    let member = bench.member_with(bench.provider(), waits);
+    let account = bench.connected(&member, "anna").await;
+    bench.clock.advance(2 * HOUR);
+    bench.state.writes_to_fail.store(1, Ordering::SeqCst);
+    assert!(matches!(token(&member, &account).await, Err(AccessError::Vault(_))));
+    assert_eq!(token(&member, &account).await.unwrap(), "access-2");
+}
+
+#[tokio::test]
 async fn passing_failures_wait_longer_each_time_and_a_loop_waits_minutes() {
     let bench = Bench::new().await;
     let member = bench.member();
@@ -495,5 +526,7 @@ async fn a_grant_in_anothers_place_is_damaged() {
         .await
         .unwrap();
     assert!(matches!(token(&member, &other).await, Err(AccessError::Vault(_))));
+    assert_eq!(member.revoke(&other).await.unwrap(), Revoked::HereOnly);
+    assert_eq!(member.revoke(&other).await.unwrap(), Revoked::Nothing);
     assert!(token(&member, &account).await.is_ok());
 }
