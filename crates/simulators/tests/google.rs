@@ -6,8 +6,10 @@ mod events;
 mod guests;
 mod mirror;
 mod oauth;
+mod process;
 mod quota;
 mod series;
+mod service_accounts;
 mod sync;
 
 use std::path::PathBuf;
@@ -50,10 +52,14 @@ pub fn later(google: &GoogleSimulator, hours: i64) {
     google.set_clock_offset(SignedDuration::from_hours(hours));
 }
 
-/// A recorded or composed example of the vendor.
+/// Where the vendor's examples are, taken from its guides or composed after its description.
+pub fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/google")
+}
+
+/// One of the vendor's examples.
 pub fn example(name: &str) -> Value {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/google").join(name);
-    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+    serde_json::from_str(&std::fs::read_to_string(folder().join(name)).unwrap()).unwrap()
 }
 
 /// Whether an answer has the members of an example, no more and no fewer, of the same types.
@@ -82,7 +88,11 @@ pub struct Client {
 impl Client {
     pub fn new(google: &GoogleSimulator, user: &str) -> Self {
         let tokens = google.connect_as_person(user, &[SCOPE]).unwrap();
-        Self { url: google.base_url(), authorization: format!("Bearer {}", tokens.access_token) }
+        Self::with_token(google, &tokens.access_token)
+    }
+
+    pub fn with_token(google: &GoogleSimulator, access_token: &str) -> Self {
+        Self { url: google.base_url(), authorization: format!("Bearer {access_token}") }
     }
 
     pub async fn send(&self, method: &str, path: &str, body: &Value) -> Got {

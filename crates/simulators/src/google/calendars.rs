@@ -140,6 +140,7 @@ impl Google {
             items_default: PAGE_ITEMS,
             items_max: PAGE_ITEMS_MAX,
             floor: 0,
+            horizon: store.sequence(),
         };
         let since = list::since(call);
         let found = store

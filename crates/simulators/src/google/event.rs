@@ -15,6 +15,8 @@ use crate::upstream::Record;
 /// Members of our own, never shown.
 pub(super) const CHANGE: &str = "_change";
 pub(super) const REMOVED: &str = "_removed";
+/// When it was last written, by anybody and anything.
+pub(super) const WRITTEN: &str = "_written";
 
 /// The order in which members are shown.
 const SHOWN: [&str; 39] = [
@@ -90,7 +92,7 @@ pub(super) const WRITABLE: [&str; 26] = [
 ];
 
 /// Members that are the same in the copies of all who take part. Of `extendedProperties` that is `shared`.
-pub(super) const SHARED: [&str; 22] = [
+pub(super) const SHARED: [&str; 21] = [
     "status",
     "summary",
     "description",
@@ -111,7 +113,6 @@ pub(super) const SHARED: [&str; 22] = [
     "source",
     "attachments",
     "recurrence",
-    "recurringEventId",
     "originalStartTime",
 ];
 

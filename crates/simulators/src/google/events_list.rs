@@ -73,6 +73,17 @@ fn has_text(event: &Record, wanted: &str) -> bool {
 }
 
 impl Google {
+    /// The journal's sequence up to which a list shows what happened in a calendar.
+    fn horizon(&self, store: &Store, now: Timestamp, calendar: &str) -> u64 {
+        let lag = SignedDuration::from_secs(i64::from(self.options.list_lag_seconds));
+        let is_unseen = |event: &&Record| {
+            let written: Option<Timestamp> = event::text(event, event::WRITTEN).parse().ok();
+            written.is_some_and(|written| now.duration_since(written) < lag)
+        };
+        let unseen = series::rows(store, calendar).into_iter().filter(is_unseen);
+        unseen.map(event::change).min().map_or(store.sequence(), |first| first.saturating_sub(1))
+    }
+
     pub(super) fn list_events(
         &mut self,
         store: &mut Store,
@@ -96,11 +107,13 @@ impl Google {
             items_default: PAGE_ITEMS,
             items_max: PAGE_ITEMS_MAX,
             floor: calendars::sync_floor(store, &access),
+            horizon: self.horizon(store, now, &access.id),
         };
         let rows = Rows {
             call,
             access: &access,
             with_details: self.options.cancelled_with_details,
+            horizon: items.horizon,
             is_forgotten: &|event: &Record| self.is_forgotten(event, now),
         };
         let found = rows.all(store, list::since(call));
@@ -133,6 +146,7 @@ impl Google {
             items_default: PAGE_ITEMS,
             items_max: PAGE_ITEMS_MAX,
             floor: 0,
+            horizon: store.sequence(),
         };
         let view = View::new(&access, call);
         let (min, max) = (call.time("timeMin"), call.time("timeMax"));
@@ -178,6 +192,7 @@ struct Rows<'a> {
     call: &'a Call,
     access: &'a Access,
     with_details: bool,
+    horizon: u64,
     is_forgotten: &'a dyn Fn(&Record) -> bool,
 }
 
@@ -186,7 +201,7 @@ impl Rows<'_> {
         let stored: Vec<&Record> = store
             .rows(&series::table(&self.access.id))
             .filter_map(|(_, event)| event.as_object())
-            .filter(|event| !(self.is_forgotten)(event))
+            .filter(|event| event::change(event) <= self.horizon && !(self.is_forgotten)(event))
             .filter(|event| since.is_none_or(|since| event::change(event) > since))
             .collect();
         let view = View::new(self.access, self.call);

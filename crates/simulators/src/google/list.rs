@@ -28,6 +28,8 @@ pub(super) struct Items<'a> {
     pub(super) items_max: usize,
     /// Sync tokens numbered so or lower are no longer good.
     pub(super) floor: u64,
+    /// The journal's sequence up to which the list shows what happened; what came later is left out.
+    pub(super) horizon: u64,
 }
 
 /// One page.
@@ -185,7 +187,7 @@ impl Google {
             expire_tokens(store, now)?;
             return Ok(Err(full_sync_required()));
         }
-        let since = page.as_ref().map_or(store.sequence(), |page| page.since);
+        let since = page.as_ref().map_or(items.horizon, |page| page.since);
         let after = page.map(|page| page.after);
         found.sort_by(|(left, _), (right, _)| left.cmp(right));
         if let Some(after) = &after {

@@ -16,7 +16,7 @@
 //! that a write would have sent is in the journal as [`MAIL`].
 //!
 //! Requests are counted by method id (`calendar.events.list`, …), `oauth.authorize`, `oauth.token.refresh_token`,
-//! `oauth.token.authorization_code` and `oauth.revoke`. The control API has, beside what every system has,
+//! `oauth.token.authorization_code`, `oauth.token.jwt_bearer` and `oauth.revoke`. The control API has, beside what every system has,
 //! `POST /_control/connect` with `{"user", "scopes"}`: tokens as if that user had just agreed. Events go by
 //! `calendar:id` there; a person's fields may hold `calendarId`, `sendUpdates`, `responseStatus` (his answer to an
 //! invitation) and `splitAt` ("this and following").
@@ -31,7 +31,7 @@
 //! - `[A]` what is changed in a series leaves those of its occurrences alone that were changed before;
 //! - `[A]` revoking any token ends the whole consent.
 //!
-//! Not simulated: `fields` (the whole answer comes), batches, service accounts, conferences that are made on request
+//! Not simulated: `fields` (the whole answer comes), batches, conferences that are made on request
 //! (`conferenceData` is kept as given).
 
 mod answers;
@@ -49,6 +49,7 @@ mod person;
 mod quota;
 mod recurrence;
 mod series;
+mod service_accounts;
 mod times;
 mod tokens;
 mod write;
@@ -72,6 +73,8 @@ use crate::store::{Note, Store};
 use crate::upstream::{Delivery, Record, Upstream};
 use crate::wire::{Answer, Request};
 
+pub use self::service_accounts::GoogleServiceAccount;
+
 pub use self::options::{
     AccessRole, Consent, ForcedError, GoogleCalendar, GoogleOptions, GoogleUser, PushOptions, RefreshRotation,
 };
@@ -85,6 +88,7 @@ pub const MAIL: &str = mails::ENTITY;
 #[derive(Debug)]
 pub struct Google {
     options: GoogleOptions,
+    base_url: String,
     description: &'static Description,
     pending: Vec<Pending>,
     refuse_refresh: Option<String>,
@@ -115,6 +119,7 @@ impl GoogleSimulator {
         let google = Google {
             push_dice: Dice::new(options.push.seed),
             options,
+            base_url: String::new(),
             description: description::get().map_err(io::Error::other)?,
             pending: Vec::new(),
             refuse_refresh: None,
@@ -189,7 +194,7 @@ impl Google {
         tokens::issue_code(store, now, &agreed)?;
         let scope = scopes.join(" ");
         let refresh_token = self.issue_refresh(store, now, user, &scope)?;
-        let answer = self.issue_access(store, now, user, &scope, None)?;
+        let answer = self.issue_access(store, now, &self.options.client_id, user, &scope, None)?;
         let body: Value = serde_json::from_slice(&answer.body).map_err(io::Error::other)?;
         let access_token = body["access_token"].as_str().unwrap_or_default().to_owned();
         Ok(GoogleTokens { refresh_token, access_token })
@@ -296,7 +301,9 @@ impl Upstream for Google {
         }
     }
 
-    fn set_base_url(&mut self, _base_url: &str) {}
+    fn set_base_url(&mut self, base_url: &str) {
+        base_url.clone_into(&mut self.base_url);
+    }
 
     fn empty_list(&self) -> Value {
         json!({ "kind": "calendar#events", "items": [] })
@@ -356,7 +363,10 @@ impl Upstream for Google {
                 let form = tokens::Form::of(request);
                 let known = ["authorization_code", "refresh_token"];
                 let grant_type = form.get("grant_type").filter(|name| known.contains(name));
-                Some(format!("oauth.token.{}", grant_type.unwrap_or("other")))
+                match form.get("grant_type") {
+                    Some(service_accounts::GRANT_TYPE) => Some("oauth.token.jwt_bearer".to_owned()),
+                    _ => Some(format!("oauth.token.{}", grant_type.unwrap_or("other"))),
+                }
             }
             ["revoke"] => Some("oauth.revoke".to_owned()),
             ["calendar", "v3", path @ ..] => {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::service_accounts::GoogleServiceAccount;
 use crate::host::Hosting;
 use crate::upstream::Record;
 
@@ -124,6 +125,7 @@ pub struct PushOptions {
 /// | `expire_sync_tokens` | true: every sync token issued so far is answered 410 |
 /// | `expire_at_page` | n: the next list that gets to its n-th page is answered 410 there, once |
 /// | `page_items_max` | at most so many items a page, whatever the client asks for; null for no such limit |
+/// | `list_lag_seconds` | lists show what happened only after so many seconds, as the real ones now and then |
 /// | `empty_page_every` | every n-th page of a list is empty and has a next one (n is 2 or more); null for none |
 /// | `cancelled_with_details` | whether lists show of cancelled events more than is sure |
 /// | `requests_per_minute_per_user`, `requests_per_minute` | quota; null for none |
@@ -145,6 +147,8 @@ pub struct GoogleOptions {
     pub users: Vec<GoogleUser>,
     /// Calendars beside the primary ones.
     pub calendars: Vec<GoogleCalendar>,
+    /// Service accounts that may act for every user.
+    pub service_accounts: Vec<GoogleServiceAccount>,
     /// What the authorisation endpoint does.
     pub consent: Consent,
     /// Scopes that the user does not grant.
@@ -165,6 +169,8 @@ pub struct GoogleOptions {
     pub cancelled_with_details: bool,
     /// At most so many items a page.
     pub page_items_max: Option<usize>,
+    /// Lists of events show what happened only after so many seconds.
+    pub list_lag_seconds: u32,
     /// Every n-th page of a list is empty and has a next one.
     pub empty_page_every: Option<u32>,
     /// Requests of one user in any 60 seconds.
@@ -198,6 +204,7 @@ impl Default for GoogleOptions {
                 GoogleUser::new("clara@kanzlei.example"),
             ],
             calendars: Vec::new(),
+            service_accounts: Vec::new(),
             consent: Consent::default(),
             unticked_scopes: Vec::new(),
             access_token_seconds: 3_599,
@@ -208,6 +215,7 @@ impl Default for GoogleOptions {
             cancelled_days: 28,
             cancelled_with_details: false,
             page_items_max: None,
+            list_lag_seconds: 0,
             empty_page_every: None,
             requests_per_minute_per_user: None,
             requests_per_minute: None,
@@ -327,6 +335,7 @@ impl GoogleOptions {
             ("expire_at_page", _) => return Ok(Effect::ExpireAtPage(small()?)),
             ("page_items_max", Value::Null) => self.page_items_max = None,
             ("page_items_max", _) => self.page_items_max = Some(size()?.max(1)),
+            ("list_lag_seconds", _) => self.list_lag_seconds = small()?,
             ("empty_page_every", Value::Null) => self.empty_page_every = None,
             ("empty_page_every", _) => match small()? {
                 0 | 1 => return Err(wrong()),

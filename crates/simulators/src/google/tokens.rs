@@ -17,6 +17,7 @@ use uuid::Uuid;
 use super::Google;
 use super::answers::{Refusal, auth_error, oauth};
 use super::options::RefreshRotation;
+use super::service_accounts;
 use crate::journal::{ActorKind, Operation};
 use crate::store::{Change, Note, Store};
 use crate::wire::{Answer, Request};
@@ -228,6 +229,9 @@ impl Google {
         if !is_form.starts_with("application/x-www-form-urlencoded") {
             return Ok(oauth(400, "invalid_request", "The request is no form."));
         }
+        if grant_type == service_accounts::GRANT_TYPE {
+            return self.assert_jwt(store, now, &form);
+        }
         if let Err(answer) = self.check_client(request, &form) {
             return Ok(answer);
         }
@@ -271,7 +275,7 @@ impl Google {
         } else {
             None
         };
-        self.issue_access(store, now, &user, &scope, refresh.as_deref())
+        self.issue_access(store, now, &self.options.client_id, &user, &scope, refresh.as_deref())
     }
 
     /// A new refresh token. The oldest of that user dies when there are too many.
@@ -308,6 +312,7 @@ impl Google {
         &self,
         store: &mut Store,
         now: Timestamp,
+        client: &str,
         user: &str,
         scope: &str,
         refresh: Option<&str>,
@@ -320,7 +325,7 @@ impl Google {
             .filter(|(_, row)| time(row, "ends") <= now)
             .map(|(token, _)| Change::remove(ACCESS, token))
             .collect();
-        let row = json!({ "user": user, "client": self.options.client_id, "scope": scope, "ends": ends.to_string() });
+        let row = json!({ "user": user, "client": client, "scope": scope, "ends": ends.to_string() });
         changes.push(Change::set(ACCESS, &token, row));
         store.commit(now, None, changes)?;
         let mut body =
@@ -332,7 +337,7 @@ impl Google {
             }
         }
         if scope_set(scope).contains("openid") {
-            body["id_token"] = json!(id_token(&self.options.client_id, user, now, seconds));
+            body["id_token"] = json!(id_token(client, user, now, seconds));
         }
         Ok(Answer::json(200, &body).with("Cache-Control", "no-cache, no-store"))
     }
@@ -377,7 +382,7 @@ impl Google {
                 Some(self.issue_refresh(store, now, &user, &scope)?)
             }
         };
-        self.issue_access(store, now, &user, &scope, new.as_deref())
+        self.issue_access(store, now, &self.options.client_id, &user, &scope, new.as_deref())
     }
 
     pub(super) fn revoke(

@@ -6,7 +6,7 @@ use std::io;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::event::{self, CHANGE, REMOVED, SHARED};
+use super::event::{self, CHANGE, REMOVED, SHARED, WRITTEN};
 use super::series;
 use super::times::millis;
 use super::{Google, mails};
@@ -34,7 +34,7 @@ pub(super) struct Step {
 
 /// What the journal tells of an event: all but what the system keeps by itself.
 fn told(event: &Record) -> Value {
-    let kept = ["etag", "updated", "sequence", CHANGE, REMOVED];
+    let kept = ["etag", "updated", "sequence", CHANGE, REMOVED, WRITTEN];
     let told = event.iter().filter(|(name, _)| !kept.contains(&name.as_str()));
     Value::Object(told.map(|(name, value)| (name.clone(), value.clone())).collect())
 }
@@ -101,6 +101,27 @@ fn overwrite_shared(copy: &mut Record, from: &Record, now: Timestamp) {
     }
 }
 
+/// An event as it first appears in a guest's calendar, below his copy of the series where he has one.
+fn fresh_copy(store: &Store, user: &str, event: &Record, master: Option<&Record>) -> Record {
+    let mut copy = event.clone();
+    copy.shift_remove("colorId");
+    copy.insert("reminders".to_owned(), json!({ "useDefault": true }));
+    if let Some(properties) = copy.get_mut("extendedProperties").and_then(Value::as_object_mut) {
+        properties.shift_remove("private");
+        if properties.is_empty() {
+            copy.shift_remove("extendedProperties");
+        }
+    }
+    if let (Some(master), Some(original)) = (master, event::when(event, "originalStartTime")) {
+        let master = event::text(master, "id");
+        copy.insert("id".to_owned(), json!(format!("{master}_{}", original.stamp())));
+        copy.insert("recurringEventId".to_owned(), json!(master));
+    } else if series::stored(store, user, event::text(event, "id")).is_some() {
+        copy.insert("id".to_owned(), json!(super::events::new_id()));
+    }
+    copy
+}
+
 impl Google {
     /// Stores one event in one calendar.
     fn put(
@@ -114,6 +135,7 @@ impl Google {
     ) -> io::Result<Record> {
         let mut after = step.after.clone();
         after.insert(CHANGE.to_owned(), json!(store.sequence() + 1));
+        after.insert(WRITTEN.to_owned(), json!(now.to_string()));
         let id = event::text(&after, "id").to_owned();
         let is_deletion =
             event::is_cancelled(&after) && !step.before.as_ref().is_some_and(event::is_cancelled);
@@ -201,6 +223,14 @@ impl Google {
         series::rows(store, calendar).into_iter().find(is_it).cloned()
     }
 
+    /// The series in this calendar of which an event is an occurrence, whatever its id is there.
+    fn master_copy(store: &Store, calendar: &str, event: &Record) -> Option<Record> {
+        let mut master = Record::new();
+        master.insert("id".to_owned(), event.get("recurringEventId")?.clone());
+        master.insert("iCalUID".to_owned(), event.get("iCalUID")?.clone());
+        Self::copy_of(store, calendar, &master)
+    }
+
     fn is_user(&self, address: &str) -> bool {
         self.options.users.iter().any(|user| user.email.eq_ignore_ascii_case(address))
     }
@@ -249,8 +279,7 @@ impl Google {
             .before
             .as_ref()
             .is_none_or(|before| event::attendee(before, user).is_none() || event::is_cancelled(before));
-        let master = event::text(event, "recurringEventId");
-        let master = series::stored(store, user, master);
+        let master = Self::master_copy(store, user, event);
         let copy = Self::copy_of(store, user, event);
         let step = match (copy, is_wanted) {
             (Some(copy), true) => {
@@ -275,34 +304,18 @@ impl Google {
                 if master.as_ref().is_some_and(event::is_cancelled) && !is_new {
                     return None;
                 }
-                Step { before: None, after: self.fresh_copy(store, user, event) }
+                Step { before: None, after: fresh_copy(store, user, event, master.as_ref()) }
             }
             // A guest of the series who is not one of this occurrence.
             (None, false) => {
                 let master = master.filter(|master| !event::is_cancelled(master))?;
                 let before =
                     event::when(event, "originalStartTime").map(|when| series::occurrence(&master, &when));
-                let copy = self.fresh_copy(store, user, event);
+                let copy = fresh_copy(store, user, event, Some(&master));
                 Step { before, after: cancelled(copy, now) }
             }
         };
         Some((step, COPY))
-    }
-
-    fn fresh_copy(&self, store: &Store, user: &str, event: &Record) -> Record {
-        let mut copy = event.clone();
-        copy.shift_remove("colorId");
-        copy.insert("reminders".to_owned(), json!({ "useDefault": true }));
-        if let Some(properties) = copy.get_mut("extendedProperties").and_then(Value::as_object_mut) {
-            properties.shift_remove("private");
-            if properties.is_empty() {
-                copy.shift_remove("extendedProperties");
-            }
-        }
-        if series::stored(store, user, event::text(event, "id")).is_some() {
-            copy.insert("id".to_owned(), json!(super::events::new_id()));
-        }
-        copy
     }
 
     /// A guest answered, deleted his copy, or changed what guests may change: the organiser's copy follows, and with it
@@ -316,9 +329,12 @@ impl Google {
         step: &Step,
     ) -> io::Result<()> {
         let organizer = event::organizer(&step.after).to_lowercase();
-        let id = event::text(&step.after, "id");
-        let original =
-            Self::copy_of(store, &organizer, &step.after).or_else(|| series::find(store, &organizer, id));
+        let occurrence = || {
+            let master = Self::master_copy(store, &organizer, &step.after)?;
+            let start = event::when(&step.after, "originalStartTime")?;
+            series::find(store, &organizer, &format!("{}_{}", event::text(&master, "id"), start.stamp()))
+        };
+        let original = Self::copy_of(store, &organizer, &step.after).or_else(occurrence);
         let Some(original) = original.filter(|original| !event::is_cancelled(original)) else {
             return Ok(());
         };

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{ANNA, Client, EVENTS, meeting, reason, start, with};
+use super::{
+    ANNA, Client, EVENTS, configure, encoded, example, folder, meeting, options, reason, start, with,
+};
 use crate::http;
 
 #[tokio::test]
@@ -64,4 +66,50 @@ async fn nobody_gets_in_without_a_token() {
     }
     let got = http::send(&google.base_url(), "GET", "/elsewhere", &[], "").await.unwrap();
     assert_eq!(got.status, 404);
+}
+
+/// The requests among the vendor's examples, as they stand there.
+#[tokio::test]
+async fn the_examples_are_accepted() {
+    let google = start().await;
+    configure(&google, json!({ "consent": "at_once" }));
+    let anna = Client::new(&google, ANNA);
+    let event = anna.done("POST", EVENTS, &example("event-insert.request.json")).await;
+    let text = |name: &str| std::fs::read_to_string(folder().join(name)).unwrap();
+    let target = |name: &str| text(name).split_whitespace().nth(1).unwrap().to_owned();
+    let listed = anna.done("GET", &target("events-list-01-full.request.http"), &Value::Null).await;
+    let token = encoded(listed["nextSyncToken"].as_str().unwrap());
+    let increment =
+        target("events-list-03-incremental.request.http").replace("CPDAlvWDx70CEPDAlvWDx70CGAU%3D", &token);
+    assert!(increment.contains(&token));
+    assert_eq!(anna.done("GET", &increment, &Value::Null).await["items"], json!([]));
+    let found = anna.done("GET", &target("events-find-by-crmid.request.http"), &Value::Null).await;
+    assert_eq!(found["items"][0]["id"], event["id"]);
+    let name = "event-patch-ifmatch.request.http";
+    let body: Value = serde_json::from_str(text(name).lines().last().unwrap()).unwrap();
+    let headers = [("If-Match", event["etag"].as_str().unwrap())];
+    let patched = anna.send_with("PATCH", &target(name), &headers, &body).await;
+    assert_eq!((patched.status, &patched.json()["location"]), (200, &json!("Room 7")));
+    let watch = with(example("watch.request.json"), json!({ "expiration": "4102444800000" }));
+    let channel = anna.done("POST", "/calendar/v3/calendars/primary/events/watch", &watch).await;
+    let mut stop = example("channel-stop.request.json");
+    stop["id"] = channel["id"].clone();
+    stop["resourceId"] = channel["resourceId"].clone();
+    anna.done("POST", "/calendar/v3/channels/stop", &stop).await;
+    let authorize = target("oauth-authorize.request.http").replace("https://accounts.google.com", "");
+    let sent = http::send(&google.base_url(), "GET", &authorize, &[], "").await.unwrap();
+    let location = url::Url::parse(sent.header("location").unwrap()).unwrap();
+    let code = location.query_pairs().find(|(name, _)| name == "code").unwrap().1.into_owned();
+    let redeem = async |name: &str, old: &str, new: &str| {
+        let form = text(name).lines().last().unwrap().replace(old, &encoded(new));
+        let form = form.replace("GOCSPX-x", &options().client_secret);
+        let headers = [("Content-Type", "application/x-www-form-urlencoded")];
+        let got = http::send(&google.base_url(), "POST", "/token", &headers, &form).await.unwrap();
+        assert_eq!(got.status, 200, "{got:?}");
+        got.json()
+    };
+    let tokens = redeem("oauth-redeem.request.http", "4%2F0AfJohXn", &code).await;
+    let old = "1%2F%2FxEoDL4iW3cxlI7yDbSRFYNG01kVKM2C-259HOF2aQbI";
+    redeem("oauth-refresh.request.http", old, tokens["refresh_token"].as_str().unwrap()).await;
+    assert_eq!(google.outside_description(), []);
 }

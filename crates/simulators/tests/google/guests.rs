@@ -182,3 +182,31 @@ async fn a_list_of_guests_may_be_cut_and_is_then_not_written_back() {
     let cut = anna.done("GET", &format!("{}?maxAttendees=10", one(id)), &Value::Null).await;
     assert_eq!((&cut["attendeesOmitted"], cut["attendees"].as_array().unwrap().len()), (&json!(true), 0));
 }
+
+#[tokio::test]
+async fn an_id_that_a_guest_has_used_himself_does_not_keep_the_invitation_out() {
+    let google = start().await;
+    let (anna, bernd) = (Client::new(&google, ANNA), Client::new(&google, BERND));
+    let own = json!({ "calendarId": BERND, "id": "abcde01234", "iCalUID": "own@else.example" });
+    google.seed(object(with(meeting("own", 9, 10), own))).unwrap();
+    let body = with(meeting("A", 10, 10), json!({ "id": "abcde01234", "attendees": guests(&[BERND]) }));
+    let event = anna.insert(&with(body, json!({ "recurrence": ["RRULE:FREQ=WEEKLY;COUNT=3"] }))).await;
+    let copy = async || {
+        let all = bernd.list("").await.0;
+        all.into_iter()
+            .find(|copy| copy["iCalUID"] == event["iCalUID"] && copy.get("recurringEventId").is_none())
+    };
+    let id = copy().await.unwrap()["id"].as_str().unwrap().to_owned();
+    assert_ne!(id, "abcde01234");
+    anna.done("PATCH", &one("abcde01234"), &json!({ "summary": "B" })).await;
+    assert_eq!(copy().await.unwrap()["summary"], "B");
+    google.answer_invitation_as_person(&format!("{BERND}:{id}"), "accepted").unwrap();
+    assert_eq!(status(&anna.event("abcde01234").await, BERND), "accepted");
+    assert_eq!(bernd.event("abcde01234").await["summary"], "own");
+    // One occurrence changes: it belongs to his copy of the series.
+    anna.done("PATCH", &one("abcde01234_20260317T090000Z"), &json!({ "summary": "C" })).await;
+    let changed = bernd.event(&format!("{id}_20260317T090000Z")).await;
+    assert_eq!((&changed["summary"], &changed["recurringEventId"]), (&json!("C"), &json!(id)));
+    anna.done("DELETE", &one("abcde01234"), &Value::Null).await;
+    assert_eq!(ids(&bernd.list("").await.0), ["abcde01234"]);
+}

@@ -280,3 +280,23 @@ async fn the_list_of_calendars_has_increments_too() {
     let one = bernd.done("GET", &format!("{path}/primary"), &Value::Null).await;
     assert_eq!(one["timeZone"], "Europe/Berlin");
 }
+
+#[tokio::test]
+async fn a_list_may_lag_behind_a_write_and_misses_nothing_by_it() {
+    let google = start().await;
+    let anna = Client::new(&google, ANNA);
+    fill(&anna, 2).await;
+    google.set_clock_offset(jiff::SignedDuration::from_secs(60));
+    configure(&google, json!({ "list_lag_seconds": 10 }));
+    let (_, token) = anna.list("").await;
+    anna.done("PATCH", &one("event01"), &json!({ "summary": "B" })).await;
+    anna.insert(&with(meeting("new", 20, 10), json!({ "id": "event03" }))).await;
+    assert_eq!(anna.event("event01").await["summary"], "B", "one event is shown as it is");
+    let (increment, token) = anna.since(&token).await;
+    assert_eq!((increment, anna.list("").await.0.len()), (vec![], 1), "left out, not shown as it was");
+    google.set_clock_offset(jiff::SignedDuration::from_secs(69));
+    let (increment, token) = anna.since(&token).await;
+    assert_eq!(increment, Vec::<Value>::new());
+    google.set_clock_offset(jiff::SignedDuration::from_secs(70));
+    assert_eq!(ids(&anna.since(&token).await.0), ["event01", "event03"]);
+}
