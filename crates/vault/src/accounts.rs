@@ -17,12 +17,13 @@ use shared::meter::Meter;
 use shared::ports::state::{State, Write};
 use shared::ports::token_source::TokenSource;
 use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::access_error::AccessError;
 use crate::account::{AccountId, Holder, ProviderName};
 use crate::error::CLAIMS_BYTES_MAX;
-use crate::flight::Flight;
+use crate::flight::{Flight, Occasion};
 use crate::grant::{AccountSummary, Grant, GrantState};
 use crate::provider::Provider;
 use crate::refresh::{Decision, decide};
@@ -91,6 +92,8 @@ pub(crate) struct Inner {
     /// This process among those that take leases.
     pub(crate) holder: Uuid,
     pub(crate) flights: AtomicU64,
+    /// Flights under way.
+    pub(crate) flying: TaskTracker,
     turns: Mutex<HashMap<AccountId, Turn>>,
 }
 
@@ -154,6 +157,7 @@ impl Accounts {
             clock,
             holder: Uuid::new_v4(),
             flights: AtomicU64::new(0),
+            flying: TaskTracker::new(),
             turns: Mutex::default(),
         })))
     }
@@ -163,8 +167,11 @@ impl Accounts {
         self.0.endpoints.values().map(|endpoint| &*endpoint.provider)
     }
 
-    /// Gives back what this process holds of the providers' limits; for the end of a program.
+    /// For the end of a program: waits until the answers under way are stored, which nobody else has (bound it by what
+    /// is left of the drain), and gives back what this process holds of the providers' limits.
     pub async fn leave(&self) {
+        self.0.flying.close();
+        self.0.flying.wait().await;
         for endpoint in self.0.endpoints.values() {
             endpoint.leave().await;
         }
@@ -199,6 +206,24 @@ impl Accounts {
         let now = self.0.now();
         let refused = |grant: &Grant| grant.refused(token, claims.as_deref(), now);
         self.0.change(account, None, None, &refused).await.map(|_| ())
+    }
+
+    /// Whether the grant works, found out by asking for a token whatever is known of it: one that was over may work
+    /// again, such as when its user was enabled again.
+    ///
+    /// # Errors
+    /// [`AccessError`], as [`Self::access_token`] says it afterwards.
+    pub async fn check(&self, account: &AccountId) -> Result<AccountSummary, AccessError> {
+        let _turn = self.0.turn(account).lock_owned().await;
+        if self.0.fly(account, Occasion::Check).await? == Flight::Taken {
+            return Err(AccessError::Busy { account: account.clone() });
+        }
+        let (grant, _) = self.0.read(account).await?.ok_or_else(|| not_connected(account))?;
+        if let Some(retry) = &grant.retry {
+            let after = elapsed(self.0.now(), retry.not_before);
+            return Err(AccessError::Later { account: account.clone(), after, why: retry.why.clone() });
+        }
+        self.0.look(account).await.map(|_| grant.about())
     }
 
     /// The tokens of one account, for a connector.
@@ -270,6 +295,10 @@ impl Accounts {
     }
 }
 
+fn not_connected(account: &AccountId) -> AccessError {
+    AccessError::NotConnected { account: account.clone() }
+}
+
 /// Claims as JSON, whichever way an upstream wrote them; what is neither, or too long, is left out.
 fn read_claims(text: &str) -> Option<String> {
     let decoded = || String::from_utf8(STANDARD.decode(text.trim()).ok()?).ok();
@@ -305,7 +334,7 @@ impl Inner {
         let Some((grant, _)) = stored else {
             return match account.holder {
                 Holder::Application => Ok(Look::Now),
-                Holder::User(_) => Err(AccessError::NotConnected { account: account.clone() }),
+                Holder::User(_) => Err(not_connected(account)),
             };
         };
         let now = self.now();
@@ -322,7 +351,12 @@ impl Inner {
             (Decision::Reconnect { reason }, _) => {
                 let since = match grant.state {
                     GrantState::NeedsReconnect { since, .. } => since,
-                    GrantState::Active => now,
+                    GrantState::Active => {
+                        // Nobody was refused anything, so it was not written down yet.
+                        let over = |grant: &Grant| Some(grant.over(reason, None, now));
+                        self.change(account, Some(grant.lineage()), None, &over).await?;
+                        now
+                    }
                 };
                 Err(AccessError::NeedsReconnect { account: account.clone(), reason, since })
             }
@@ -336,7 +370,7 @@ impl Inner {
         present: SecretString,
     ) -> Result<SecretString, AccessError> {
         let Ok(_turn) = self.turn(account).try_lock_owned() else { return Ok(present) };
-        match self.fly(account).await {
+        match self.fly(account, Occasion::Due).await {
             Ok(Flight::Landed) => {}
             Ok(Flight::Taken) => return Ok(present),
             Err(error) => {
@@ -370,7 +404,7 @@ impl Inner {
             if let Look::Use(token) | Look::Soon(token) = self.look(account).await? {
                 return Ok(token);
             }
-            match timeout_at(until, self.fly(account)).await {
+            match timeout_at(until, self.fly(account, Occasion::Due)).await {
                 Ok(Ok(Flight::Landed)) => flights += 1,
                 Ok(Ok(Flight::Taken)) => {
                     if timeout_at(until, sleep(poll)).await.is_err() {

@@ -33,6 +33,15 @@ const STORE_AGAIN_AFTER_MAX: Duration = Duration::from_secs(2);
 /// How often a change is tried again because somebody else made one; each time one of them got through.
 const CLASHES_MAX: u32 = 100;
 
+/// Why another token is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Occasion {
+    /// It is time.
+    Due,
+    /// Somebody wants to know whether the grant works, whatever is known of it.
+    Check,
+}
+
 /// How a flight ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flight {
@@ -45,17 +54,21 @@ pub(crate) enum Flight {
 impl Inner {
     /// Asks for another access token, unless another process does. Goes on when the caller goes away: an answer that
     /// nobody stores may cost the grant.
-    pub(crate) async fn fly(self: &Arc<Self>, account: &AccountId) -> Result<Flight, AccessError> {
+    pub(crate) async fn fly(
+        self: &Arc<Self>,
+        account: &AccountId,
+        occasion: Occasion,
+    ) -> Result<Flight, AccessError> {
         let (this, whose) = (Arc::clone(self), account.clone());
-        let flying = async move { this.fly_under_lease(&whose).await };
-        let landed = tokio::spawn(flying.in_current_span()).await;
+        let flying = async move { this.fly_under_lease(&whose, occasion).await };
+        let landed = self.flying.spawn(flying.in_current_span()).await;
         landed.unwrap_or_else(|_| {
             let why = "this process is ending".to_owned();
             Err(AccessError::Later { account: account.clone(), after: Duration::from_secs(5), why })
         })
     }
 
-    async fn fly_under_lease(&self, account: &AccountId) -> Result<Flight, AccessError> {
+    async fn fly_under_lease(&self, account: &AccountId, occasion: Occasion) -> Result<Flight, AccessError> {
         // Each flight holds under a name of its own: two of one process are kept apart as well.
         let holder = format!("{}-{}", self.holder.simple(), self.flights.fetch_add(1, Ordering::Relaxed));
         let (lease, ttl) = (format!("grant/{account}"), self.waits.lease);
@@ -66,14 +79,19 @@ impl Inner {
         })?;
         let Some(granted) = granted else { return Ok(Flight::Taken) };
         let fence = Fence { lease, term: granted.term };
-        let result = self.ask_and_store(account, asked_at + HeldLease::trust(ttl)).await;
+        let result = self.ask_and_store(account, occasion, asked_at + HeldLease::trust(ttl)).await;
         if let Err(error) = self.state.release_lease(&fence, &holder).await {
             tracing::debug!("The lease of a token request ends by itself: {error}.");
         }
         result.map(|()| Flight::Landed)
     }
 
-    async fn ask_and_store(&self, account: &AccountId, until: Instant) -> Result<(), AccessError> {
+    async fn ask_and_store(
+        &self,
+        account: &AccountId,
+        occasion: Occasion,
+        until: Instant,
+    ) -> Result<(), AccessError> {
         let endpoint = self.endpoint(&account.provider)?;
         let scope = endpoint.provider.application_scope.as_deref();
         let (grant, fresh) = match (self.read(account).await?, &account.holder, scope) {
@@ -89,8 +107,15 @@ impl Inner {
                 (empty.clone(), Some(empty))
             }
         };
-        // Somebody else may have been faster, before the lease was this one's.
-        if !matches!(decide(&grant, self.now()), Decision::RefreshSoon | Decision::RefreshNow) {
+        let is_due = match (occasion, &account.holder) {
+            // Somebody else may have been faster, before the lease was this one's.
+            (Occasion::Due, _) => {
+                matches!(decide(&grant, self.now()), Decision::RefreshSoon | Decision::RefreshNow)
+            }
+            (Occasion::Check, Holder::User(_)) => grant.refresh.is_some(),
+            (Occasion::Check, Holder::Application) => true,
+        };
+        if !is_due {
             return Ok(());
         }
         labelled::reach("vault.before_token_request");
@@ -134,7 +159,8 @@ impl Inner {
                 Meaning::Reconnect { reason, claims } if account.holder != Holder::Application => {
                     let reason = explained(reason, grant, endpoint.provider.rotation);
                     let over = |grant: &Grant| Some(grant.over(reason, claims.clone(), now));
-                    if store(&over).await?.is_some() {
+                    let began = |grant: &Grant| matches!(grant.state, GrantState::NeedsReconnect { since, .. } if since == now);
+                    if store(&over).await?.as_ref().is_some_and(began) {
                         tell(account, reason, &refusal);
                     }
                 }

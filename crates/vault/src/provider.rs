@@ -227,7 +227,7 @@ impl Provider {
 
     /// Which scopes were asked for and not granted; some providers let a person untick them. Those that only say who
     /// signs in do not count, since answers name them differently or not at all.
-    pub(crate) fn missing(&self, granted: &[String]) -> Vec<String> {
+    pub fn missing(&self, granted: &[String]) -> Vec<String> {
         let signing_in = ["openid", "profile", "email", "offline_access"];
         let has = |scope: &str| granted.iter().any(|it| short(it).eq_ignore_ascii_case(short(scope)));
         let asked = self.scopes.iter().filter(|scope| !signing_in.contains(&scope.as_str()));

@@ -530,3 +530,63 @@ async fn a_grant_in_anothers_place_is_damaged() {
     assert_eq!(member.revoke(&other).await.unwrap(), Revoked::Nothing);
     assert!(token(&member, &account).await.is_ok());
 }
+
+#[tokio::test]
+async fn a_program_ends_when_the_answers_under_way_are_stored() {
+    let bench = Bench::new().await;
+    let member = bench.member();
+    let account = bench.connected(&member, "anna").await;
+    bench.clock.advance(2 * HOUR);
+    bench.server.next(Mood::Hangs);
+    let asking = tokio::spawn({
+        let (member, account) = (member.clone(), account.clone());
+        async move { token(&member, &account).await }
+    });
+    bench.server.hanging.notified().await;
+    asking.abort();
+    let ending = async {
+        member.leave().await;
+        bench.grant(&member, &account).await.access.unwrap().token.expose().to_owned()
+    };
+    let going_on = async { bench.server.go_on() };
+    let (stored, ()) = tokio::join!(ending, going_on);
+    assert_eq!(stored, "access-1");
+}
+
+#[tokio::test]
+async fn a_check_asks_whatever_is_known_and_brings_back_what_works_again() {
+    let bench = Bench::new().await;
+    let member = bench.member();
+    let account = bench.connected(&member, "anna").await;
+    assert_eq!(member.check(&account).await.unwrap().state, GrantState::Active);
+    assert_eq!(bench.server.requests(), 1, "though the token was fresh");
+    bench.server.next(Mood::Says(400, json!({"error": "invalid_grant", "error_codes": [50057]})));
+    let over = member.check(&account).await.unwrap_err();
+    assert!(matches!(over, AccessError::NeedsReconnect { reason: Reason::UserDisabled, .. }), "{over}");
+    bench.server.refuses(400, "server_error");
+    assert!(matches!(member.check(&account).await, Err(AccessError::Later { .. })));
+    assert_eq!(member.check(&account).await.unwrap().state, GrantState::Active);
+    assert_eq!(token(&member, &account).await.unwrap(), "access-2");
+
+    let unknown: AccountId = "microsoft/user/nobody".parse().unwrap();
+    assert!(matches!(member.check(&unknown).await, Err(AccessError::NotConnected { .. })));
+}
+
+#[tokio::test]
+async fn what_ends_without_a_refresh_token_is_over_in_lists_as_well() {
+    let bench = Bench::new().await;
+    let member = bench.member();
+    let account = bench.connected(&member, "anna").await;
+    let mut grant = bench.grant(&member, &account).await;
+    grant.refresh = None;
+    member.0.put(&grant, Expected::Any).await.unwrap();
+    assert!(token(&member, &account).await.is_ok());
+    bench.clock.advance(HOUR);
+    assert!(matches!(token(&member, &account).await, Err(AccessError::NeedsReconnect { .. })));
+    let listed = member.list(None, 1).await.unwrap().pop().unwrap().summary.unwrap();
+    assert!(matches!(
+        listed.state,
+        GrantState::NeedsReconnect { reason: Reason::NoRefreshToken, told: false, .. }
+    ));
+    assert_eq!(bench.server.requests(), 0);
+}
