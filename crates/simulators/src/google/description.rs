@@ -9,6 +9,7 @@ use jsonschema::Validator;
 use serde_json::{Map, Value, json};
 use url::form_urlencoded;
 
+use super::fields::Selection;
 use crate::wire::Request;
 
 const DOCUMENT: &str = include_str!("data/calendar.v3.json");
@@ -24,6 +25,8 @@ pub(super) struct Method {
     parameters: BTreeMap<String, Value>,
     pub(super) scopes: BTreeSet<String>,
     body: Option<Validator>,
+    /// Schema of the answer, as a reference.
+    answer: Value,
 }
 
 /// A request that fits the description.
@@ -66,7 +69,10 @@ impl Call {
 
 /// All methods.
 #[derive(Debug)]
-pub(super) struct Description(Vec<Method>);
+pub(super) struct Description {
+    methods: Vec<Method>,
+    schemas: Value,
+}
 
 /// The description, read once per process.
 pub(super) fn get() -> Result<&'static Description, String> {
@@ -84,13 +90,21 @@ impl Description {
                 methods.push(Method::read(&document, method)?);
             }
         }
-        Ok(Self(methods))
+        Ok(Self { methods, schemas: document["schemas"].clone() })
     }
 
     /// The method that a request's verb and path name.
     pub(super) fn method(&self, request: &Request, path: &[&str]) -> Option<&Method> {
         let decoded = decoded(path);
-        self.0.iter().find(|method| method.verb == request.method && method.path_of(&decoded).is_some())
+        self.methods.iter().find(|method| method.verb == request.method && method.path_of(&decoded).is_some())
+    }
+
+    fn check_fields(&self, method: &Method, fields: &str) -> Result<(), String> {
+        let selection = Selection::read(fields).ok_or_else(|| format!("Invalid field selection {fields}"))?;
+        match selection.unknown(&self.schemas, &method.answer) {
+            Some(unknown) => Err(format!("Invalid field selection {unknown}")),
+            None => Ok(()),
+        }
     }
 
     /// What the request is by the description, or what of it lies outside.
@@ -109,6 +123,9 @@ impl Description {
                 return Err(format!("parameter {name} is given twice"));
             }
             check_parameter(name, parameter, value)?;
+            if name == "fields" {
+                self.check_fields(method, value)?;
+            }
         }
         for (name, parameter) in &method.parameters {
             if parameter["location"] == "query"
@@ -143,6 +160,7 @@ impl Method {
             parameters,
             scopes: scopes.filter_map(Value::as_str).map(str::to_owned).collect(),
             body,
+            answer: method["response"].clone(),
             id,
         })
     }

@@ -31,7 +31,7 @@
 //! - `[A]` what is changed in a series leaves those of its occurrences alone that were changed before;
 //! - `[A]` revoking any token ends the whole consent.
 //!
-//! Not simulated: `fields` (the whole answer comes), batches, conferences that are made on request
+//! Not simulated: batches, conferences that are made on request
 //! (`conferenceData` is kept as given).
 
 mod answers;
@@ -42,6 +42,7 @@ mod description;
 mod event;
 mod events;
 mod events_list;
+mod fields;
 mod list;
 mod mails;
 mod options;
@@ -61,6 +62,7 @@ use serde_json::{Value, json};
 
 use self::answers::{Refusal, auth_error, bad_request, insufficient_permissions};
 use self::description::{Call, Description};
+use self::fields::Selection;
 use self::options::{Effect, Pending};
 use self::quota::Quota;
 use self::tokens::Grant;
@@ -250,7 +252,10 @@ impl Google {
             return Ok(insufficient_permissions().answer());
         }
         let outcome = self.operate(store, now, request, &grant, &call)?;
-        Ok(outcome.unwrap_or_else(|refusal| refusal.answer()))
+        Ok(match outcome {
+            Ok(answer) => selected(&call, answer),
+            Err(refusal) => refusal.answer(),
+        })
     }
 
     fn operate(
@@ -284,6 +289,15 @@ impl Google {
             other => Ok(Err(bad_request(format!("{other} is not simulated.")))),
         }
     }
+}
+
+/// The part of an answer that the request asks for.
+fn selected(call: &Call, mut answer: Answer) -> Answer {
+    let selection = call.parameter("fields").and_then(Selection::read);
+    if let (Some(selection), Ok(whole)) = (selection, serde_json::from_slice::<Value>(&answer.body)) {
+        answer.body = selection.of(&whole).to_string().into();
+    }
+    answer
 }
 
 impl Upstream for Google {

@@ -19,6 +19,8 @@ async fn what_lies_outside_is_refused_and_noted() {
         ("GET", format!("{EVENTS}?deltaToken=x"), Value::Null),
         ("GET", format!("{EVENTS}?maxResults=0"), Value::Null),
         ("GET", format!("{EVENTS}?timeMin=2026-01-01"), Value::Null),
+        ("GET", format!("{EVENTS}?fields=items(id,subject)"), Value::Null),
+        ("GET", format!("{EVENTS}?fields=items("), Value::Null),
         ("POST", EVENTS.to_owned(), with(meeting("A", 9, 10), json!({ "subject": "B" }))),
         ("POST", EVENTS.to_owned(), json!({ "summary": "no times" })),
         ("POST", format!("{EVENTS}?sendUpdates=noone"), meeting("A", 9, 10)),
@@ -54,6 +56,22 @@ async fn what_the_vendor_s_clients_send_lies_inside() {
     anna.done("PATCH", &format!("{EVENTS}/{id}"), &json!({ "description": null, "kind": "calendar#event" }))
         .await;
     anna.done("GET", "/calendar/v3/users/me/calendarList?alt=json", &Value::Null).await;
+    assert_eq!(google.outside_description(), []);
+}
+
+#[tokio::test]
+async fn an_answer_has_what_its_fields_name_and_no_more() {
+    let google = start().await;
+    let anna = Client::new(&google, ANNA);
+    let private = json!({ "extendedProperties": { "private": { "crmId": "1" } } });
+    let id = anna.insert(&with(meeting("A", 9, 10), private.clone())).await["id"].clone();
+    let fields = "nextPageToken,items(id,start/timeZone,extendedProperties/private/crmId)";
+    let body = anna.done("GET", &format!("{EVENTS}?fields={}", encoded(fields)), &Value::Null).await;
+    let item = with(json!({ "id": id, "start": { "timeZone": "Europe/Berlin" } }), private);
+    assert_eq!(body, json!({ "items": [item] }), "the sync token was not asked for");
+    let path = format!("{EVENTS}/{}?fields=etag", id.as_str().unwrap());
+    let patched = anna.done("PATCH", &path, &json!({ "summary": "B" })).await;
+    assert_eq!(patched.as_object().unwrap().keys().collect::<Vec<_>>(), ["etag"]);
     assert_eq!(google.outside_description(), []);
 }
 
