@@ -2,7 +2,8 @@
 //!
 //! [`EspocrmSimulator`] behaves as a real EspoCRM 9.2.7 was recorded to behave (the recorded exchanges in
 //! `fixtures/` are replayed by this crate's tests); [`AdvowareSimulator`] as the vendor's documentation and
-//! production write-ups describe, with the harder case wherever those are silent.
+//! production write-ups describe, with the harder case wherever those are silent; [`GoogleSimulator`] takes only what
+//! the vendor's discovery document has.
 //!
 //! ```no_run
 //! # async fn example() -> std::io::Result<()> {
