@@ -8,5 +8,6 @@ mod identity;
 mod limits;
 mod meetings;
 mod notifications;
+mod restart;
 mod series;
 mod shapes;

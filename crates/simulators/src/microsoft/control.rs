@@ -16,6 +16,7 @@
 //! | `POST identity/secret {expired?, value?}` | the client secret has expired, or is another one |
 //! | `POST identity/errors {error, code, status?, times?}` | the next token requests fail so |
 //! | `POST delta/expire {mailbox?, after_requests?, death?}` | links die now, or after so many more requests; see [`TokenDeath`](super::TokenDeath) |
+//! | `POST delta/stall {mailbox?, times}` | the next links are answered by themselves, with the same page |
 //! | `POST subscriptions/lifecycle {event, mailbox?}` | `reauthorizationRequired`, `subscriptionRemoved`, `missed` |
 //!
 //! [`Simulator::control`]: crate::Simulator::control
@@ -159,6 +160,15 @@ pub(super) fn answer(
                 deaths.death = death;
                 deaths.after_requests = after;
                 deaths.generation += u64::from(after.is_none());
+            }
+        }
+        ("POST", ["delta", "stall"]) => {
+            let times = number(body, "times")?.unwrap_or(1);
+            let all = microsoft.mailboxes.iter().map(|mailbox| mailbox.address.clone());
+            let concerned: Vec<String> =
+                all.filter(|one| named.as_ref().is_none_or(|named| named == one)).collect();
+            for address in concerned {
+                microsoft.deaths.entry(address).or_default().stalls = times;
             }
         }
         ("POST", ["subscriptions", "lifecycle"]) => {

@@ -75,6 +75,8 @@ pub(super) struct Deaths {
     /// Requests that are still answered before the tokens die.
     pub(super) after_requests: Option<u32>,
     pub(super) death: TokenDeath,
+    /// Links that are answered by themselves, with the page they had.
+    pub(super) stalls: u32,
 }
 
 /// What a link carries.
@@ -139,8 +141,13 @@ impl Microsoft {
         };
         if is_link {
             self.check_life(ask, &token)?;
+            let deaths = self.deaths.entry(ask.mailbox.address.clone()).or_default();
+            if deaths.stalls > 0 {
+                deaths.stalls -= 1;
+                return Ok(self.page(store, ask, token, true));
+            }
         }
-        Ok(self.page(store, ask, token))
+        Ok(self.page(store, ask, token, false))
     }
 
     fn check_life(&mut self, ask: &Ask<'_>, token: &Token) -> Result<(), Refusal> {
@@ -165,7 +172,8 @@ impl Microsoft {
         Err(deaths.death.refusal(location))
     }
 
-    fn page(&self, store: &Store, ask: &Ask<'_>, mut token: Token) -> Answer {
+    /// One page; one that stalls names the link it was asked by as the next one.
+    fn page(&self, store: &Store, ask: &Ask<'_>, mut token: Token, is_stalled: bool) -> Answer {
         let delay = SignedDuration::from_secs(i64::from(self.options.delta_delay_seconds));
         let visible = ask.now.checked_sub(delay).unwrap_or(ask.now);
         let rows: Vec<(u64, Row)> = state::rows_after(store, &token.calendar, token.after)
@@ -205,7 +213,12 @@ impl Microsoft {
         }
         let mut body = Record::new();
         body.insert("@odata.context".to_owned(), json!(format!("{}/$metadata#Collection(event)", ask.root)));
-        body.insert(name.to_owned(), json!(format!("{}?{option}={}", ask.url, token.text())));
+        if is_stalled {
+            let own = format!("{}?{}", ask.url, ask.request.query);
+            body.insert("@odata.nextLink".to_owned(), json!(own));
+        } else {
+            body.insert(name.to_owned(), json!(format!("{}?{option}={}", ask.url, token.text())));
+        }
         body.insert("value".to_owned(), Value::Array(value));
         answers::ok(200, &Value::Object(body)).with("Preference-Applied", "odata.track-changes")
     }

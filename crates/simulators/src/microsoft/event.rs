@@ -182,7 +182,12 @@ impl Item {
                 }
                 "attendees" => self.set_attendees(value)?,
                 "singleValueExtendedProperties" => self.set_properties(value)?,
-                "isOnlineMeeting" | "recurrence" | "transactionId" | "onlineMeetingProvider" => {}
+                "isOnlineMeeting"
+                | "recurrence"
+                | "transactionId"
+                | "onlineMeetingProvider"
+                | "originalStartTimeZone"
+                | "originalEndTimeZone" => {}
                 "attachments"
                 | "calendar"
                 | "exceptionOccurrences"
@@ -195,6 +200,12 @@ impl Item {
                     let value = if value.is_null() { empty.unwrap_or(Value::Null) } else { value.clone() };
                     self.set(name, value);
                 }
+            }
+        }
+        // As a person's hand lays it out; all else is passed over, as what is read-only.
+        for name in ["originalStartTimeZone", "originalEndTimeZone"] {
+            if body.get(name) == Some(&json!(zones::CUSTOM)) {
+                self.set(name, json!(zones::CUSTOM));
             }
         }
         // A body that lost its join block lost its meeting.
@@ -241,6 +252,7 @@ impl Item {
             );
             return Err(Refusal::new(400, "TimeZoneNotSupportedException", message));
         }
+        self.fields.shift_remove(if is_start { "originalStartTimeZone" } else { "originalEndTimeZone" });
         if is_start {
             (self.start, self.start_zone) = (wall, zone.to_owned());
         } else {

@@ -155,7 +155,7 @@ impl Microsoft {
                 .into()),
             };
         }
-        let mut work = Work::new(store, now, self.odds());
+        let mut work = Work::new(store, now, self.odds()).by(by.kind);
         let number = work.number();
         let own = Person { name: mailbox.name.clone(), address: mailbox.address.clone() };
         let foreign =
@@ -234,7 +234,7 @@ impl Microsoft {
                 "Your request can't be completed. You need to be the organizer to change this meeting.";
             return Err(Refusal::new(403, "ErrorAccessDenied", message).into());
         }
-        let mut work = Work::new(store, now, self.odds());
+        let mut work = Work::new(store, now, self.odds()).by(by.kind);
         let invited = meetings::invited(&before.item());
         match before.slot {
             Some(slot) => {
@@ -293,7 +293,7 @@ impl Microsoft {
         by: &By,
         before: Target,
     ) -> Result<(), Stop> {
-        let mut work = Work::new(store, now, self.odds());
+        let mut work = Work::new(store, now, self.odds()).by(by.kind);
         let mut event = before.event.clone();
         let invited = meetings::invited(&before.item());
         if event.is_organizer {
@@ -331,7 +331,7 @@ impl Microsoft {
             return Err(Refusal::new(400, "ErrorInvalidRequest", message).into());
         }
         let mut after = before.clone();
-        let mut work = Work::new(store, now, self.odds());
+        let mut work = Work::new(store, now, self.odds()).by(by.kind);
         let address = before.event.mailbox.clone();
         let name = self
             .mailboxes
@@ -358,7 +358,7 @@ impl Microsoft {
         let mut after = before.clone();
         calendar.clone_into(&mut after.event.calendar);
         after.event.revision += 1;
-        let mut work = Work::new(store, now, self.odds());
+        let mut work = Work::new(store, now, self.odds()).by(by.kind);
         let mut item = after.event.item.clone();
         work.stamp(&mut item);
         after.event.item = item;

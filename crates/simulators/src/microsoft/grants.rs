@@ -18,6 +18,9 @@ pub(super) const REFUSALS: &str = "identity_refusal";
 /// Access tokens that ended so long ago are forgotten.
 const FORGOTTEN_AFTER: SignedDuration = SignedDuration::from_hours(24);
 
+/// Refresh tokens that are remembered of a person.
+const REFRESH_TOKENS_MAX: usize = 500;
+
 /// Which service a token is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Resource {
@@ -148,6 +151,27 @@ pub(super) fn consent(store: &Store, client: &str, mailbox: &str, scopes: &[Stri
     all.sort();
     all.dedup();
     Change::set(CONSENTS, &consent_id(client, mailbox), json!(all))
+}
+
+/// The table that has a person's refresh tokens in the order in which they were issued.
+fn issued_to(mailbox: &str) -> String {
+    format!("refresh_order:{mailbox}")
+}
+
+/// A new refresh token. The oldest of too many are forgotten, so that a simulated year stays small.
+pub(super) fn issue(store: &Store, token: &str, refresh: &Refresh) -> Vec<Change> {
+    let table = issued_to(&refresh.mailbox);
+    let last = store.rows(&table).next_back().and_then(|(id, _)| id.parse::<u64>().ok()).unwrap_or(0);
+    let too_many = (store.rows(&table).count() + 1).saturating_sub(REFRESH_TOKENS_MAX);
+    let mut changes = vec![
+        Change::set(REFRESH, token, json!(refresh)),
+        Change::set(&table, &format!("{:012}", last + 1), json!(token)),
+    ];
+    for (id, old) in store.rows(&table).take(too_many) {
+        changes.push(Change::remove(&table, id));
+        changes.extend(old.as_str().map(|old| Change::remove(REFRESH, old)));
+    }
+    changes
 }
 
 /// Access tokens that nobody will ask about any more.

@@ -94,11 +94,13 @@ fn read_body(request: &Request, template: &str, operation: &Operation) -> Result
         return Ok(Record::new());
     }
     let is_json = request.header("Content-Type").is_some_and(|kind| kind.starts_with("application/json"));
-    if !is_json && !(operation.members.is_some() && request.body.is_empty()) {
+    let may_be_empty = operation.members.is_some();
+    let is_fine = is_json || (may_be_empty && request.body.is_empty());
+    if !is_fine {
         let message = "A missing or unsupported Content-Type header was received.";
         return Err(Refusal::outside(415, "RequestBodyRead", message));
     }
-    let body = if request.body.is_empty() && operation.members.is_some() {
+    let body = if request.body.is_empty() && may_be_empty {
         json!({})
     } else {
         serde_json::from_slice(&request.body)

@@ -15,7 +15,8 @@
 //! A person's hand: `seed`, `create_as_person` and `edit_as_person` take an event's members and `mailbox` (an address; the
 //! first one when absent), `calendar` (an id), and for an event from outside `organizer` with `iCalUId`. An edit takes
 //! `response` (`accepted`, `tentativelyAccepted`, `declined`) with `sendResponse`, `calendar` (moves it there) and
-//! `housekeeping` (a new version without a change) instead. Ids are those of [`Simulator::records`], those of occurrences
+//! `housekeeping` (a new version without a change) instead. `originalStartTimeZone` and `originalEndTimeZone` can be
+//! `tzone://Microsoft/Custom`. Ids are those of [`Simulator::records`], those of occurrences
 //! too. The other control requests are listed in [`control`].
 
 mod answers;
@@ -255,10 +256,18 @@ impl MicrosoftSimulator {
         deliveries::deliver_due(self.shared()).await
     }
 
-    /// Every mail that a write sent: `kind` (`invitation`, `update`, `cancellation`, `response`), `from`, `to`, `at`.
+    /// Every mail that a write sent: `kind` (`invitation`, `update`, `cancellation`, `response`), `from`, `to`, `at`,
+    /// `iCalUId`, and `actor_kind`: whether a client (`api`) or a `person` wrote.
     #[must_use]
     pub fn mails(&self) -> Vec<Value> {
         state::mails(&self.shared().core().store)
+    }
+
+    /// Those of [`Self::mails`] that a client's writes sent: what a sync must not do.
+    #[must_use]
+    pub fn mails_by_clients(&self) -> Vec<Value> {
+        let is_api = |mail: &Value| mail["actor_kind"] == json!(ActorKind::Api);
+        self.mails().into_iter().filter(is_api).collect()
     }
 
     /// Requests that the vendor's description does not have (the newest thousand); none, if all is well.

@@ -217,7 +217,7 @@ impl Recurrence {
             Index::Second => fitting.nth(1),
             Index::Third => fitting.nth(2),
             Index::Fourth => fitting.nth(3),
-            Index::Last => fitting.last(),
+            Index::Last => fitting.next_back(),
         }
     }
 

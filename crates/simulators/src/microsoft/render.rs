@@ -85,6 +85,7 @@ fn shown(style: &Style, event: &Event, slot: Option<Date>, item: &Item, kind: &s
     let recurrence =
         if slot.is_none() { event.recurrence.as_ref().map(|recurrence| recurrence.shown()) } else { None };
     let field = |name: &str| item.fields.get(name).cloned().unwrap_or(Value::Null);
+    let original = |name: &str, zone: &str| item.fields.get(name).cloned().unwrap_or_else(|| json!(zone));
     let html = item.body();
     let body = match (style.is_text, html.is_empty()) {
         (true, _) => json!({ "contentType": "text", "content": text::plain(html) }),
@@ -100,8 +101,8 @@ fn shown(style: &Style, event: &Event, slot: Option<Date>, item: &Item, kind: &s
         "changeKey": ids::change_key(change),
         "categories": field("categories"),
         "transactionId": event.transaction_id,
-        "originalStartTimeZone": item.start_zone,
-        "originalEndTimeZone": item.end_zone,
+        "originalStartTimeZone": original("originalStartTimeZone", &item.start_zone),
+        "originalEndTimeZone": original("originalEndTimeZone", &item.end_zone),
         "iCalUId": event.i_cal_uid,
         "reminderMinutesBeforeStart": field("reminderMinutesBeforeStart"),
         "isReminderOn": field("isReminderOn"),

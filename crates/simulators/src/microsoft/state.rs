@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::event::{Event, Item};
 use super::notifications::{self, Odds};
+use crate::journal::ActorKind;
 use crate::store::{Change, Note, Store};
 
 pub(super) const EVENTS: &str = "event";
@@ -92,6 +93,8 @@ pub(super) struct Work<'a> {
     pub(super) store: &'a mut Store,
     pub(super) now: Timestamp,
     odds: Odds,
+    /// Who the mails come of.
+    actor: ActorKind,
     last: u64,
     pending: BTreeMap<u64, Option<Event>>,
     /// Events that keep their place in the log, so that no delta round shows the write.
@@ -102,7 +105,22 @@ pub(super) struct Work<'a> {
 impl<'a> Work<'a> {
     pub(super) fn new(store: &'a mut Store, now: Timestamp, odds: Odds) -> Self {
         let last = store.get(NUMBERS, "last").and_then(Value::as_u64).unwrap_or(0);
-        Self { store, now, odds, last, pending: BTreeMap::new(), quiet: BTreeSet::new(), changes: Vec::new() }
+        Self {
+            store,
+            now,
+            odds,
+            actor: ActorKind::Api,
+            last,
+            pending: BTreeMap::new(),
+            quiet: BTreeSet::new(),
+            changes: Vec::new(),
+        }
+    }
+
+    /// The same, done by somebody else than a client.
+    pub(super) fn by(mut self, actor: ActorKind) -> Self {
+        self.actor = actor;
+        self
     }
 
     /// A number that nothing had before.
@@ -150,6 +168,7 @@ impl<'a> Work<'a> {
         let id = row_id(self.number());
         let sent = json!({
             "kind": mail.name(), "from": from, "to": to, "at": self.now, "iCalUId": event.i_cal_uid,
+            "actor_kind": self.actor,
             "subject": event.item.fields.get("subject"),
         });
         self.changes.push(Change::set(MAILS, &id, sent));

@@ -134,6 +134,7 @@ fn end(now: Timestamp, body: &Record) -> Result<Timestamp, Refusal> {
 }
 
 impl Microsoft {
+    #[expect(clippy::too_many_arguments, reason = "the parts of one request")]
     pub(super) fn subscriptions(
         &self,
         store: &mut Store,

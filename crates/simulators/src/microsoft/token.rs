@@ -348,7 +348,7 @@ fn issue(
     if may_refresh && let Some(mailbox) = mailbox {
         let refresh = grants::secret("1.AXQAr");
         let row = Refresh { client, mailbox: mailbox.to_owned(), issued: now, used: now, revoked: None };
-        issue.changes.push(Change::set(grants::REFRESH, &refresh, json!(row)));
+        issue.changes.extend(grants::issue(store, &refresh, &row));
         issue.body["refresh_token"] = json!(refresh);
     }
     Ok(issue)

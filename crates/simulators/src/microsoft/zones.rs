@@ -9,6 +9,9 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 
+/// The zone of an event whose maker had rules of its own; nobody else can read it.
+pub(super) const CUSTOM: &str = "tzone://Microsoft/Custom";
+
 #[derive(Debug, Deserialize)]
 struct Zones {
     windows: BTreeMap<String, String>,

@@ -46,6 +46,11 @@ impl World {
         Self { microsoft, seconds }
     }
 
+    /// One that goes by the wall clock.
+    pub fn over(microsoft: MicrosoftSimulator) -> Self {
+        Self { microsoft, seconds: Arc::default() }
+    }
+
     pub async fn new() -> Self {
         Self::start(MicrosoftOptions::default()).await
     }

@@ -294,3 +294,17 @@ async fn what_moved_to_another_calendar_is_removed_here_and_there_it_is() {
     assert!(is_removed(&here[0]) && ids(&here) == [&made["id"]]);
     assert_eq!((ids(&there), &there[0]["subject"]), (vec![&made["id"]], &json!("x")));
 }
+
+#[tokio::test]
+async fn a_round_may_stand_still() {
+    let world = World::new().await;
+    let anna = world.client(ANNA).await;
+    many(&anna, 6).await;
+    let paged = anna.preferring("odata.maxpagesize=2");
+    let link = paged.get(FIRST).await["@odata.nextLink"].as_str().unwrap().to_owned();
+    world.control("POST", "delta/stall", json!({ "mailbox": ANNA, "times": 2 }));
+    let stalled = [paged.get(&link).await, paged.get(&link).await];
+    assert_eq!(stalled[0], stalled[1]);
+    assert_eq!(stalled[0]["@odata.nextLink"], json!(link));
+    assert_eq!(paged.round(&link).await.0.len(), 4);
+}

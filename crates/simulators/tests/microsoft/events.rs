@@ -392,3 +392,21 @@ async fn an_online_meeting_lives_in_its_body() {
     let lost = anna.patch(&made, &json!({ "body": { "contentType": "html", "content": "new" } })).await;
     assert_eq!(lost["onlineMeeting"], Value::Null);
 }
+
+#[tokio::test]
+async fn a_zone_may_be_unreadable() {
+    let world = World::new().await;
+    let anna = world.client(ANNA).await;
+    let name = "tzone://Microsoft/Custom";
+    let custom = json!({ "originalStartTimeZone": name, "originalEndTimeZone": name });
+    world.microsoft.create_as_person(&object(with(custom, meeting("x", "2026-03-09", 9)))).unwrap();
+    let shown = anna.get("/me/events").await["value"][0].clone();
+    assert_eq!(shown["originalStartTimeZone"], name);
+    assert_eq!(shown["start"], json!({ "dateTime": "2026-03-09T08:00:00.0000000", "timeZone": "UTC" }));
+    let zone = "W. Europe Standard Time";
+    let moved = anna.patch(&shown, &meeting("x", "2026-03-09", 10)).await;
+    assert_eq!(
+        (&moved["originalStartTimeZone"], &moved["originalEndTimeZone"]),
+        (&json!(zone), &json!(zone))
+    );
+}

@@ -338,3 +338,15 @@ async fn a_browser_page_gets_no_token() {
     let got = http::send(&world.microsoft.base_url(), "POST", &path, &headers, "grant_type=x").await.unwrap();
     assert_eq!(denial(&got.json()), denied("invalid_request", 9_002_326));
 }
+
+#[tokio::test]
+async fn five_hundred_refresh_tokens_of_a_person_are_remembered() {
+    let world = World::new().await;
+    let first = world.connect(ANNA).await["refresh_token"].as_str().unwrap().to_owned();
+    let mut last = first.clone();
+    for _ in 0..500 {
+        world.refresh(&last).await.json()["refresh_token"].as_str().unwrap().clone_into(&mut last);
+    }
+    assert_eq!(denial(&world.refresh(&first).await.json()), denied("invalid_grant", 9_002_313));
+    assert_eq!(world.refresh(&last).await.status, 200);
+}

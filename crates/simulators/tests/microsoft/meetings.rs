@@ -181,3 +181,16 @@ async fn what_was_there_before_sent_nothing_and_what_comes_from_outside_has_its_
     world.microsoft.edit_as_person(&id, &object(json!({ "response": "accepted" }))).unwrap();
     assert_eq!(world.mails(), [mail("response", "gast@example.com")]);
 }
+
+#[tokio::test]
+async fn a_mail_tells_whether_a_client_or_a_person_sent_it() {
+    let world = World::new().await;
+    let anna = world.client(ANNA).await;
+    let invitation = with(meeting("x", "2026-03-09", 10), attendees(&[BERND]));
+    let id = world.microsoft.create_as_person(&object(invitation)).unwrap();
+    world.microsoft.edit_as_person(&id, &object(json!({ "subject": "y" }))).unwrap();
+    assert_eq!((world.mails().len(), world.microsoft.mails_by_clients().len()), (2, 0));
+    anna.patch(&only(&anna).await, &json!({ "subject": "z" })).await;
+    let sent = world.microsoft.mails_by_clients();
+    assert_eq!((sent.len(), &sent[0]["kind"]), (1, &json!("update")));
+}
