@@ -456,17 +456,19 @@ impl Event {
             Field::Reminders => self.reminders.clone_from(&from.reminders),
             Field::OnlineLink => self.online_link.clone_from(&from.online_link),
             Field::Attendees => self.attendees.clone_from(&from.attendees),
-            Field::Recurrence => match (&self.place, &from.place) {
-                (Place::Single | Place::Master(_), Place::Single | Place::Master(_)) => {
-                    self.place = from.place.clone();
-                    // With the rule comes the zone whose clock it follows.
-                    if self.when == from.when {
-                        self.when = from.when.clone();
-                    }
-                }
-                // One of a series has no rule of its own.
-                _ => {}
-            },
+            Field::Recurrence => self.take_rule(from),
+        }
+    }
+
+    /// One of a series has no rule of its own, and takes none.
+    fn take_rule(&mut self, from: &Self) {
+        if self.place.original().is_some() || from.place.original().is_some() {
+            return;
+        }
+        self.place = from.place.clone();
+        // With the rule comes the zone whose clock it follows.
+        if self.when == from.when {
+            self.when = from.when.clone();
         }
     }
 

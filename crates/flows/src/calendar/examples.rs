@@ -6,7 +6,7 @@ use super::action::{Action, Ignored, Notice, Skipped, Verdict};
 use super::event::{Attendee, Attendees, Event, Field, Place, Reach, Response, Unfit, When};
 use super::model::Look;
 use super::plan::Policy;
-use super::series::Series;
+use super::series::{Holding, Series};
 use super::sides::{EventStatus, MeetingKind, MeetingStatus, Provider};
 use super::tests::{day, first_event, first_meeting, hour, now, person, simple, weekly, world};
 
@@ -286,6 +286,86 @@ fn what_outlook_does_not_say_of_a_series_is_kept_and_looked_for() {
     assert_eq!(world.meetings[&record].event.place.series(), Some(&series), "the gap is not forgotten");
     assert_eq!(world.meetings[&record].event.subject, "B");
     assert_eq!(world.looks_at_instances, looks + 1, "which of its occurrences are gone is looked for, once");
+}
+
+#[test]
+fn a_series_that_the_crm_cannot_hold_comes_as_its_occurrences() {
+    let mut world = world(&[Provider::Microsoft], Policy::NewestWins);
+    world.rules.crm_series.has_fields = false;
+    let master = Event { place: Place::Master(weekly()), ..simple("A") };
+    let id = world.add_event(0, master.clone(), "uid1", true);
+    let plan = world.would(&Look::Event(0, id.clone()));
+    assert_eq!(plan.actions, [Action::LookAtInstances { id: id.clone() }]);
+    let found = weekly().occurrences(&master.when, now(), world.rules.window.to).unwrap();
+    let ids: Vec<String> =
+        found.iter().take(3).map(|one| world.add_event(0, one.event(&master, &id), "uid1", true)).collect();
+    // Where the series is held as such, they are part of it.
+    assert_eq!(world.would(&Look::Event(0, ids[0].clone())).verdict, Verdict::Ignored(Ignored::PartOfSeries));
+    world.holding = Holding::Occurrences;
+    for id in &ids {
+        world.run(&Look::Event(0, id.clone()), None);
+    }
+    assert_eq!(world.meetings.len(), 3, "one uid, three starts by the rule");
+    // One is deleted in the CRM: that one is deleted in the calendar.
+    let record = world.links[1].1.meeting.clone().unwrap();
+    world.meetings.remove(&record);
+    ids.iter().for_each(|id| {
+        world.run(&Look::Event(0, id.clone()), None);
+    });
+    assert_eq!((world.meetings.len(), world.events[0].contains_key(&ids[1])), (2, false));
+    assert_eq!((world.meetings_created, world.events[0].len()), (3, 3));
+}
+
+#[test]
+fn people_are_merged_one_by_one() {
+    let mut event = simple("A");
+    for (mail, reach) in [("known1", Reach::Known), ("known2", Reach::Known), ("stranger", Reach::Unknown)] {
+        event.attendees.insert(mail.into(), person(reach, Response::None));
+    }
+    let mut world = world(&[Provider::Google], Policy::NewestWins);
+    let id = world.add_event(0, event, "uid1", true);
+    world.settle();
+    let record = first_meeting(&world).unwrap();
+    let mails = |attendees: &Attendees| attendees.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(mails(&world.meetings[&record].event.attendees), ["known1", "known2"]);
+    // In the CRM one comes, one goes, and a colleague comes who has the meeting in a calendar of the own; in the
+    // calendar one comes, and one answers.
+    world.edit_meeting(&record, |side| {
+        side.event.attendees.remove("known1");
+        side.event.attendees.insert("known3".into(), person(Reach::Known, Response::Accepted));
+        side.event.attendees.insert("user1@example.org".into(), person(Reach::Connected, Response::None));
+    });
+    world.edit_event(0, &id, |side| {
+        side.event.attendees.insert("known4".into(), person(Reach::Known, Response::None));
+        side.event.attendees.insert("known2".into(), person(Reach::Known, Response::Declined));
+    });
+    world.settle();
+    let (meeting, event) = (&world.meetings[&record].event.attendees, &world.events[0][&id].event.attendees);
+    assert_eq!(mails(meeting), ["known2", "known3", "known4", "user1@example.org"]);
+    assert_eq!(mails(event), ["known2", "known3", "known4", "stranger"]);
+    assert_eq!(meeting["known2"].response, Response::Declined);
+    assert_eq!(event["known3"].response, Response::None, "what they answer is theirs to say");
+    assert_eq!((meeting["known3"].response, world.mails), (Response::Accepted, 0));
+}
+
+#[test]
+fn a_rule_and_its_start_are_one_value() {
+    let mut world = world(&[Provider::Google], Policy::NewestWins);
+    let id = world.add_event(0, Event { place: Place::Master(weekly()), ..simple("A") }, "uid1", true);
+    world.settle();
+    let record = first_meeting(&world).unwrap();
+    let daily = Series::from_lines(&["RRULE:FREQ=DAILY"], &hour(0)).unwrap();
+    world.edit_meeting(&record, |side| side.event.place = Place::Master(daily.clone()));
+    world.edit_event(0, &id, |side| side.event.when = hour(3));
+    world.settle();
+    for event in [&world.meetings[&record].event, &world.events[0][&id].event] {
+        assert_eq!(
+            (&event.when, event.place.series()),
+            (&hour(3), Some(&weekly())),
+            "the newer one, as a whole"
+        );
+    }
+    assert_eq!(world.notices.len(), 1);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use rrule::RRuleSet;
 
 use super::{End, Series, SeriesError, original, wall_of, zoned};
-use crate::calendar::event::{OriginalStart, When};
+use crate::calendar::event::{Event, OriginalStart, Place, When, Window};
 
 /// Occurrences looked at from the start of a series on: 270 years of days.
 const LOOKED_AT_MAX: usize = 100_000;
@@ -25,6 +25,14 @@ pub struct Occurrence {
     pub original: OriginalStart,
     /// When it takes place by the rule.
     pub when: When,
+}
+
+impl Occurrence {
+    /// The event: all but time and place in the series is the series'. Graph says no more of an occurrence than that.
+    pub fn event(&self, master: &Event, series_id: &str) -> Event {
+        let place = Place::Occurrence { series_id: series_id.to_owned(), original: self.original.clone() };
+        Event { when: self.when.clone(), place, ..master.clone() }
+    }
 }
 
 impl Series {
@@ -66,6 +74,23 @@ impl Series {
         }
         found.sort_by(|a, b| a.original.cmp(&b.original));
         Ok(found)
+    }
+
+    /// The occurrences that are left out though no rule says so: those of the window that a look at the instances of the
+    /// series did not find. `found` are their starts by the rule; `elsewhere` those of exceptions that are known, and
+    /// may have been moved out of the window.
+    ///
+    /// # Errors
+    /// As [`Series::occurrences`].
+    pub fn gaps_in(
+        &self,
+        when: &When,
+        window: &Window,
+        found: &BTreeSet<OriginalStart>,
+        elsewhere: &BTreeSet<OriginalStart>,
+    ) -> Result<BTreeSet<OriginalStart>, SeriesError> {
+        let originals = self.occurrences(when, window.from, window.to)?.into_iter().map(|o| o.original);
+        Ok(originals.filter(|original| !found.contains(original) && !elsewhere.contains(original)).collect())
     }
 
     /// What the clock shows at each occurrence by the rule, up to `latest`.

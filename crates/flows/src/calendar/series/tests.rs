@@ -9,6 +9,7 @@ use proptest::prelude::*;
 
 use super::graph::{PatternType, PatternedRecurrence, RecurrencePattern, RecurrenceRange, WeekIndex};
 use super::*;
+use crate::calendar::event::{Event, Place, Window};
 
 fn timed(start: &str) -> When {
     let start: Zoned = start.parse().unwrap();
@@ -294,6 +295,26 @@ fn too_many_occurrences_are_refused_and_long_ago_is_reached() {
     assert_eq!(starts(&daily, &when, "2026-03-23T00:00:00Z", "2026-03-24T00:00:00Z"), ["03-23T09:00+01:00"]);
     let refused = daily.occurrences(&when, instant("2000-01-01T00:00:00Z"), instant("2026-01-01T00:00:00Z"));
     assert!(matches!(refused, Err(SeriesError::Unsupported(_))));
+}
+
+#[test]
+fn an_occurrence_is_its_series_at_another_time_and_what_is_not_found_is_a_gap() {
+    let when = timed("2026-03-23T09:00[Europe/Berlin]");
+    let weekly = series("RRULE:FREQ=WEEKLY", &when);
+    let master = Event { place: Place::Master(weekly.clone()), ..Event::new("Jour fixe", when.clone()) };
+    let window = Window { from: instant("2026-03-20T00:00:00Z"), to: instant("2026-04-25T00:00:00Z") };
+    let all = weekly.occurrences(&when, window.from, window.to).unwrap();
+    let second = all[1].event(&master, "e1");
+    assert_eq!((second.subject.as_str(), &second.when), ("Jour fixe", &all[1].when));
+    assert_eq!(second.place.original(), Some(&all[1].original));
+    assert_eq!(second.place.series(), None);
+    let originals = |which: &[usize]| which.iter().map(|n| all[*n].original.clone()).collect::<BTreeSet<_>>();
+    assert_eq!(all.len(), 5);
+    // The second is gone, the fourth was moved out of the window.
+    let gaps = weekly.gaps_in(&when, &window, &originals(&[0, 2, 4]), &originals(&[3])).unwrap();
+    assert_eq!(gaps, originals(&[1]));
+    let known = Series { gaps, ..weekly };
+    assert_eq!(known.gaps_in(&when, &window, &originals(&[0, 2, 4]), &originals(&[3])), Ok(BTreeSet::new()));
 }
 
 fn days() -> impl Strategy<Value = BTreeSet<Day>> {
