@@ -15,7 +15,7 @@
 //! | `POST identity/expire-access {mailbox?}` | access tokens end now |
 //! | `POST identity/secret {expired?, value?}` | the client secret has expired, or is another one |
 //! | `POST identity/errors {error, code, status?, times?}` | the next token requests fail so |
-//! | `POST delta/expire {mailbox?, after_requests?, death?}` | links die now, or after so many more requests; see [`TokenDeath`](super::TokenDeath) |
+//! | `POST delta/expire {mailbox?, after_requests?, death?}` | links die now, or after so many more requests; see [`TokenDeath`] |
 //! | `POST delta/stall {mailbox?, times}` | the next links are answered by themselves, with the same page |
 //! | `POST subscriptions/lifecycle {event, mailbox?}` | `reauthorizationRequired`, `subscriptionRemoved`, `missed` |
 //!

@@ -151,16 +151,20 @@ impl Item {
 
     /// Start and end as instants; all-day events are dates, and count in UTC.
     pub(super) fn span(&self) -> (Timestamp, Timestamp) {
+        self.span_at(self.start, self.end)
+    }
+
+    /// The same, if it began and ended at other times of the wall.
+    fn span_at(&self, start: DateTime, end: DateTime) -> (Timestamp, Timestamp) {
         if self.is_all_day() {
-            return (zones::instant(self.start, "UTC"), zones::instant(self.end, "UTC"));
+            return (zones::instant(start, "UTC"), zones::instant(end, "UTC"));
         }
-        (zones::instant(self.start, &self.start_zone), zones::instant(self.end, &self.end_zone))
+        (zones::instant(start, &self.start_zone), zones::instant(end, &self.end_zone))
     }
 
     /// Whether any part of it lies within.
     pub(super) fn touches(&self, window: (Timestamp, Timestamp)) -> bool {
-        let (start, end) = self.span();
-        start < window.1 && (end > window.0 || (start == end && start >= window.0))
+        within(self.span(), window)
     }
 
     /// Writes what the body names, and checks what came of it.
@@ -423,9 +427,11 @@ impl Event {
             .dates()
             .take_while(|slot| *slot <= last)
             .filter(|slot| !self.gaps.contains(slot) && !self.exceptions.contains_key(slot))
-            .map(|slot| (slot, self.regular(slot)))
-            .filter(|(_, item)| item.touches(window))
-            .map(|(slot, item)| (slot, Cow::Owned(item)))
+            .filter(|slot| {
+                let (start, end) = self.item.times_on(*slot);
+                within(self.item.span_at(start, end), window)
+            })
+            .map(|slot| (slot, Cow::Owned(self.regular(slot))))
             .collect();
         let exceptions = self.exceptions.iter().filter(|(_, item)| item.touches(window));
         found.extend(exceptions.map(|(slot, item)| (*slot, Cow::Borrowed(item))));
@@ -458,11 +464,19 @@ impl Event {
 }
 
 impl Item {
-    /// Puts it on another date, at the same time of day and with the same length.
-    fn move_to(&mut self, date: Date) {
-        let days = (date - self.start.date()).get_days();
-        let shift = days.days();
-        self.start = self.start.saturating_add(shift);
-        self.end = self.end.saturating_add(shift);
+    /// When it would begin and end on another date, at the same time of day and with the same length.
+    fn times_on(&self, date: Date) -> (DateTime, DateTime) {
+        let shift = (date - self.start.date()).get_days().days();
+        (self.start.saturating_add(shift), self.end.saturating_add(shift))
     }
+
+    /// Puts it there.
+    fn move_to(&mut self, date: Date) {
+        (self.start, self.end) = self.times_on(date);
+    }
+}
+
+/// Whether a span of time and a window have something in common.
+fn within((start, end): (Timestamp, Timestamp), window: (Timestamp, Timestamp)) -> bool {
+    start < window.1 && (end > window.0 || (start == end && start >= window.0))
 }

@@ -25,13 +25,18 @@ fn zones() -> Option<&'static Zones> {
 
 /// The zone of a name; none when the service refuses it.
 pub(super) fn find(name: &str) -> Option<TimeZone> {
-    if name.eq_ignore_ascii_case("UTC") {
-        return Some(TimeZone::UTC);
-    }
-    let zones = zones()?;
-    let windows = zones.windows.iter().find(|(windows, _)| windows.eq_ignore_ascii_case(name));
-    let iana = windows.map(|(_, iana)| iana).or_else(|| zones.iana.get(name))?;
-    TimeZone::get(iana).ok()
+    static KNOWN: OnceLock<BTreeMap<String, TimeZone>> = OnceLock::new();
+    let known = KNOWN.get_or_init(|| {
+        let Some(zones) = zones() else { return BTreeMap::new() };
+        // Windows names have no case, IANA names have.
+        let windows = zones.windows.iter().map(|(name, iana)| (name.to_lowercase(), iana));
+        let iana = zones.iana.iter().map(|name| (name.clone(), name));
+        let mut known: BTreeMap<String, TimeZone> =
+            windows.chain(iana).filter_map(|(name, iana)| Some((name, TimeZone::get(iana).ok()?))).collect();
+        known.insert("utc".to_owned(), TimeZone::UTC);
+        known
+    });
+    known.get(name).filter(|_| name.contains('/')).or_else(|| known.get(&name.to_lowercase())).cloned()
 }
 
 /// As `outlook/supportedTimeZones` lists them.
