@@ -48,7 +48,7 @@ pub fn default_limits() -> Limits {
         connect_time_max: Duration::from_secs(5),
         deadline: Duration::from_secs(15),
         answer_bytes_max: 256 * 1024,
-        requests_per_second_max: 10,
+        requests_per_second_max: 50,
         concurrency_max: 32,
         wait_max: Duration::from_secs(15),
         ..Limits::default()
