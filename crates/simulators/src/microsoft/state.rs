@@ -62,10 +62,16 @@ pub(super) fn rows_after(store: &Store, calendar: &str, row: u64) -> impl Iterat
     rows.into_iter()
 }
 
+/// All events of a calendar as they are stored, in the order of their last writes.
+pub(super) fn stored_of<'a>(store: &'a Store, calendar: &str) -> impl Iterator<Item = &'a Value> {
+    let rows: Vec<(u64, Row)> =
+        rows_after(store, calendar, 0).filter(|(_, row)| row.gone.is_none()).collect();
+    rows.into_iter().filter_map(|(_, row)| store.get(EVENTS, &row_id(row.number)))
+}
+
 /// All events of a calendar, in the order of their last writes.
 pub(super) fn events_of(store: &Store, calendar: &str) -> impl Iterator<Item = Event> {
-    let rows = rows_after(store, calendar, 0).filter(|(_, row)| row.gone.is_none());
-    rows.filter_map(|(_, row)| find(store, row.number))
+    stored_of(store, calendar).filter_map(read)
 }
 
 /// A mail that a write sent.
