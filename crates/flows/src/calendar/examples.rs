@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::action::{Action, Ignored, Notice, Skipped, Verdict};
 use super::event::{Attendee, Attendees, Event, Field, Place, Reach, Response, Unfit, When};
-use super::model::Look;
+use super::model::{Look, Stop, World};
 use super::plan::Policy;
 use super::series::{Holding, Series};
 use super::sides::{EventStatus, MeetingKind, MeetingStatus, Provider};
@@ -346,6 +346,33 @@ fn people_are_merged_one_by_one() {
     assert_eq!(meeting["known2"].response, Response::Declined);
     assert_eq!(event["known3"].response, Response::None, "what they answer is theirs to say");
     assert_eq!((meeting["known3"].response, world.mails), (Response::Accepted, 0));
+}
+
+#[test]
+fn what_arrived_before_a_stop_is_agreed_on_and_an_edit_since_is_no_conflict() {
+    for from_calendar in [true, false] {
+        // The policy is against who edits, so that a conflict would show.
+        let policy = if from_calendar { Policy::CrmWins } else { Policy::CalendarWins };
+        let mut world = world(&[Provider::Google], policy);
+        let id = world.add_event(0, simple("A"), "uid1", true);
+        world.settle();
+        let record = first_meeting(&world).unwrap();
+        let edit = |world: &mut World, subject: &str| {
+            if from_calendar {
+                world.edit_event(0, &id, |side| side.event.subject = subject.into());
+            } else {
+                world.edit_meeting(&record, |side| side.event.subject = subject.into());
+            }
+        };
+        edit(&mut world, "B");
+        // Stopped after the write.
+        assert!(!world.run(&Look::Event(0, id.clone()), Some(Stop { step: 1, after_effect: true })));
+        edit(&mut world, "C");
+        world.settle();
+        let subjects = (&*world.meetings[&record].event.subject, &*world.events[0][&id].event.subject);
+        assert_eq!(subjects, ("C", "C"));
+        assert!(world.notices.is_empty());
+    }
 }
 
 #[test]

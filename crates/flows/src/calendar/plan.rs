@@ -294,8 +294,11 @@ fn written_base(meeting: &Event, wanted: &Event, guests: Guests) -> Event {
     Event { attendees, ..meeting.clone() }
 }
 
-/// Whether the CRM's id has to be put with the event.
+/// Whether the CRM's id has to be put with the event. An outsider's event is found by the key that its meeting has.
 pub(super) fn stamp_is_missing(link: &PairLink, event: &EventSide, meeting: &MeetingSide) -> bool {
+    if !event.is_organizer && meeting.key.as_ref() == Some(&event.key.text()) {
+        return false;
+    }
     match &event.stamp {
         Stamp::Of(record) => *record != meeting.record,
         Stamp::None => true,
