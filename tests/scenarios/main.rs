@@ -9,6 +9,7 @@
 
 mod connections;
 mod fleet;
+mod grants;
 mod guard;
 mod leader;
 mod messages;

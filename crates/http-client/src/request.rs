@@ -105,6 +105,13 @@ impl Request {
         self.header("content-type", "application/json")
     }
 
+    /// Sets a body that is a form, encoded already. It may hold secrets, as every body may.
+    #[must_use]
+    pub fn form(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = Some(body.into());
+        self.header("content-type", "application/x-www-form-urlencoded")
+    }
+
     /// The method.
     pub fn method(&self) -> Method {
         self.method

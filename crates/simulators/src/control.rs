@@ -15,6 +15,8 @@
 //! | `POST /_control/deliveries` | work off the webhook queue now; answers `{"requests":n}` |
 //! | `POST /_control/reset` | forget records, journal, faults and counters |
 //!
+//! Further requests are those of one system, listed in its module.
+//!
 //! A refusal is 400 with `{"error":"..."}`.
 
 use jiff::SignedDuration;
@@ -107,7 +109,10 @@ fn handle<U: Upstream>(shared: &Shared<U>, request: &Request) -> Result<Value, S
         }
         ("POST", ["settings"]) => settings(shared, body(request)?).map(|()| done),
         ("POST", ["reset"]) => shared.reset().map(|()| done).map_err(|error| error.to_string()),
-        _ => Err(format!("no control request {} {}", request.method, request.path)),
+        (method, path) => {
+            let body = if request.body.is_empty() { Value::Null } else { body(request)? };
+            shared.control(method, path, &body)
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::host::{Core, Shared};
 use crate::upstream::{Delivery, Upstream};
+use crate::wire::Handshake;
 
 /// EspoCRM's webhookConnectTimeout and webhookTimeout.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -76,17 +77,41 @@ fn client() -> reqwest::Result<reqwest::Client> {
         .build()
 }
 
-async fn send(shared: &OnceLock<reqwest::Client>, delivery: &Delivery) -> u16 {
-    let client = match shared.get() {
-        Some(client) => client,
+/// The client that all of a simulator's own requests share.
+fn client_of(shared: &OnceLock<reqwest::Client>) -> Option<&reqwest::Client> {
+    match shared.get() {
+        Some(client) => Some(client),
         None => match client() {
-            Ok(client) => shared.get_or_init(|| client),
+            Ok(client) => Some(shared.get_or_init(|| client)),
             Err(error) => {
                 tracing::error!(%error, "no HTTP client for webhooks");
-                return 0;
+                None
             }
         },
-    };
+    }
+}
+
+/// Asks an address to prove that it listens.
+pub(crate) async fn shake_hands(shared: &OnceLock<reqwest::Client>, url: &str) -> Handshake {
+    let mut handshake =
+        Handshake { url: url.to_owned(), status: 0, content_type: String::new(), body: String::new() };
+    let Some(client) = client_of(shared) else { return handshake };
+    let request = client.post(url).header("Content-Type", "text/plain; charset=utf-8").body("");
+    match request.send().await {
+        Ok(answer) => {
+            handshake.status = answer.status().as_u16();
+            let kind = answer.headers().get("Content-Type").and_then(|kind| kind.to_str().ok());
+            handshake.content_type = kind.unwrap_or_default().to_owned();
+            handshake.body = answer.text().await.unwrap_or_default().chars().take(1_000).collect();
+        }
+        Err(error) if error.is_timeout() => handshake.status = 408,
+        Err(_) => {}
+    }
+    handshake
+}
+
+async fn send(shared: &OnceLock<reqwest::Client>, delivery: &Delivery) -> u16 {
+    let Some(client) = client_of(shared) else { return 0 };
     let mut request = client.post(&delivery.url).header("Content-Type", "application/json");
     for (name, value) in &delivery.headers {
         request = request.header(*name, value);

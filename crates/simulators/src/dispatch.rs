@@ -24,12 +24,16 @@ pub(crate) async fn dispatch<U: Upstream>(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response<Body> {
-    let request = Request::new(&method, &uri, headers, body, peer.address);
+    let mut request = Request::new(&method, &uri, headers, body, peer.address);
     shared.note_activity();
     if control::is_control(&request) {
         return respond(&shared, control::answer(&shared, &request).await);
     }
     shared.count(&request);
+    let _place = match shared.enter(&request) {
+        Ok(place) => place,
+        Err(answer) => return respond(&shared, answer),
+    };
     let mut fault = None;
     for struck in shared.faults.strike(&request.method, &request.path, shared.now()) {
         match struck {
@@ -38,14 +42,16 @@ pub(crate) async fn dispatch<U: Upstream>(
         }
     }
     match fault {
-        None | Some(FaultKind::Latency { .. }) => respond(&shared, shared.answer(&request)),
-        Some(FaultKind::CutBody) => cut_body(shared.answer(&request)),
+        None | Some(FaultKind::Latency { .. }) => {
+            respond(&shared, shared.answer_after_handshakes(&mut request).await)
+        }
+        Some(FaultKind::CutBody) => cut_body(shared.answer_after_handshakes(&mut request).await),
         Some(FaultKind::TimeoutAfter) => {
-            shared.answer(&request);
+            shared.answer_after_handshakes(&mut request).await;
             never(&shared, &peer).await
         }
         Some(FaultKind::CloseAfter) => {
-            shared.answer(&request);
+            shared.answer_after_handshakes(&mut request).await;
             close(&peer)
         }
         Some(FaultKind::TimeoutBefore) => never(&shared, &peer).await,
@@ -68,15 +74,24 @@ pub(crate) async fn dispatch<U: Upstream>(
             let list = shared.core().upstream.empty_list();
             respond(&shared, Answer::json(200, &list))
         }
-        Some(FaultKind::ShortList) => respond(&shared, part_of_list(shared.answer(&request), true)),
-        Some(FaultKind::HoledList) => respond(&shared, part_of_list(shared.answer(&request), false)),
+        Some(FaultKind::ShortList) => {
+            respond(&shared, part_of_list(shared.answer_after_handshakes(&mut request).await, true))
+        }
+        Some(FaultKind::HoledList) => {
+            respond(&shared, part_of_list(shared.answer_after_handshakes(&mut request).await, false))
+        }
     }
 }
 
 /// One half of a list; the first one says that nothing follows. What is no list stays as it is.
 fn part_of_list(mut answer: Answer, is_first: bool) -> Answer {
     let Ok(mut body) = serde_json::from_slice::<Value>(&answer.body) else { return answer };
-    let list = if body.is_array() { Some(&mut body) } else { body.get_mut("list") };
+    let list = if body.is_array() {
+        Some(&mut body)
+    } else {
+        let name = ["list", "value", "items"].into_iter().find(|name| body.get(name).is_some());
+        name.and_then(|name| body.get_mut(name))
+    };
     let Some(list) = list.and_then(Value::as_array_mut) else { return answer };
     let second = list.split_off(list.len() / 2);
     if is_first {

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::connection::{CuttableListener, Peer};
+use crate::deliveries;
 use crate::dispatch::dispatch;
 use crate::faults::{FaultRule, Faults};
 use crate::journal::JournalEntry;
@@ -57,6 +58,8 @@ pub(crate) struct Shared<U> {
     clock: Clock,
     clock_offset_ms: AtomicI64,
     last_request: Mutex<Instant>,
+    /// Requests under way, by lane.
+    under_way: Mutex<BTreeMap<String, usize>>,
     stopping: watch::Sender<bool>,
     pub(crate) delivering: tokio::sync::Mutex<()>,
     pub(crate) client: OnceLock<reqwest::Client>,
@@ -108,15 +111,52 @@ impl<U: Upstream> Shared<U> {
     }
 
     pub(crate) fn count(&self, request: &Request) {
+        let own = self.core().upstream.endpoint(request);
+        let mut endpoint = own.unwrap_or_else(|| endpoint(&request.method, &request.path));
         let mut counters = lock(&self.counters);
-        let mut endpoint = endpoint(&request.method, &request.path);
         if counters.len() >= ENDPOINTS_MAX && !counters.contains_key(&endpoint) {
             endpoint = "other".to_owned();
         }
         *counters.entry(endpoint).or_default() += 1;
     }
 
-    pub(crate) fn answer(&self, request: &Request) -> Answer {
+    /// Takes a place in the request's lane; an answer when there is none left.
+    pub(crate) fn enter(&self, request: &Request) -> Result<Place<'_>, Answer> {
+        let (lane, requests_max) = {
+            let Core { upstream, store } = &mut *self.core();
+            (upstream.lane(store, request), upstream.lane_requests_max())
+        };
+        if let Some(lane) = &lane {
+            let mut under_way = lock(&self.under_way);
+            let requests = under_way.entry(lane.clone()).or_default();
+            if *requests >= requests_max {
+                drop(under_way);
+                return Err(self.core().upstream.crowded());
+            }
+            *requests += 1;
+        }
+        Ok(Place { under_way: &self.under_way, lane })
+    }
+
+    /// Answers a request, after the handshakes that it asks for.
+    pub(crate) async fn answer_after_handshakes(&self, request: &mut Request) -> Answer {
+        let urls = {
+            let Core { upstream, store } = &mut *self.core();
+            upstream.handshakes(store, self.now(), request)
+        };
+        for url in urls {
+            request.handshakes.push(deliveries::shake_hands(&self.client, &url).await);
+        }
+        self.answer(request)
+    }
+
+    pub(crate) fn control(&self, method: &str, path: &[&str], body: &Value) -> Result<Value, String> {
+        let now = self.now();
+        let Core { upstream, store } = &mut *self.core();
+        upstream.control(store, now, method, path, body)
+    }
+
+    fn answer(&self, request: &Request) -> Answer {
         let now = self.now();
         let mut core = self.core();
         let Core { upstream, store } = &mut *core;
@@ -124,6 +164,25 @@ impl<U: Upstream> Shared<U> {
             tracing::error!(system = U::NAME, %error, "state could not be saved");
             Answer::status(500)
         })
+    }
+}
+
+/// A request's place in its lane; given back when it is dropped.
+pub(crate) struct Place<'a> {
+    under_way: &'a Mutex<BTreeMap<String, usize>>,
+    lane: Option<String>,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let Some(lane) = self.lane.take() else { return };
+        let mut under_way = lock(self.under_way);
+        if let Some(requests) = under_way.get_mut(&lane) {
+            *requests -= 1;
+            if *requests == 0 {
+                under_way.remove(&lane);
+            }
+        }
     }
 }
 
@@ -165,6 +224,7 @@ impl<U: Upstream> Simulator<U> {
             clock: hosting.clock,
             clock_offset_ms: AtomicI64::new(0),
             last_request: Mutex::new(Instant::now()),
+            under_way: Mutex::default(),
             stopping: watch::Sender::new(false),
             delivering: tokio::sync::Mutex::new(()),
             client: OnceLock::new(),
@@ -287,6 +347,15 @@ impl<U: Upstream> Simulator<U> {
     /// Names the unknown or wrong key.
     pub fn configure(&self, settings: &Record) -> Result<(), String> {
         self.shared.core().upstream.configure(settings)
+    }
+
+    /// A control request of this system alone, as another process would send it to `/_control/{path}`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn control(&self, method: &str, path: &str, body: &Value) -> Result<Value, String> {
+        let path: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+        self.shared.control(method, &path, body)
     }
 
     /// Moves the simulator's clock away from the real one.

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::store::Line;
 
 /// Fields a system keeps by itself; a write that moves nothing else is a write without a change.
-const BOOKKEEPING: [&str; 7] = [
+const BOOKKEEPING: [&str; 11] = [
     "modifiedAt",
     "modifiedById",
     "modifiedByName",
@@ -19,6 +19,10 @@ const BOOKKEEPING: [&str; 7] = [
     "streamUpdatedAt",
     "rowId",
     "geaendertAm",
+    "@odata.etag",
+    "etag",
+    "changeKey",
+    "lastModifiedDateTime",
 ];
 
 /// What was done.
@@ -52,7 +56,7 @@ pub struct JournalEntry {
     pub sequence: u64,
     /// When, by the simulator's clock.
     pub at: Timestamp,
-    /// `espocrm` or `advoware`.
+    /// `espocrm`, `advoware` or `microsoft`.
     pub system: String,
     /// What was done.
     pub operation: Operation,

@@ -2,7 +2,8 @@
 //!
 //! [`EspocrmSimulator`] behaves as a real EspoCRM 9.2.7 was recorded to behave (the recorded exchanges in
 //! `fixtures/` are replayed by this crate's tests); [`AdvowareSimulator`] as the vendor's documentation and
-//! production write-ups describe, with the harder case wherever those are silent.
+//! production write-ups describe, with the harder case wherever those are silent; [`GoogleSimulator`] takes only what
+//! the vendor's discovery document has.
 //!
 //! ```no_run
 //! # async fn example() -> std::io::Result<()> {
@@ -28,8 +29,10 @@ mod dice;
 mod dispatch;
 pub mod espocrm;
 mod faults;
+pub mod google;
 mod host;
 mod journal;
+pub mod microsoft;
 mod serve;
 mod store;
 pub mod upstream;
@@ -40,8 +43,10 @@ pub use clock::Clock;
 pub use dice::Dice;
 pub use espocrm::{EspocrmOptions, EspocrmSimulator};
 pub use faults::{FaultKind, FaultRule, Faults};
+pub use google::{GoogleOptions, GoogleSimulator};
 pub use host::{Hosting, Simulator};
 pub use journal::{ActorKind, JournalEntry, Operation, duplicate_creates, read_file, writes_without_change};
+pub use microsoft::{MicrosoftOptions, MicrosoftSimulator};
 pub use serve::{ServeOptions, serve};
 pub use store::Store;
 pub use upstream::Record;

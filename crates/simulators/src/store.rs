@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::ops::Bound;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -172,6 +173,12 @@ impl Store {
     /// The rows of a table, by id.
     pub(crate) fn rows(&self, table: &str) -> impl DoubleEndedIterator<Item = (&String, &Value)> {
         self.tables.get(table).into_iter().flatten()
+    }
+
+    /// The rows of a table whose ids are greater than `id`.
+    pub(crate) fn rows_after(&self, table: &str, id: &str) -> impl Iterator<Item = (&String, &Value)> {
+        let after = (Bound::Excluded(id), Bound::Unbounded);
+        self.tables.get(table).into_iter().flat_map(move |rows| rows.range::<str, _>(after))
     }
 
     pub(crate) fn sequence(&self) -> u64 {

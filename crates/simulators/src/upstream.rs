@@ -24,7 +24,7 @@ pub struct Delivery {
     pub body: String,
 }
 
-/// A simulated system, implemented by this crate's two. Implementations hold settings; all records live in the store.
+/// A simulated system, implemented by this crate's. Implementations hold settings; all records live in the store.
 pub trait Upstream: Send + 'static {
     /// Name in the journal and of its file.
     const NAME: &'static str;
@@ -61,6 +61,43 @@ pub trait Upstream: Send + 'static {
 
     /// Changes settings while running; an error names the unknown or wrong one.
     fn configure(&mut self, settings: &Record) -> Result<(), String>;
+
+    /// Control requests of this system alone; the path is what follows `/_control/`. An error says what is wrong with it.
+    fn control(
+        &mut self,
+        _store: &mut Store,
+        _now: Timestamp,
+        method: &str,
+        path: &[&str],
+        _body: &Value,
+    ) -> Result<Value, String> {
+        Err(format!("no control request {method} {}", path.join("/")))
+    }
+
+    /// What a request is counted as; by default its method and its path with ids taken out.
+    fn endpoint(&self, _request: &Request) -> Option<String> {
+        None
+    }
+
+    /// What the request takes one of the few places of, for as long as it is under way.
+    fn lane(&self, _store: &Store, _request: &Request) -> Option<String> {
+        None
+    }
+
+    /// Requests that may be under way in one lane.
+    fn lane_requests_max(&self) -> usize {
+        usize::MAX
+    }
+
+    /// The answer where a lane is full.
+    fn crowded(&mut self) -> Answer {
+        Answer::status(429)
+    }
+
+    /// Addresses that must answer a POST with an empty text before this request can be answered.
+    fn handshakes(&mut self, _store: &Store, _now: Timestamp, _request: &Request) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Takes the next delivery that is due, if the system makes any.
     fn next_delivery(&mut self, _store: &mut Store, _now: Timestamp) -> io::Result<Option<Delivery>> {

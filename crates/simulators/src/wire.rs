@@ -21,6 +21,21 @@ pub struct Request {
     pub body: Bytes,
     /// Address of the client.
     pub remote: IpAddr,
+    /// What the addresses answered that the system asked for before it took the request.
+    pub handshakes: Vec<Handshake>,
+}
+
+/// The answer of an address that was asked to prove that it listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Handshake {
+    /// The address.
+    pub url: String,
+    /// Status; 0 is no connection, 408 a time-out.
+    pub status: u16,
+    /// Content-Type.
+    pub content_type: String,
+    /// Body, cut at a thousand bytes.
+    pub body: String,
 }
 
 impl Request {
@@ -32,6 +47,7 @@ impl Request {
             headers,
             body,
             remote,
+            handshakes: Vec::new(),
         }
     }
 

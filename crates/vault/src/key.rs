@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chacha20poly1305::XChaCha20Poly1305;
 use chacha20poly1305::aead::{self, Generate as _};
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use secrecy::{ExposeSecret as _, SecretBox, SecretString};
 use sha2::{Digest as _, Sha256};
 
@@ -75,6 +76,24 @@ impl Key {
 
     pub(crate) fn bytes(&self) -> &[u8; KEY_BYTES] {
         self.bytes.expose_secret()
+    }
+
+    /// A code over `message` under a key that is derived from this one for `purpose` alone.
+    fn code(&self, purpose: &str, message: &[u8]) -> Option<Hmac<Sha256>> {
+        let derive = Hmac::<Sha256>::new_from_slice(self.bytes()).ok()?;
+        let derived = derive.chain_update(b"syncfleet vault derived key\0").chain_update(purpose.as_bytes());
+        let code = Hmac::<Sha256>::new_from_slice(&derived.finalize().into_bytes()).ok()?;
+        Some(code.chain_update(message))
+    }
+
+    /// Signs a message.
+    pub(crate) fn sign(&self, purpose: &str, message: &[u8]) -> Option<Vec<u8>> {
+        Some(self.code(purpose, message)?.finalize().into_bytes().to_vec())
+    }
+
+    /// Whether it signed the message. Takes the same time whatever the signature is.
+    pub(crate) fn has_signed(&self, purpose: &str, message: &[u8], signature: &[u8]) -> bool {
+        self.code(purpose, message).is_some_and(|code| code.verify_slice(signature).is_ok())
     }
 }
 
@@ -168,6 +187,18 @@ mod tests {
         assert_ne!(one.bytes(), two.bytes());
         assert_ne!(one.id(), two.id());
         assert_eq!(one.id().len(), 16);
+    }
+
+    #[test]
+    fn a_signature_is_of_one_key_one_purpose_and_one_message() {
+        let key = || Key::parse(&Key::generate(), "x").unwrap();
+        let (one, two) = (key(), key());
+        let signature = one.sign("links", b"a").unwrap();
+        assert!(one.has_signed("links", b"a", &signature));
+        assert!(!two.has_signed("links", b"a", &signature));
+        assert!(!one.has_signed("others", b"a", &signature));
+        assert!(!one.has_signed("links", b"b", &signature));
+        assert!(!one.has_signed("links", b"a", &signature[1..]) && !one.has_signed("links", b"a", &[]));
     }
 
     #[test]

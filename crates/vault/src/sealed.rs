@@ -20,6 +20,9 @@ pub(crate) struct Sealed {
     pub(crate) key: String,
     nonce: String,
     text: String,
+    /// What may be known without the key, for lists. Not authenticated: nothing is decided by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) about: Option<serde_json::Value>,
 }
 
 /// Why a sealed secret cannot be opened.
@@ -46,7 +49,13 @@ impl Sealed {
             key: key.id().to_owned(),
             nonce: STANDARD.encode(nonce),
             text: STANDARD.encode(text),
+            about: None,
         })
+    }
+
+    /// The same with what may be known without the key.
+    pub(crate) fn with_about(self, about: Option<serde_json::Value>) -> Self {
+        Self { about, ..self }
     }
 
     /// Reads what is stored.
@@ -110,6 +119,7 @@ mod tests {
         assert_eq!(posing.open([&wrong], "vault/a").map(|_| ()), Err(OpenError::Damaged));
         let stored = String::from_utf8(document(&sealed)).unwrap();
         assert!(!stored.contains(secret.expose_secret()), "{stored}");
+        assert!(!stored.contains("about"), "what earlier releases read is left as it was: {stored}");
     }
 
     #[test]

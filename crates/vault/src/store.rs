@@ -2,17 +2,20 @@
 
 use std::sync::Arc;
 
+use std::time::Duration;
+
 use secrecy::SecretString;
+use serde_json::Value;
 use shared::ports::PortError;
-use shared::ports::state::{State, Versioned, Write};
+use shared::ports::state::{Expected, State, Versioned, Write, Written};
 
 use crate::sealed::{OpenError, Sealed};
 use crate::{Key, KeyError, KeySource};
 
-/// First part of the key of every sealed secret in the store.
-const PREFIX: &str = "vault/";
+/// First part of the key of every sealed secret in the store that is kept.
+pub(crate) const PREFIX: &str = "vault/";
 /// Documents read at a time.
-const PAGE: u32 = 200;
+pub(crate) const PAGE: u32 = 200;
 
 /// Why a secret cannot be kept or had. Its text says what to do; it never holds a secret.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +39,8 @@ pub enum VaultError {
     },
     /// Changed since it was sealed, or not written by this version.
     #[error(
-        "the secret {0} in the state store is damaged; `syncfleet provision` has a webhook's secret anew"
+        "the secret {0} in the state store is damaged; `syncfleet provision` has a webhook's secret anew, and an account \
+         is connected again"
     )]
     Damaged(String),
 }
@@ -44,9 +48,27 @@ pub enum VaultError {
 /// The secrets of an installation. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Secrets {
-    state: Arc<dyn State>,
-    source: Arc<KeySource>,
-    former: Arc<Vec<Key>>,
+    pub(crate) state: Arc<dyn State>,
+    pub(crate) source: Arc<KeySource>,
+    pub(crate) former: Arc<Vec<Key>>,
+}
+
+/// A secret as it was read.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) secret: SecretString,
+    pub(crate) version: u64,
+}
+
+/// How a secret is put at its place.
+#[derive(Debug, Default)]
+pub(crate) struct Terms {
+    /// What may be known of it without the key.
+    pub(crate) about: Option<Value>,
+    /// What must be there; `None` is anything.
+    pub(crate) expected: Option<Expected>,
+    /// When it ends by itself.
+    pub(crate) time_to_live: Option<Duration>,
 }
 
 impl Secrets {
@@ -76,12 +98,7 @@ impl Secrets {
     /// # Errors
     /// [`VaultError`].
     pub async fn put(&self, name: &str, secret: &SecretString) -> Result<(), VaultError> {
-        let key = self.source.read_or_make()?;
-        let place = format!("{PREFIX}{name}");
-        let damaged = || VaultError::Damaged(name.to_owned());
-        let sealed = Sealed::seal(&key, &place, secret).ok_or_else(damaged)?;
-        let document = serde_json::to_vec(&sealed).map_err(|_| damaged())?;
-        self.state.write(Write::put(&place, &document)).await?;
+        self.put_at(&format!("{PREFIX}{name}"), secret, Terms::default()).await?;
         Ok(())
     }
 
@@ -90,10 +107,65 @@ impl Secrets {
     /// # Errors
     /// [`VaultError`].
     pub async fn get(&self, name: &str) -> Result<Option<SecretString>, VaultError> {
-        let place = format!("{PREFIX}{name}");
-        let Some(document) = self.state.get(&place).await? else { return Ok(None) };
+        Ok(self.read_at(&format!("{PREFIX}{name}")).await?.map(|opened| opened.secret))
+    }
+
+    /// Seals a secret for its place, and puts it there.
+    pub(crate) async fn put_at(
+        &self,
+        place: &str,
+        secret: &SecretString,
+        terms: Terms,
+    ) -> Result<Written, VaultError> {
+        let key = self.source.read_or_make()?;
+        let damaged = || VaultError::Damaged(name_of(place));
+        let sealed = Sealed::seal(&key, place, secret).ok_or_else(damaged)?;
+        let document = serde_json::to_vec(&sealed.with_about(terms.about)).map_err(|_| damaged())?;
+        let write = Write {
+            expected: terms.expected.unwrap_or(Expected::Any),
+            time_to_live: terms.time_to_live,
+            ..Write::put(place, &document)
+        };
+        Ok(self.state.write(write).await?)
+    }
+
+    /// The secret at a place, and its version.
+    pub(crate) async fn read_at(&self, place: &str) -> Result<Option<Opened>, VaultError> {
+        let Some(document) = self.state.get(place).await? else { return Ok(None) };
         let key = self.source.read()?;
-        self.open(key.as_ref(), &place, &document).map(Some)
+        let secret = self.open(key.as_ref(), place, &document)?;
+        Ok(Some(Opened { secret, version: document.version }))
+    }
+
+    /// What may be known without the key of the secrets at places that begin with `prefix`, page by page: places, and
+    /// nothing for a document that is not readable.
+    pub(crate) async fn abouts(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<(String, Option<Value>)>, VaultError> {
+        let page = self.state.scan(prefix, after, limit).await?;
+        let about = |document: &Versioned| Sealed::read(&document.value).ok()?.about;
+        Ok(page.into_iter().map(|(place, document)| (place, about(&document))).collect())
+    }
+
+    /// Signs a message for a purpose, with a key derived from the present one.
+    pub(crate) fn sign(&self, purpose: &str, message: &[u8]) -> Result<Vec<u8>, VaultError> {
+        let key = self.source.read_or_make()?;
+        key.sign(purpose, message).ok_or_else(|| VaultError::Damaged(purpose.to_owned()))
+    }
+
+    /// Whether this installation signed the message, with the present key or a former one.
+    pub(crate) fn has_signed(
+        &self,
+        purpose: &str,
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<bool, VaultError> {
+        let key = self.source.read()?;
+        let mut keys = key.iter().chain(self.former.iter());
+        Ok(keys.any(|key| key.has_signed(purpose, message, signature)))
     }
 
     /// All secrets whose names begin with `prefix`: the rest of each name, and the secret or why it cannot be had.
@@ -121,8 +193,13 @@ impl Secrets {
         }
     }
 
-    fn open(&self, key: Option<&Key>, place: &str, document: &Versioned) -> Result<SecretString, VaultError> {
-        let name = || place.strip_prefix(PREFIX).unwrap_or(place).to_owned();
+    pub(crate) fn open(
+        &self,
+        key: Option<&Key>,
+        place: &str,
+        document: &Versioned,
+    ) -> Result<SecretString, VaultError> {
+        let name = || name_of(place);
         let opened = Sealed::read(&document.value)
             .and_then(|sealed| sealed.open(key.into_iter().chain(self.former.iter()), place));
         opened.map_err(|error| match error {
@@ -130,4 +207,9 @@ impl Secrets {
             OpenError::Unreadable | OpenError::Damaged => VaultError::Damaged(name()),
         })
     }
+}
+
+/// A secret's name, by its place in the store.
+pub(crate) fn name_of(place: &str) -> String {
+    place.strip_prefix(PREFIX).unwrap_or(place).to_owned()
 }

@@ -2,6 +2,7 @@
 
 pub mod queue;
 pub mod state;
+pub mod token_source;
 pub mod transfer;
 
 /// Why a port could not do what was asked: which port, what was tried, why, what to do.

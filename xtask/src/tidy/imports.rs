@@ -10,7 +10,7 @@ use super::source::{Code, tokens};
 use super::{File, Finding};
 
 /// Libraries that only some crates may use.
-const RESTRICTED: [(&str, &[&str]); 7] = [
+const RESTRICTED: [(&str, &[&str]); 8] = [
     ("reqwest", &["http-client", "simulators", "syncfleet", "system-tests"]),
     ("axum", &["operations", "producer", "simulators", "syncfleet", "system-tests"]),
     ("lapin", &["adapter-rabbitmq", "system-tests"]),
@@ -18,6 +18,7 @@ const RESTRICTED: [(&str, &[&str]); 7] = [
     ("rusqlite", &["adapter-embedded", "system-tests"]),
     ("backoff", &["shared"]),
     ("chacha20poly1305", &["vault"]),
+    ("oauth2", &["vault"]),
 ];
 
 /// A test may serve HTTP for itself.

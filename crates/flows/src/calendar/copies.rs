@@ -1,0 +1,103 @@
+//! One meeting in several calendars: which of its copies speaks for it. Pure.
+
+use std::collections::BTreeSet;
+
+use super::sides::SharedKey;
+
+/// A copy of a meeting in a calendar, linked and alive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copy {
+    /// Our id of the calendar.
+    pub calendar_id: String,
+    /// The CRM user whose calendar it is.
+    pub user_id: String,
+    /// The event's id there.
+    pub event_id: String,
+    /// What it has in common with the copies that the provider made of it.
+    pub key: SharedKey,
+    /// Whether the calendar's user is the organiser.
+    pub is_organizer: bool,
+    /// Mail addresses that the provider invites, in lower case.
+    pub guests: BTreeSet<String>,
+}
+
+/// What a copy is to its meeting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The organiser's, or where that is no calendar of ours, the first one: speaks for the meeting.
+    Source,
+    /// An event of its own, made by us in a further user's calendar: what all share goes both ways, but in a conflict
+    /// the meeting counts, and it ends alone.
+    Peer,
+    /// Made by the provider from another copy of ours: follows that one by itself.
+    Follower,
+}
+
+/// What this copy is, beside the others.
+pub fn role(this: &Copy, others: &[Copy], assigned_user_id: Option<&str>) -> Role {
+    let same = |other: &&Copy| other.key == this.key;
+    let leads =
+        |other: &Copy| other.is_organizer || (!this.is_organizer && other.calendar_id < this.calendar_id);
+    if !this.is_organizer && others.iter().filter(same).any(leads) {
+        return Role::Follower;
+    }
+    let rank = |copy: &Copy| (Some(copy.user_id.as_str()) != assigned_user_id, copy.calendar_id.clone());
+    let comes_first = |other: &Copy| other.key != this.key && other.is_organizer && rank(other) < rank(this);
+    if others.iter().any(comes_first) { Role::Peer } else { Role::Source }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn copy(calendar: &str, uid: &str, is_organizer: bool) -> Copy {
+        Copy {
+            calendar_id: calendar.into(),
+            user_id: format!("user of {calendar}"),
+            event_id: format!("{uid} in {calendar}"),
+            key: SharedKey { ical_uid: uid.into(), original: None },
+            is_organizer,
+            guests: BTreeSet::new(),
+        }
+    }
+
+    fn roles(copies: &[Copy], assigned: Option<&str>) -> Vec<Role> {
+        let others = |copy: &Copy| copies.iter().filter(|c| *c != copy).cloned().collect::<Vec<_>>();
+        copies.iter().map(|copy| role(copy, &others(copy), assigned)).collect()
+    }
+
+    #[test]
+    fn the_organisers_copy_speaks_and_without_it_the_first() {
+        use Role::{Follower, Peer, Source};
+        let (a, b, c) = (copy("a", "x", false), copy("b", "x", true), copy("c", "x", false));
+        assert_eq!(roles(&[a.clone(), b, c.clone()], None), [Follower, Source, Follower]);
+        assert_eq!(roles(&[c.clone(), a], None), [Follower, Source]);
+        assert_eq!(roles(&[c], None), [Source]);
+        let own = [copy("a", "x", true), copy("b", "y", true)];
+        assert_eq!(roles(&own, None), [Source, Peer]);
+        assert_eq!(roles(&own, Some("user of b")), [Peer, Source]);
+    }
+
+    proptest! {
+        /// However they are mixed: one copy at least speaks, and of the copies of one event no two.
+        #[test]
+        fn one_copy_speaks_for_each_event(
+            copies in proptest::collection::btree_map("[a-e]", ("[xy]", any::<bool>()), 1..5),
+            organizers in proptest::collection::btree_map("[xy]", "[a-e]", 0..3),
+            assigned in proptest::option::of("user of [a-e]"),
+        ) {
+            let copies: Vec<Copy> = copies
+                .iter()
+                .map(|(calendar, (uid, _))| copy(calendar, uid, organizers.get(uid) == Some(calendar)))
+                .collect();
+            let roles = roles(&copies, assigned.as_deref());
+            prop_assert!(roles.contains(&Role::Source));
+            for uid in ["x", "y"] {
+                let speak = copies.iter().zip(&roles).filter(|(c, r)| c.key.ical_uid == uid && **r != Role::Follower);
+                prop_assert!(speak.count() <= 1);
+            }
+        }
+    }
+}

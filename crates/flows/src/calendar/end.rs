@@ -1,0 +1,101 @@
+//! One side of a pair is gone: what becomes of the other. Nothing that was deleted is ever made anew; what was edited
+//! meanwhile, is history, or cannot be deleted without reaching others, stays and is let go. Pure.
+
+use std::collections::BTreeSet;
+
+use super::action::{Action, Kept, Notice, Plan, Verdict};
+use super::agree::this_copy;
+use super::copies::{Copy, Role, role};
+use super::event::{Event, Field};
+use super::link::{EndedBy, PairLink, Tombstone};
+use super::plan::Input;
+use super::sides::{EventSide, MeetingSide, MeetingStatus, Provider, SharedKey};
+
+/// The event is no more, or was cancelled.
+pub(super) fn event_gone(input: &Input<'_>, link: &PairLink, meeting: &MeetingSide, cancelled: bool) -> Plan {
+    let copy = Copy {
+        calendar_id: input.calendar.id.clone(),
+        user_id: input.calendar.user_id.clone(),
+        event_id: link.event_id.clone().unwrap_or_default(),
+        key: link.key.clone().unwrap_or(SharedKey { ical_uid: String::new(), original: None }),
+        is_organizer: link.is_organizer,
+        guests: BTreeSet::new(),
+    };
+    let role = role(&copy, input.copies, meeting.assigned_user_id.as_deref());
+    // An attendee who removes the own copy says nothing about the meeting, as long as others have theirs.
+    let speaks = cancelled || link.is_organizer || input.copies.is_empty();
+    if role != Role::Source || !speaks {
+        return ended(input, link, EndedBy::CopyRemoved, Vec::new());
+    }
+    let kept = |why| {
+        let notice = Action::Notify(Notice::MeetingKept(why));
+        ended(input, link, EndedBy::EventDeletedMeetingKept, vec![notice])
+    };
+    if meeting.status != MeetingStatus::Planned {
+        return ended(input, link, EndedBy::EventDeletedMeetingKept, Vec::new());
+    }
+    match link.agreed() {
+        None => kept(Kept::Unknown),
+        Some(base) if differs(base, &meeting.event, link) => kept(Kept::Edited),
+        Some(_) => {
+            let delete = Action::DeleteMeeting { record: meeting.record.clone() };
+            Plan { deletes: true, ..ended(input, link, EndedBy::EventDeleted, vec![delete]) }
+        }
+    }
+}
+
+/// The CRM's record is no more.
+pub(super) fn meeting_gone(input: &Input<'_>, event: &EventSide) -> Plan {
+    // Without link, the event's stamp names a record that is no more: it is not made anew.
+    let link = PairLink { event_id: Some(event.id.clone()), ..input.link.cloned().unwrap_or_default() };
+    let role = role(&this_copy(input, event), input.copies, None);
+    if role == Role::Follower {
+        return ended(input, &link, EndedBy::MeetingDeletedEventKept, Vec::new());
+    }
+    let kept = |why| {
+        let notice = Action::Notify(Notice::EventKept(why));
+        ended(input, &link, EndedBy::MeetingDeletedEventKept, vec![notice])
+    };
+    let Some(base) = link.agreed() else { return kept(Kept::Unknown) };
+    if differs(&input.calendar.provider.holds(base), &event.event, &link) {
+        return kept(Kept::Edited);
+    }
+    if !is_deletable(input, event) {
+        return kept(Kept::ReachesOthers);
+    }
+    let delete = Action::DeleteEvent { id: event.id.clone(), expected: event.revision.clone() };
+    Plan { deletes: true, ..ended(input, &link, EndedBy::MeetingDeleted, vec![delete]) }
+}
+
+/// Neither is there any more.
+pub(super) fn both_gone(input: &Input<'_>) -> Plan {
+    match input.link {
+        Some(link) => ended(input, link, EndedBy::BothDeleted, Vec::new()),
+        None => Plan::of(Verdict::Ended, Vec::new()),
+    }
+}
+
+/// Only where it reaches nobody: an attendee's copy is the organiser's affair, removing it would decline.
+fn is_deletable(input: &Input<'_>, event: &EventSide) -> bool {
+    let silent = match input.calendar.provider {
+        Provider::Google => true,
+        Provider::Microsoft => event.event.attendees.is_empty() || input.rules.send_mail,
+    };
+    event.is_organizer && silent
+}
+
+/// Whether somebody edited it since both agreed, so that something is there only. People say nothing.
+fn differs(base: &Event, present: &Event, link: &PairLink) -> bool {
+    let attempted = |field: &Field| {
+        let is_in = |event: &Event| event.same(present, *field);
+        link.attempt.as_ref().is_some_and(|attempt| is_in(&attempt.crm) || is_in(&attempt.calendar))
+    };
+    base.differences(present).iter().any(|field| *field != Field::Attendees && !attempted(field))
+}
+
+fn ended(input: &Input<'_>, link: &PairLink, why: EndedBy, mut actions: Vec<Action>) -> Plan {
+    let tombstone = Some(Tombstone { at: input.now, why });
+    let link = PairLink { tombstone, creating: None, attempt: None, conflict: None, ..link.clone() };
+    actions.push(Action::SaveLink(Box::new(link)));
+    Plan::of(Verdict::Ended, actions)
+}

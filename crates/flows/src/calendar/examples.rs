@@ -1,0 +1,440 @@
+//! What the rules say, case by case, on the model.
+
+use std::collections::BTreeSet;
+
+use super::action::{Action, Ignored, Notice, Skipped, Verdict};
+use super::event::{Attendee, Attendees, Event, Field, Place, Reach, Response, Unfit, When};
+use super::model::{Look, Stop, World};
+use super::plan::Policy;
+use super::series::{Holding, Series};
+use super::sides::{EventStatus, MeetingKind, MeetingStatus, Provider};
+use super::tests::{day, first_event, first_meeting, hour, now, person, simple, weekly, world};
+
+#[test]
+fn five_events_are_one_meeting_and_only_the_organisers_is_written() {
+    for organizer in [Some(3), None] {
+        let providers =
+            [Provider::Google, Provider::Microsoft, Provider::Google, Provider::Google, Provider::Google];
+        let mut world = world(&providers, Policy::NewestWins);
+        let ids: Vec<String> = (0..5)
+            .map(|calendar| {
+                world.add_event(calendar, simple("Jour fixe"), "uid1", organizer == Some(calendar))
+            })
+            .collect();
+        world.settle();
+        assert_eq!((world.meetings.len(), world.links.len()), (1, 5));
+        let record = first_meeting(&world).unwrap();
+        let before = world.clone();
+        // The organiser moves it, and the provider moves all copies; it goes to the CRM once.
+        for (calendar, id) in ids.iter().enumerate() {
+            world.edit_event(calendar, id, |side| side.event.when = hour(2));
+        }
+        world.settle();
+        assert_eq!(world.meetings[&record].event.when, hour(2));
+        assert_eq!(world.writes - before.writes, 1);
+        // The CRM changes it: only the organiser's copy is written; an outsider's is nobody's to write.
+        world.edit_meeting(&record, |side| side.event.subject = "Moved".into());
+        world.settle();
+        let written: Vec<usize> = (0..5)
+            .filter(|calendar| world.events[*calendar][&ids[*calendar]].event.subject == "Moved")
+            .collect();
+        assert_eq!(written, organizer.into_iter().collect::<Vec<_>>());
+        assert_eq!(world.meetings[&record].event.subject, "Moved");
+        assert_eq!(world.notices.contains(&Notice::Left(vec![Field::Subject])), organizer.is_none());
+        // An attendee removes the own copy: that says nothing about the meeting.
+        world.events[1].clear();
+        world.settle();
+        assert!(world.meetings.contains_key(&record));
+        // It is cancelled.
+        for (calendar, id) in ids.iter().enumerate() {
+            world.edit_event(calendar, id, |side| side.status = EventStatus::Cancelled);
+        }
+        world.settle();
+        assert_eq!(
+            world.meetings.contains_key(&record),
+            organizer.is_none(),
+            "what was edited in the CRM stays"
+        );
+    }
+}
+
+#[test]
+fn a_meeting_of_several_users_has_an_event_in_each_calendar_but_not_where_the_provider_invites() {
+    let mut world = world(&[Provider::Google, Provider::Microsoft], Policy::NewestWins);
+    let record = world.add_meeting(MeetingKind::Meeting, simple("A"), &["user1", "user0"]);
+    world.settle();
+    assert_eq!(world.events_created, 2);
+    // The second user's copy is a full side of its own.
+    let id = first_event(&world, 0).unwrap();
+    world.edit_event(0, &id, |side| side.event.location = "Room 1".into());
+    world.settle();
+    let other = first_event(&world, 1).unwrap();
+    assert_eq!(world.events[1][&other].event.location, "Room 1");
+    // It ends alone; the assigned user's ends the meeting, and what is left.
+    world.events[0].clear();
+    world.settle();
+    assert!(world.meetings.contains_key(&record));
+    world.events[1].clear();
+    world.settle();
+    assert!(world.meetings.is_empty());
+
+    let mut world = super::tests::world(&[Provider::Google, Provider::Microsoft], Policy::NewestWins);
+    let mut event = simple("A");
+    event.attendees.insert("user1@example.org".into(), person(Reach::Connected, Response::None));
+    world.add_event(0, event, "uid1", true);
+    let look = Look::Event(0, first_event(&world, 0).unwrap());
+    world.run(&look, None);
+    let record = first_meeting(&world).unwrap();
+    world.edit_meeting(&record, |side| {
+        side.users.insert("user1".into());
+    });
+    assert_eq!(world.would(&Look::Meeting(1, record)).verdict, Verdict::Ignored(Ignored::Invited));
+}
+
+#[test]
+fn calls_go_out_and_come_back_as_calls_and_are_never_born_of_events() {
+    let mut world = world(&[Provider::Microsoft], Policy::NewestWins);
+    let record = world.add_meeting(MeetingKind::Call, simple("Call Erika"), &["user0"]);
+    world.settle();
+    let id = first_event(&world, 0).unwrap();
+    world.links.clear();
+    world.is_read = false;
+    world.settle();
+    world.is_read = true;
+    world.settle();
+    assert_eq!((world.meetings.len(), world.links.len()), (1, 1));
+    // All day is nothing that a call can be: it is left, and its user is told.
+    world.edit_event(0, &id, |side| side.event.when = day(1));
+    world.settle();
+    assert_eq!(world.meetings[&record].event.when, hour(0));
+    assert_eq!(world.notices, [Notice::Left(vec![Field::When])]);
+    world.edit_event(0, &id, |side| side.event.when = hour(1));
+    world.settle();
+    assert_eq!(world.meetings[&record].event.when, hour(1));
+    assert_eq!(world.writes, 2);
+}
+
+#[test]
+fn history_is_kept_when_its_event_is_deleted() {
+    for status in [MeetingStatus::Held, MeetingStatus::NotHeld] {
+        let mut world = world(&[Provider::Google], Policy::NewestWins);
+        let id = world.add_event(0, simple("A"), "uid1", true);
+        world.settle();
+        let record = first_meeting(&world).unwrap();
+        world.edit_meeting(&record, |side| side.status = status);
+        world.settle();
+        world.events[0].remove(&id);
+        world.settle();
+        assert!(world.meetings.contains_key(&record));
+        assert_eq!(world.events_created, 0);
+    }
+}
+
+#[test]
+fn an_edit_is_not_lost_with_what_was_deleted_on_the_other_side() {
+    let mut world = world(&[Provider::Google], Policy::NewestWins);
+    let id = world.add_event(0, simple("A"), "uid1", true);
+    world.settle();
+    let record = first_meeting(&world).unwrap();
+    world.edit_meeting(&record, |side| side.event.body = "Minutes".into());
+    world.events[0].remove(&id);
+    world.settle();
+    assert!(world.meetings.contains_key(&record) && world.events[0].is_empty());
+    assert_eq!(world.notices.len(), 1);
+}
+
+#[test]
+fn a_meeting_with_guests_in_outlook_is_not_deleted_nor_changed_there() {
+    let mut event = simple("A");
+    event.attendees.insert("known1".into(), person(Reach::Known, Response::Accepted));
+    let mut world = world(&[Provider::Microsoft], Policy::NewestWins);
+    let id = world.add_event(0, event, "uid1", true);
+    world.settle();
+    let record = first_meeting(&world).unwrap();
+    assert_eq!(world.meetings[&record].event.attendees["known1"].response, Response::Accepted);
+    world.edit_meeting(&record, |side| (side.event.subject, side.event.private) = ("B".into(), true));
+    world.settle();
+    let side = &world.events[0][&id].event;
+    assert_eq!((side.subject.as_str(), side.private), ("A", true), "only what nobody else sees");
+    world.meetings.remove(&record);
+    world.settle();
+    assert!(world.events[0].contains_key(&id));
+    assert_eq!(world.mails, 0);
+    assert!(matches!(world.notices.last(), Some(Notice::EventKept(_))));
+}
+
+#[test]
+fn attendees_stand_in_the_body_where_outlook_would_mail_them() {
+    let mut event = simple("A");
+    event.attendees.insert("known1".into(), person(Reach::Known, Response::None));
+    let mut world = world(&[Provider::Microsoft], Policy::NewestWins);
+    let record = world.add_meeting(MeetingKind::Meeting, event, &["user0"]);
+    world.settle();
+    let id = first_event(&world, 0).unwrap();
+    assert_eq!(world.events[0][&id].listed, ["- known1"]);
+    assert!(world.events[0][&id].event.attendees.is_empty());
+    world.edit_meeting(&record, |side| {
+        side.event.attendees.insert("known2".into(), person(Reach::Known, Response::None));
+    });
+    world.settle();
+    assert_eq!(world.events[0][&id].listed, ["- known1", "- known2"]);
+    assert_eq!(world.meetings[&record].event.attendees.len(), 2);
+    assert_eq!(world.mails, 0);
+}
+
+#[test]
+fn what_is_removed_is_looked_at_and_what_we_never_knew_is_not() {
+    let mut world = world(&[Provider::Microsoft], Policy::NewestWins);
+    let id = world.add_event(0, simple("A"), "uid1", true);
+    let unknown = world.would(&Look::Removed(0, "e99".into()));
+    assert_eq!((unknown.verdict, unknown.actions.len()), (Verdict::Ignored(Ignored::UnknownDeleted), 0));
+    world.settle();
+    let look = Look::Removed(0, id.clone());
+    assert_eq!(world.would(&look).actions, [Action::ReadEvent { id: id.clone() }]);
+    // It was moved out of the window: it is kept, and its new time is taken over.
+    world.edit_event(0, &id, |side| side.event.when = hour(500));
+    world.run(&look, None);
+    let record = first_meeting(&world).unwrap();
+    assert_eq!(world.meetings[&record].event.when, hour(500));
+    world.events[0].remove(&id);
+    world.run(&look, None);
+    assert!(world.meetings.is_empty());
+}
+
+#[test]
+fn what_never_was_in_the_window_is_ignored_on_both_sides() {
+    let mut world = world(&[Provider::Google], Policy::NewestWins);
+    world.add_event(0, Event::new("A", hour(500)), "uid1", true);
+    world.add_meeting(MeetingKind::Meeting, Event::new("B", hour(-500)), &["user0"]);
+    let long_ago = Event { place: Place::Master(weekly()), ..simple("C") };
+    let mut old = long_ago.clone();
+    old.when = hour(-700);
+    world.add_event(0, old, "uid2", true);
+    world.settle();
+    assert_eq!(
+        (world.meetings_created, world.events_created),
+        (1, 0),
+        "only the series has occurrences inside"
+    );
+}
+
+#[test]
+fn a_copied_event_is_an_event_of_its_own() {
+    let mut world = world(&[Provider::Microsoft], Policy::NewestWins);
+    world.add_meeting(MeetingKind::Meeting, simple("A"), &["user0"]);
+    world.settle();
+    let original = first_event(&world, 0).unwrap();
+    let stamp = world.events[0][&original].stamp.clone();
+    let copy = world.add_event(0, simple("A"), "uid of the copy", true);
+    world.edit_event(0, &copy, |side| side.stamp = stamp);
+    world.settle();
+    assert_eq!((world.meetings.len(), world.links.len()), (2, 2));
+}
+
+#[test]
+fn a_conflict_is_told_once_and_one_that_waits_is_left_alone() {
+    for (policy, told) in [(Policy::NewestWins, 1), (Policy::Ask, 1)] {
+        let mut world = world(&[Provider::Google], policy);
+        let id = world.add_event(0, simple("A"), "uid1", true);
+        world.settle();
+        let record = first_meeting(&world).unwrap();
+        world.edit_meeting(&record, |side| side.event.subject = "Mine".into());
+        world.edit_event(0, &id, |side| side.event.subject = "Theirs".into());
+        world.settle();
+        assert_eq!(world.notices.len(), told);
+        let subjects = (&*world.meetings[&record].event.subject, &*world.events[0][&id].event.subject);
+        match policy {
+            Policy::Ask => assert_eq!(subjects, ("Mine", "Theirs")),
+            _ => assert_eq!(subjects, ("Theirs", "Theirs"), "the later one"),
+        }
+        // Other fields go on meanwhile, and a person ends it.
+        world.edit_event(0, &id, |side| side.event.location = "Room 1".into());
+        world.settle();
+        assert_eq!(world.meetings[&record].event.location, "Room 1");
+        world.edit_event(0, &id, |side| side.event.subject = "Mine".into());
+        world.settle();
+        assert_eq!(world.meetings[&record].event.subject, "Mine");
+        assert_eq!(world.notices.len(), told);
+        assert!(world.links.iter().all(|(_, link)| link.conflict.is_none()));
+    }
+}
+
+#[test]
+fn what_outlook_does_not_say_of_a_series_is_kept_and_looked_for() {
+    let mut world = world(&[Provider::Microsoft], Policy::NewestWins);
+    let mut series = weekly();
+    series.gaps.extend(
+        series
+            .occurrences(&hour(0), now(), world.rules.window.to)
+            .unwrap()
+            .into_iter()
+            .take(1)
+            .map(|o| o.original),
+    );
+    let event = Event { place: Place::Master(series.clone()), ..simple("A") };
+    let id = world.add_event(0, event, "uid1", true);
+    world.settle();
+    let looks = world.looks_at_instances;
+    let record = first_meeting(&world).unwrap();
+    assert_eq!(world.meetings[&record].event.place.series(), Some(&series));
+    world.edit_event(0, &id, |side| {
+        side.gaps_known = false;
+        side.event.place = Place::Master(weekly());
+        side.event.subject = "B".into();
+    });
+    world.settle();
+    assert_eq!(world.meetings[&record].event.place.series(), Some(&series), "the gap is not forgotten");
+    assert_eq!(world.meetings[&record].event.subject, "B");
+    assert_eq!(world.looks_at_instances, looks + 1, "which of its occurrences are gone is looked for, once");
+}
+
+#[test]
+fn a_series_that_the_crm_cannot_hold_comes_as_its_occurrences() {
+    let mut world = world(&[Provider::Microsoft], Policy::NewestWins);
+    world.rules.crm_series.has_fields = false;
+    let master = Event { place: Place::Master(weekly()), ..simple("A") };
+    let id = world.add_event(0, master.clone(), "uid1", true);
+    let plan = world.would(&Look::Event(0, id.clone()));
+    assert_eq!(plan.actions, [Action::LookAtInstances { id: id.clone() }]);
+    let found = weekly().occurrences(&master.when, now(), world.rules.window.to).unwrap();
+    let ids: Vec<String> =
+        found.iter().take(3).map(|one| world.add_event(0, one.event(&master, &id), "uid1", true)).collect();
+    // Where the series is held as such, they are part of it.
+    assert_eq!(world.would(&Look::Event(0, ids[0].clone())).verdict, Verdict::Ignored(Ignored::PartOfSeries));
+    world.holding = Holding::Occurrences;
+    for id in &ids {
+        world.run(&Look::Event(0, id.clone()), None);
+    }
+    assert_eq!(world.meetings.len(), 3, "one uid, three starts by the rule");
+    // One is deleted in the CRM: that one is deleted in the calendar.
+    let record = world.links[1].1.meeting.clone().unwrap();
+    world.meetings.remove(&record);
+    ids.iter().for_each(|id| {
+        world.run(&Look::Event(0, id.clone()), None);
+    });
+    assert_eq!((world.meetings.len(), world.events[0].contains_key(&ids[1])), (2, false));
+    assert_eq!((world.meetings_created, world.events[0].len()), (3, 3));
+}
+
+#[test]
+fn people_are_merged_one_by_one() {
+    let mut event = simple("A");
+    for (mail, reach) in [("known1", Reach::Known), ("known2", Reach::Known), ("stranger", Reach::Unknown)] {
+        event.attendees.insert(mail.into(), person(reach, Response::None));
+    }
+    let mut world = world(&[Provider::Google], Policy::NewestWins);
+    let id = world.add_event(0, event, "uid1", true);
+    world.settle();
+    let record = first_meeting(&world).unwrap();
+    let mails = |attendees: &Attendees| attendees.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(mails(&world.meetings[&record].event.attendees), ["known1", "known2"]);
+    // In the CRM one comes, one goes, and a colleague comes who has the meeting in a calendar of the own; in the
+    // calendar one comes, and one answers.
+    world.edit_meeting(&record, |side| {
+        side.event.attendees.remove("known1");
+        side.event.attendees.insert("known3".into(), person(Reach::Known, Response::Accepted));
+        side.event.attendees.insert("user1@example.org".into(), person(Reach::Connected, Response::None));
+    });
+    world.edit_event(0, &id, |side| {
+        side.event.attendees.insert("known4".into(), person(Reach::Known, Response::None));
+        side.event.attendees.insert("known2".into(), person(Reach::Known, Response::Declined));
+    });
+    world.settle();
+    let (meeting, event) = (&world.meetings[&record].event.attendees, &world.events[0][&id].event.attendees);
+    assert_eq!(mails(meeting), ["known2", "known3", "known4", "user1@example.org"]);
+    assert_eq!(mails(event), ["known2", "known3", "known4", "stranger"]);
+    assert_eq!(meeting["known2"].response, Response::Declined);
+    assert_eq!(event["known3"].response, Response::None, "what they answer is theirs to say");
+    assert_eq!((meeting["known3"].response, world.mails), (Response::Accepted, 0));
+}
+
+#[test]
+fn what_arrived_before_a_stop_is_agreed_on_and_an_edit_since_is_no_conflict() {
+    for from_calendar in [true, false] {
+        // The policy is against who edits, so that a conflict would show.
+        let policy = if from_calendar { Policy::CrmWins } else { Policy::CalendarWins };
+        let mut world = world(&[Provider::Google], policy);
+        let id = world.add_event(0, simple("A"), "uid1", true);
+        world.settle();
+        let record = first_meeting(&world).unwrap();
+        let edit = |world: &mut World, subject: &str| {
+            if from_calendar {
+                world.edit_event(0, &id, |side| side.event.subject = subject.into());
+            } else {
+                world.edit_meeting(&record, |side| side.event.subject = subject.into());
+            }
+        };
+        edit(&mut world, "B");
+        // Stopped after the write.
+        assert!(!world.run(&Look::Event(0, id.clone()), Some(Stop { step: 1, after_effect: true })));
+        edit(&mut world, "C");
+        world.settle();
+        let subjects = (&*world.meetings[&record].event.subject, &*world.events[0][&id].event.subject);
+        assert_eq!(subjects, ("C", "C"));
+        assert!(world.notices.is_empty());
+    }
+}
+
+#[test]
+fn a_rule_and_its_start_are_one_value() {
+    let mut world = world(&[Provider::Google], Policy::NewestWins);
+    let id = world.add_event(0, Event { place: Place::Master(weekly()), ..simple("A") }, "uid1", true);
+    world.settle();
+    let record = first_meeting(&world).unwrap();
+    let daily = Series::from_lines(&["RRULE:FREQ=DAILY"], &hour(0)).unwrap();
+    world.edit_meeting(&record, |side| side.event.place = Place::Master(daily.clone()));
+    world.edit_event(0, &id, |side| side.event.when = hour(3));
+    world.settle();
+    for event in [&world.meetings[&record].event, &world.events[0][&id].event] {
+        assert_eq!(
+            (&event.when, event.place.series()),
+            (&hour(3), Some(&weekly())),
+            "the newer one, as a whole"
+        );
+    }
+    assert_eq!(world.notices.len(), 1);
+}
+
+#[test]
+fn what_cannot_be_synchronised_is_skipped_with_its_reason_and_nothing_is_written() {
+    let mut world = world(&[Provider::Google], Policy::NewestWins);
+    let backwards = match hour(0) {
+        When::Timed { start, end } => When::Timed { start: end, end: start },
+        other => other,
+    };
+    let id = world.add_event(0, Event { when: backwards, ..simple("A") }, "uid1", true);
+    let plan = world.would(&Look::Event(0, id.clone()));
+    assert_eq!(plan.verdict, Verdict::Skipped(Skipped::Event(Unfit::EndBeforeStart)));
+    world.edit_event(0, &id, |side| side.event.when = hour(0));
+    world.settle();
+    let record = first_meeting(&world).unwrap();
+    world.edit_event(0, &id, |side| side.event.body = "x".repeat(1_000_000));
+    world.settle();
+    assert_eq!(world.meetings[&record].event.body, "");
+    let crowd: Attendees = (0..5_000).map(|n| (format!("{n}@example.org"), Attendee::default())).collect();
+    world.edit_event(0, &id, |side| (side.event.body, side.event.attendees) = (String::new(), crowd));
+    let plan = world.would(&Look::Event(0, id));
+    assert_eq!(plan.verdict, Verdict::Skipped(Skipped::Event(Unfit::TooManyAttendees)));
+
+    let mut world = super::tests::world(&[Provider::Microsoft], Policy::NewestWins);
+    let odd = Series::from_lines(&["RRULE:FREQ=YEARLY;BYYEARDAY=100"], &hour(0)).unwrap();
+    let record = world.add_meeting(
+        MeetingKind::Meeting,
+        Event { place: Place::Master(odd), ..simple("A") },
+        &["user0"],
+    );
+    assert_eq!(world.would(&Look::Meeting(0, record)).verdict, Verdict::Skipped(Skipped::Recurrence));
+}
+
+#[test]
+fn deletions_are_marked_for_the_guard_and_nothing_else_is() {
+    let mut world = world(&[Provider::Google], Policy::NewestWins);
+    let id = world.add_event(0, simple("A"), "uid1", true);
+    let look = Look::Event(0, id.clone());
+    assert!(!world.would(&look).deletes);
+    world.settle();
+    world.events[0].remove(&id);
+    assert!(world.would(&look).deletes);
+    let names: BTreeSet<&str> = world.would(&look).actions.iter().map(Action::name).collect();
+    assert_eq!(names, BTreeSet::from(["delete_meeting", "save_link"]));
+}

@@ -1,0 +1,173 @@
+//! What the flow remembers about a linked pair: an event in one calendar, and a meeting or call. Pure.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::event::{Event, Field};
+use super::merge::{Merged, Winner};
+use super::sides::{MeetingRef, Provider, SharedKey};
+
+/// The link of one event and one record of the CRM.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PairLink {
+    /// The event's id; none while it is being created.
+    pub event_id: Option<String>,
+    /// The CRM's record; none while it is being created.
+    pub meeting: Option<MeetingRef>,
+    /// What the event has in common with its copies in other calendars.
+    pub key: Option<SharedKey>,
+    /// Whether the calendar's user is the organiser.
+    #[serde(default)]
+    pub is_organizer: bool,
+    /// The event's version as it was last read in agreement with `base`.
+    pub revision: Option<String>,
+    /// The record's version, likewise.
+    pub version: Option<i64>,
+    /// What both sides last agreed on; none before the first agreement, and for a copy that another one speaks for.
+    pub base: Option<Event>,
+    /// Whether the CRM's id stands with the event.
+    #[serde(default)]
+    pub stamped: bool,
+    /// A create that was begun: its answer may have been lost.
+    #[serde(default)]
+    pub creating: Option<Creating>,
+    /// Writes that were begun.
+    #[serde(default)]
+    pub attempt: Option<Attempt>,
+    /// A conflict that its user was told of, or is being told of.
+    #[serde(default)]
+    pub conflict: Option<OpenConflict>,
+    /// Fields that stay different, and that the user was told of.
+    #[serde(default)]
+    pub left: Vec<Field>,
+    /// The pair has come to its end: nothing is done for it any more, and nothing is made anew.
+    #[serde(default)]
+    pub tombstone: Option<Tombstone>,
+}
+
+impl PairLink {
+    /// What was last agreed on: what was saved, or what was being created on the other side.
+    pub fn agreed(&self) -> Option<&Event> {
+        self.base.as_ref().or_else(|| self.creating.as_ref().map(|creating| &creating.event))
+    }
+}
+
+/// What is being created.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Creating {
+    /// Where.
+    pub side: Side,
+    /// What.
+    pub event: Event,
+}
+
+/// A side of a pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    /// The CRM.
+    Crm,
+    /// The calendar.
+    Calendar,
+}
+
+/// Writes that were begun, noted before the first of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// What the CRM was to say.
+    pub crm: Event,
+    /// What the calendar was to say.
+    pub calendar: Event,
+    /// What would have been agreed on.
+    pub base: Option<Event>,
+    /// The fields for the CRM.
+    pub to_crm: Vec<Field>,
+    /// The fields for the calendar.
+    pub to_calendar: Vec<Field>,
+}
+
+impl Attempt {
+    /// What is begun.
+    pub fn of(merged: &Merged) -> Self {
+        Self {
+            crm: merged.crm.clone(),
+            calendar: merged.calendar.clone(),
+            base: merged.base.clone(),
+            to_crm: merged.to_crm.clone(),
+            to_calendar: merged.to_calendar.clone(),
+        }
+    }
+
+    /// The base, brought forward by what has arrived: a value of ours that stands where it was to go is agreed on, so
+    /// what the other side says beside it was edited since.
+    pub fn bring_forward(&self, base: &Event, crm: &Event, calendar: &Event, provider: Provider) -> Event {
+        let mut base = base.clone();
+        let Some(agreed) = &self.base else { return base };
+        for field in self.to_crm.iter().filter(|field| crm.same(&self.crm, **field)) {
+            base.take(*field, agreed);
+        }
+        let asked = provider.holds(&self.calendar);
+        for field in self.to_calendar.iter().filter(|field| calendar.same(&asked, **field)) {
+            base.take(*field, agreed);
+        }
+        base
+    }
+}
+
+/// Both sides changed the same fields to different values.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenConflict {
+    /// The fields, with both values.
+    pub fields: Vec<ConflictField>,
+    /// Who wins, once that is decided: an attempt that comes after decides no differently.
+    pub winner: Option<Winner>,
+    /// Whether its user was told.
+    #[serde(default)]
+    pub told: bool,
+}
+
+impl OpenConflict {
+    /// Whether these fields, with these values, are all part of it.
+    pub fn covers(&self, fields: &[ConflictField]) -> bool {
+        fields.iter().all(|field| self.fields.contains(field))
+    }
+}
+
+/// One field of a conflict.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConflictField {
+    /// Which.
+    pub field: Field,
+    /// The CRM's value, as a person reads it.
+    pub crm: String,
+    /// The calendar's value.
+    pub calendar: String,
+}
+
+/// How a pair came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tombstone {
+    /// When that was noticed.
+    pub at: Timestamp,
+    /// Why.
+    pub why: EndedBy,
+}
+
+/// Why a pair came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndedBy {
+    /// The event was deleted or cancelled, and the meeting with it.
+    EventDeleted,
+    /// The event was deleted or cancelled; the meeting stays, since it is history, or was edited, or was never agreed
+    /// on.
+    EventDeletedMeetingKept,
+    /// One copy of several was removed from its calendar.
+    CopyRemoved,
+    /// The meeting was deleted, and the event with it.
+    MeetingDeleted,
+    /// The meeting was deleted; the event stays, since deleting it would reach others, or it was edited.
+    MeetingDeletedEventKept,
+    /// Both are gone.
+    BothDeleted,
+}

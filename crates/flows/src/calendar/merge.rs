@@ -1,0 +1,249 @@
+//! The comparison of three events, field by field: base, the CRM's, the calendar's. Pure.
+//!
+//! A value that cannot be carried over (an outsider's meeting, a meeting whose guests Outlook would mail, an all-day
+//! call) is left as it is on both sides. What is agreed on is then the value of the side that was not written, so the
+//! difference is neither lost nor written later.
+
+use serde::{Deserialize, Serialize};
+use shared::change::Merge;
+
+use super::event::{self, Attendee, Attendees, Event, Field, Reach, Response};
+use super::sides::{EventSide, Guests, MeetingKind, Provider, can_hold, is_writable};
+
+/// Whose value counts where both sides changed a field to different values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Winner {
+    /// The CRM's.
+    Crm,
+    /// The calendar's.
+    Calendar,
+}
+
+/// What is compared, and by which rules.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms<'a> {
+    /// Whose calendar.
+    pub provider: Provider,
+    /// The event as it was read.
+    pub event: &'a EventSide,
+    /// What the CRM's record is.
+    pub kind: MeetingKind,
+    /// How attendees stand.
+    pub guests: Guests,
+    /// Whether attendees may be mailed.
+    pub send_mail: bool,
+    /// Whether what is an attendee's own affair is compared.
+    pub personal: bool,
+    /// Who wins; none leaves what is in conflict to a person.
+    pub winner: Option<Winner>,
+}
+
+/// What comes out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Merged {
+    /// What the CRM is to say.
+    pub crm: Event,
+    /// What the calendar is to say.
+    pub calendar: Event,
+    /// What to remember as agreed; none while there was no agreement before, and a person has to decide the first one.
+    pub base: Option<Event>,
+    /// Fields to write to the CRM.
+    pub to_crm: Vec<Field>,
+    /// Fields to write to the calendar.
+    pub to_calendar: Vec<Field>,
+    /// Fields that both sides changed to different values.
+    pub conflicts: Vec<Field>,
+    /// Fields that stay different, since a value cannot be carried over.
+    pub left: Vec<Field>,
+}
+
+/// Merges. Without base, values that differ are in conflict.
+pub fn merge(base: Option<&Event>, crm: &Event, terms: &Terms<'_>) -> Merged {
+    let calendar = &terms.event.event;
+    let mut agreed = base.unwrap_or(crm).clone();
+    let mut merged = Merged {
+        crm: crm.clone(),
+        calendar: calendar.clone(),
+        base: None,
+        to_crm: Vec::new(),
+        to_calendar: Vec::new(),
+        conflicts: Vec::new(),
+        left: Vec::new(),
+    };
+    // A rule counts from its start, on the clock of its start: of a series, both are one value.
+    let is_series = |event: &Event| event.place.series().is_some();
+    let in_series = is_series(crm) || is_series(calendar) || base.is_some_and(is_series);
+    for field in Field::ALL.into_iter().filter(|field| terms.personal || !field.is_personal()) {
+        match field {
+            Field::Attendees => merge_attendees(&mut merged, &mut agreed, base, crm, terms),
+            Field::When if in_series => {
+                merge_value(&mut merged, &mut agreed, &[Field::When, Field::Recurrence], base, crm, terms);
+            }
+            Field::Recurrence if in_series => {}
+            field => merge_value(&mut merged, &mut agreed, &[field], base, crm, terms),
+        }
+    }
+    let undecided = terms.winner.is_none() && !merged.conflicts.is_empty();
+    merged.base = (base.is_some() || !undecided).then_some(agreed);
+    merged
+}
+
+/// Merges fields that are one value.
+fn merge_value(
+    merged: &mut Merged,
+    agreed: &mut Event,
+    fields: &[Field],
+    base: Option<&Event>,
+    crm: &Event,
+    terms: &Terms<'_>,
+) {
+    let calendar = &terms.event.event;
+    let held_crm = terms.provider.holds(crm);
+    let same = |a: &Event, b: &Event| fields.iter().all(|field| a.same(b, *field));
+    let differing = || fields.iter().filter(|field| !held_crm.same(calendar, **field)).copied();
+    let take = |to: &mut Event, from: &Event| fields.iter().for_each(|field| to.take(*field, from));
+    if same(&held_crm, calendar) {
+        take(agreed, crm);
+        return;
+    }
+    let winner = match base {
+        Some(base) if same(&terms.provider.holds(base), calendar) => Some(Winner::Crm),
+        Some(base) if same(base, crm) => Some(Winner::Calendar),
+        _ => {
+            merged.conflicts.extend(differing());
+            terms.winner
+        }
+    };
+    let writable = |field| is_writable(terms.provider, terms.event, field, crm, terms.send_mail);
+    match winner {
+        Some(Winner::Crm) if differing().all(writable) => {
+            take(&mut merged.calendar, &held_crm);
+            take(agreed, crm);
+            merged.to_calendar.extend(differing());
+        }
+        // What is agreed on is what the calendar says, and will be asked about again when it says something else.
+        Some(Winner::Crm) => {
+            take(agreed, calendar);
+            merged.left.extend(differing());
+        }
+        Some(Winner::Calendar) if differing().all(|field| can_hold(terms.kind, field, calendar)) => {
+            take(&mut merged.crm, calendar);
+            take(agreed, calendar);
+            merged.to_crm.extend(differing());
+        }
+        Some(Winner::Calendar) => {
+            take(agreed, crm);
+            merged.left.extend(differing());
+        }
+        None => {}
+    }
+}
+
+/// People are merged one by one: whether they are there, both ways where that may be written; what they answered only
+/// towards the CRM, since it is theirs to say.
+fn merge_attendees(
+    merged: &mut Merged,
+    agreed: &mut Event,
+    base: Option<&Event>,
+    crm: &Event,
+    terms: &Terms<'_>,
+) {
+    let calendar = &terms.event.event.attendees;
+    if terms.guests == Guests::Listed {
+        agreed.attendees = Attendees::new();
+        merged.calendar.attendees.clone_from(&crm.attendees);
+        if terms.event.listed != event::list(&crm.attendees) {
+            merged.to_calendar.push(Field::Attendees);
+        }
+        return;
+    }
+    let empty = Attendees::new();
+    let before = base.map_or(&empty, |base| &base.attendees);
+    let mut mails: Vec<&String> = crm.attendees.keys().chain(calendar.keys()).chain(before.keys()).collect();
+    mails.sort();
+    mails.dedup();
+    let mut people =
+        People { crm: crm.attendees.clone(), calendar: calendar.clone(), base: empty.clone(), left: false };
+    for mail in mails {
+        people.merge(mail, before, terms);
+    }
+    if people.crm != crm.attendees {
+        merged.to_crm.push(Field::Attendees);
+    }
+    if people.calendar.keys().ne(calendar.keys()) {
+        merged.to_calendar.push(Field::Attendees);
+    }
+    if people.left {
+        merged.left.push(Field::Attendees);
+    }
+    merged.crm.attendees = people.crm;
+    merged.calendar.attendees = people.calendar;
+    agreed.attendees = people.base;
+}
+
+struct People {
+    crm: Attendees,
+    calendar: Attendees,
+    base: Attendees,
+    left: bool,
+}
+
+impl People {
+    fn merge(&mut self, mail: &str, before: &Attendees, terms: &Terms<'_>) {
+        let (base, crm, calendar) = (before.get(mail), self.crm.get(mail), self.calendar.get(mail));
+        if calendar.is_some_and(|attendee| attendee.reach == Reach::Unknown) && crm.is_none() {
+            return;
+        }
+        let there = Merge::of(&base.is_some(), &crm.is_some(), &calendar.is_some());
+        let (base, crm, calendar) = (base.cloned(), crm.cloned(), calendar.cloned());
+        match there {
+            Merge::Agreed(true) => self.answered(mail, base.map(|base| base.response)),
+            Merge::Agreed(false) => {}
+            Merge::TakeLeft(_) if terms.guests != Guests::Written => {
+                self.left = true;
+                self.keep(mail, base);
+            }
+            Merge::TakeLeft(true) => {
+                if let Some(person) = crm.filter(|person| person.reach != Reach::Connected) {
+                    self.calendar.insert(mail.to_owned(), Attendee { response: Response::None, ..person });
+                    self.keep(mail, Some(Attendee::default()));
+                }
+            }
+            Merge::TakeLeft(false) => {
+                self.calendar.remove(mail);
+            }
+            Merge::TakeRight(true) => {
+                if let Some(person) = calendar {
+                    self.crm.insert(mail.to_owned(), person.clone());
+                    self.keep(mail, Some(person));
+                }
+            }
+            Merge::TakeRight(false) => {
+                self.crm.remove(mail);
+            }
+            // Two of three truth values are always equal.
+            Merge::Conflict { .. } => self.keep(mail, base),
+        }
+    }
+
+    /// Of what is agreed, only the answer is kept: names are not compared.
+    fn keep(&mut self, mail: &str, person: Option<Attendee>) {
+        if let Some(Attendee { response, .. }) = person {
+            self.base.insert(mail.to_owned(), Attendee { response, ..Attendee::default() });
+        }
+    }
+
+    /// Both sides have the person: a new answer in the calendar goes to the CRM.
+    fn answered(&mut self, mail: &str, agreed: Option<Response>) {
+        let Some(said) = self.calendar.get(mail).cloned() else { return };
+        let news = match agreed {
+            Some(agreed) => said.response != agreed,
+            None => said.response != Response::None,
+        };
+        if let Some(person) = self.crm.get_mut(mail).filter(|_| news) {
+            person.response = said.response;
+        }
+        self.keep(mail, Some(said));
+    }
+}

@@ -1,0 +1,260 @@
+//! Both sides of a pair as they were read, and what each of them can hold. Pure.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::event::{Attendee, Busy, Event, Field, OriginalStart, Reach};
+use super::series::Series;
+
+/// Whose calendars they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Provider {
+    /// Outlook, by Microsoft Graph. Mails attendees on every write and has no switch for it.
+    Microsoft,
+    /// Google Calendar.
+    Google,
+}
+
+impl Provider {
+    /// An event with no more in it than the calendar can say.
+    pub fn holds(self, event: &Event) -> Event {
+        let reminders_max = match self {
+            Self::Microsoft => 1,
+            Self::Google => 5,
+        };
+        // The earliest ones: nobody is reminded too late.
+        let reminders = event.reminders.iter().rev().take(reminders_max).copied().collect();
+        let busy = match (self, event.busy) {
+            (Self::Microsoft, busy) => busy,
+            (Self::Google, Busy::Free) => Busy::Free,
+            (Self::Google, _) => Busy::Busy,
+        };
+        Event { reminders, busy, ..event.clone() }
+    }
+}
+
+/// The calendar of a pair.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Calendar {
+    /// Our id of it: of the account and the calendar in it.
+    pub id: String,
+    /// Whose.
+    pub provider: Provider,
+    /// The CRM user who connected it.
+    pub user_id: String,
+    /// That account's mail address, in lower case.
+    pub mail: String,
+}
+
+/// What the CRM's record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MeetingKind {
+    /// A meeting: what events become.
+    Meeting,
+    /// A call: goes out, and is never born of an event.
+    Call,
+}
+
+/// A record of the CRM.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct MeetingRef {
+    /// Its type.
+    pub kind: MeetingKind,
+    /// Its id.
+    pub id: String,
+}
+
+/// What is the same in all calendars that hold a real-world event.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SharedKey {
+    /// `iCalUId`. Shared within a series, so it is not enough.
+    pub ical_uid: String,
+    /// The start by the rule, for one of a series.
+    pub original: Option<OriginalStart>,
+}
+
+impl SharedKey {
+    /// The form that is kept in the CRM.
+    pub fn text(&self) -> String {
+        match &self.original {
+            None => self.ical_uid.clone(),
+            Some(original) => format!("{}|{}", self.ical_uid, original.text()),
+        }
+    }
+}
+
+/// The CRM's id that stands with an event (extended property).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stamp {
+    /// Not known: it does not come with changes.
+    Unread,
+    /// None.
+    None,
+    /// The record that it names. A copied event has the stamp of its original.
+    Of(MeetingRef),
+}
+
+/// How an event is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventStatus {
+    /// Takes place.
+    Confirmed,
+    /// Takes place perhaps.
+    Tentative,
+    /// Was cancelled by its organiser and still lies about.
+    Cancelled,
+}
+
+/// An event as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventSide {
+    /// Its id in this calendar.
+    pub id: String,
+    /// Its version, opaque.
+    pub revision: String,
+    /// What it has in common with its copies in other calendars.
+    pub key: SharedKey,
+    /// What it says. Its attendees are all but the calendar's user.
+    pub event: Event,
+    /// How it is meant.
+    pub status: EventStatus,
+    /// Whether the calendar's user is its organiser.
+    pub is_organizer: bool,
+    /// Whether the list of attendees was cut by the vendor: then it must not be written back.
+    pub attendees_cut: bool,
+    /// Whether all occurrences of the series that are left out are known. Neither Outlook's nor Google's changes tell:
+    /// what was known before then counts beside what is said.
+    pub gaps_known: bool,
+    /// The list of attendees that stands in the body.
+    pub listed: Vec<String>,
+    /// The CRM's id with it.
+    pub stamp: Stamp,
+    /// When it was last changed, by the vendor's clock.
+    pub changed_at: Option<Timestamp>,
+}
+
+/// `status` of a meeting or call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MeetingStatus {
+    /// Planned.
+    Planned,
+    /// Held: history, never deleted.
+    Held,
+    /// Not held: history, never deleted.
+    NotHeld,
+}
+
+/// A meeting or call as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MeetingSide {
+    /// Which.
+    pub record: MeetingRef,
+    /// `versionNumber`, where optimistic concurrency is on.
+    pub version: Option<i64>,
+    /// The key of the event that it was born of, as it is kept in the CRM.
+    pub key: Option<String>,
+    /// What it says. Its attendees are all people of the meeting but the user of the pair's calendar.
+    pub event: Event,
+    /// Its status.
+    pub status: MeetingStatus,
+    /// Ids of its users.
+    pub users: BTreeSet<String>,
+    /// Id of the assigned user.
+    pub assigned_user_id: Option<String>,
+    /// When it was last changed, by the CRM's clock.
+    pub modified_at: Option<Timestamp>,
+}
+
+/// How attendees stand in the calendar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Guests {
+    /// As attendees, both ways.
+    Written,
+    /// As attendees, and only the calendar changes them.
+    Read,
+    /// As a list in the body: writing them would mail them.
+    Listed,
+}
+
+impl Guests {
+    /// How attendees of an event of ours stand.
+    pub fn of_new(provider: Provider, send_mail: bool) -> Self {
+        match provider {
+            Provider::Microsoft if !send_mail => Self::Listed,
+            Provider::Microsoft | Provider::Google => Self::Written,
+        }
+    }
+
+    /// How attendees of this event stand.
+    pub fn of(provider: Provider, event: &EventSide, send_mail: bool) -> Self {
+        if !event.is_organizer || event.attendees_cut {
+            return Self::Read;
+        }
+        match Self::of_new(provider, send_mail) {
+            Self::Listed if !event.event.attendees.is_empty() => Self::Read,
+            guests => guests,
+        }
+    }
+}
+
+/// Whether writing a field of this event reaches nobody but its calendar's user, and is ours to do.
+pub fn is_writable(
+    provider: Provider,
+    event: &EventSide,
+    field: Field,
+    value: &Event,
+    send_mail: bool,
+) -> bool {
+    if field == Field::OnlineLink {
+        return false;
+    }
+    // An attendee owns no more than how the event stands in the own calendar.
+    if !event.is_organizer {
+        return field.is_personal();
+    }
+    let mails = provider == Provider::Microsoft && !event.event.attendees.is_empty() && !send_mail;
+    if mails && !field.is_personal() {
+        return false;
+    }
+    match field {
+        Field::Recurrence => {
+            let can_say =
+                |series: &Series| provider == Provider::Google || series.to_graph(&value.when).is_ok();
+            event.event.place.original().is_none() && value.place.series().is_none_or(can_say)
+        }
+        _ => true,
+    }
+}
+
+/// Whether the CRM's record can hold a field's value.
+pub fn can_hold(kind: MeetingKind, field: Field, value: &Event) -> bool {
+    match (kind, field) {
+        (MeetingKind::Call, Field::When) => !value.when.is_all_day(),
+        (MeetingKind::Call, Field::Recurrence) => value.place.series().is_none(),
+        (MeetingKind::Meeting | MeetingKind::Call, _) => true,
+    }
+}
+
+/// An event for the CRM: only people that it knows.
+pub fn for_crm(event: &Event) -> Event {
+    let is_known = |(_, attendee): &(&String, &Attendee)| attendee.reach != Reach::Unknown;
+    let attendees = event.attendees.iter().filter(is_known);
+    Event { attendees: attendees.map(|(mail, a)| (mail.clone(), a.clone())).collect(), ..event.clone() }
+}
+
+/// An event for a calendar: people with a synchronised calendar of their own are not invited by us, they have the
+/// meeting there.
+pub fn for_calendar(provider: Provider, event: &Event, guests: Guests) -> Event {
+    let mut event = provider.holds(event);
+    if guests == Guests::Written {
+        event.attendees.retain(|_, attendee| attendee.reach != Reach::Connected);
+    }
+    event.online_link = None;
+    event
+}
