@@ -203,6 +203,7 @@ pub async fn look(
 /// As the store's and the queue's.
 pub async fn loss(queue: &dyn Queue, state: &dyn State) -> Result<Option<Loss>, PortError> {
     let found = read(state).await?;
+    let knows_any = queue.remembers(ANY).await?;
     if let Found::Of(generation) = found
         && queue.remembers(&generation.mark()).await?
     {
@@ -210,7 +211,7 @@ pub async fn loss(queue: &dyn Queue, state: &dyn State) -> Result<Option<Loss>, 
     }
     Ok(match found {
         Found::Flag(_) => Some(Loss::Older),
-        _ if !queue.remembers(ANY).await? => None,
+        _ if !knows_any => None,
         Found::Nothing => Some(Loss::Emptied),
         // Somebody may have moved on between the store's answer and the queue's.
         Found::Of(_) if !found.is_still(read(state).await?) => None,
@@ -220,12 +221,14 @@ pub async fn loss(queue: &dyn Queue, state: &dyn State) -> Result<Option<Loss>, 
 
 /// The generation that the store holds, if the queue knows it, or knows of none; begins the first one.
 async fn ask(queue: &dyn Queue, state: &dyn State, found: Found) -> Result<Option<Generation>, PortError> {
+    // Asked first: another process that begins tells the queue of its generation, and then that there is one.
+    let knows_any = queue.remembers(ANY).await?;
     if let Found::Of(generation) = found
         && queue.remembers(&generation.mark()).await?
     {
         return Ok(Some(generation));
     }
-    if queue.remembers(ANY).await? {
+    if knows_any {
         return Ok(None);
     }
     // The queue is new. What the store holds is right, and the queue is told; else both are new.

@@ -88,7 +88,9 @@ async fn a_fleet_whose_store_is_emptied_in_the_middle_pauses_until_it_is_release
     created(&fleet, &id).await;
     nothing_is_wrong(&mut fleet).await;
     let said = |member: &system_tests::Member| member.log().matches("The fleet pauses").count();
-    assert!(fleet.members.iter().all(|member| said(member) == 1), "said once in each program");
+    for member in &fleet.members {
+        assert_eq!(said(member), 1, "said once in each program:\n{}", member.log());
+    }
 }
 
 #[tokio::test]

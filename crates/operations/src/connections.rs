@@ -244,9 +244,13 @@ mod tests {
     async fn many_that_start_at_once_begin_one_generation() {
         let fleet = Arc::new((MemoryQueue::default(), MemoryState::default()));
         let mut starting = JoinSet::new();
-        for _ in 0..20 {
+        for late in 0..20 {
             let fleet = fleet.clone();
             starting.spawn(async move {
+                // One step later than the one before: each meets the first one's beginning at another point.
+                for _ in 0..late {
+                    tokio::task::yield_now().await;
+                }
                 let health = Health::default();
                 let mut watch = StoreWatch::new(&fleet.0, &fleet.1, &NoMeter, &health);
                 assert!(watch.look().await, "{:?}", health.readiness());
