@@ -334,11 +334,6 @@ pub fn missing(link: &Linked, window: &Window) -> Missing {
     }
 }
 
-/// Whether so many deletions among so many links need a person's release.
-pub fn is_mass_delete(deletions: u64, links: u64, share_percent_max: u64, count_min: u64) -> bool {
-    deletions > count_min && deletions.saturating_mul(100) > share_percent_max.saturating_mul(links)
-}
-
 impl Cursor {
     /// Events to ask for in a page: fewer after a circle, which may come from where pages are cut.
     pub fn page_events(&self, reach: &Reach) -> u16 {

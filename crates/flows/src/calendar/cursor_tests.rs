@@ -170,20 +170,6 @@ fn what_is_missing_is_looked_at_only_where_it_should_have_come() {
     assert_eq!(missing(&Linked { base: None, ..link }, &window), Missing::Look, "its time is not known");
 }
 
-#[test]
-fn both_share_and_number_have_to_be_exceeded() {
-    for (deletions, links, expected) in [
-        (50, 100, false),
-        (51, 100, true),
-        (51, 1_000, false),
-        (200, 1_000, false),
-        (201, 1_000, true),
-        (51, 0, true),
-    ] {
-        assert_eq!(is_mass_delete(deletions, links, 20, 50), expected, "{deletions} of {links}");
-    }
-}
-
 #[derive(Debug, Clone, Copy)]
 enum Answer {
     Page,
