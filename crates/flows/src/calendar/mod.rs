@@ -39,7 +39,9 @@
 
 pub mod action;
 mod agree;
+pub mod client;
 pub mod copies;
+pub mod crm;
 pub mod cursor;
 mod end;
 pub mod event;

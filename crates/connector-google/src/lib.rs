@@ -1,0 +1,1 @@
+//! Google Calendar v3: events by sync tokens, watch channels.
