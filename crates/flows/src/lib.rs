@@ -4,3 +4,4 @@
 
 pub mod calendar;
 pub mod parties;
+pub mod webhook_secrets;

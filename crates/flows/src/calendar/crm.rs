@@ -12,6 +12,9 @@ use super::client::Written;
 use super::event::{Event, Field};
 use super::sides::{MeetingKind, MeetingRef, MeetingSide};
 
+/// Most records that are looked for at once: more would make the request's address too long.
+pub const PRESENT_MAX: usize = 100;
+
 /// The CRM's side.
 #[async_trait]
 pub trait CrmClient: Send + Sync + Debug {
@@ -51,6 +54,9 @@ pub trait CrmClient: Send + Sync + Debug {
         after: Option<&str>,
         max: u16,
     ) -> Result<Vec<Changed>, Fault>;
+
+    /// Which of these records are there, at most [`PRESENT_MAX`] of them.
+    async fn present(&self, records: &BTreeSet<MeetingRef>) -> Result<BTreeSet<MeetingRef>, Fault>;
 
     /// Who the CRM knows by these mail addresses, in lower case; unknown ones are left out.
     async fn people(&self, mails: &BTreeSet<String>) -> Result<BTreeMap<String, Person>, Fault>;
@@ -127,6 +133,6 @@ pub struct Changed {
     pub record: MeetingRef,
     /// When.
     pub at: Option<Timestamp>,
-    /// Ids of its users.
-    pub users: BTreeSet<String>,
+    /// Its version, where it has one.
+    pub version: Option<i64>,
 }

@@ -105,7 +105,7 @@ impl Parties {
             Err(fault) => return vec![failed("EspoCRM webhooks", &fault)],
         };
         // What cannot be had from the vault is said by the check of the vault.
-        let _known = self.learn_secrets().await;
+        let _known = self.secrets.learn().await;
         let mut checks = Vec::new();
         for (event, _) in self.needs().webhooks {
             let subject = format!("EspoCRM webhook {event}");

@@ -1,0 +1,106 @@
+//! A record's run: what changed in the CRM, for all calendars that have it or should.
+
+use std::collections::BTreeSet;
+
+use shared::fault::Fault;
+use shared::flow::{Outcome, Run};
+use tracing::warn;
+use vault::{AccountId, CrmUser};
+
+use super::calendars::Opened;
+use super::crm::CrmFound;
+use super::flow::CalendarFlow;
+use super::rounds::Rounds;
+use super::sides::MeetingRef;
+use super::failing;
+
+impl CalendarFlow {
+    /// Brings a record and its events into agreement.
+    pub(super) async fn handle_record(&self, run: &Run, record: &MeetingRef) -> Result<Outcome, Fault> {
+        let found = self.crm.get(record).await?;
+        let mut wrote = Vec::new();
+        let mut failed: Option<Fault> = None;
+        for account in self.accounts_of(record, found.as_ref(), run).await? {
+            match self.record_in(run, record, found.as_ref(), &account).await {
+                Ok(actions) => wrote.extend(actions),
+                Err(fault) if failed.is_none() => failed = Some(fault),
+                // What waits for one account is no reason to let another one fail unseen.
+                Err(fault) => warn!(error.type = fault.code, "A further calendar of the record failed: {fault}"),
+            }
+        }
+        match failed {
+            Some(fault) => Err(fault),
+            None => Ok(Outcome { actions: wrote, converged: true, look_again_at: None }),
+        }
+    }
+
+    /// The accounts whose calendars have the record, and those of its users.
+    pub(super) async fn accounts_of(
+        &self,
+        record: &MeetingRef,
+        found: Option<&CrmFound>,
+        run: &Run,
+    ) -> Result<BTreeSet<AccountId>, Fault> {
+        let connected = self.calendars.connected(run.clock.now()).await?;
+        let linked: BTreeSet<String> =
+            self.links.copies(record).await?.into_iter().map(|known| known.calendar).collect();
+        let users = match found {
+            Some(CrmFound::Meeting(meeting)) => meeting.side.users.clone(),
+            Some(CrmFound::Unreadable { .. }) | None => BTreeSet::new(),
+        };
+        let concerns = |account: &&AccountId| {
+            let user = account.user().map_or("", CrmUser::as_str);
+            let prefix = format!("{}.{user}.", account.provider);
+            users.contains(user) || linked.iter().any(|calendar| calendar.starts_with(&prefix))
+        };
+        Ok(connected.keys().filter(concerns).cloned().collect())
+    }
+
+    async fn record_in(
+        &self,
+        run: &Run,
+        record: &MeetingRef,
+        found: Option<&CrmFound>,
+        account: &AccountId,
+    ) -> Result<Vec<&'static str>, Fault> {
+        let opened = self.calendars.open(account, &self.settings, run.clock.now()).await;
+        let open = match opened {
+            Ok(Some(open)) => open,
+            Ok(None) => return Ok(Vec::new()),
+            Err(fault) => return Err(self.of_account(account, fault, run).await),
+        };
+        match self.pair_of(run, record, found, &open).await {
+            Ok(actions) => Ok(actions),
+            Err(fault) if failing::is_over(&fault) => Err(self.of_account(account, fault, run).await),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    async fn pair_of(
+        &self,
+        run: &Run,
+        record: &MeetingRef,
+        found: Option<&CrmFound>,
+        open: &Opened,
+    ) -> Result<Vec<&'static str>, Fault> {
+        let mut rounds = Rounds::beside(self, run, open).await?;
+        let pair = rounds.pair().of_record(record, found);
+        rounds.look(&record.id, pair).await?;
+        Ok(rounds.wrote)
+    }
+
+    /// A record waits for an account that must be connected again; its user is told once.
+    async fn of_account(&self, account: &AccountId, fault: Fault, run: &Run) -> Fault {
+        if !failing::is_over(&fault) {
+            return fault;
+        }
+        if let Err(problem) = self.ask_to_reconnect(account, &fault, run.clock.now()).await {
+            warn!(error.type = problem.code, "The user of an account could not be told: {problem}");
+        }
+        let subject = super::key::Subject::Calendar(account.clone());
+        match self.key(&subject) {
+            Ok(awaited) => Fault::parked("needs_reconnect", &fault.text, awaited),
+            Err(bug) => bug,
+        }
+    }
+}
