@@ -71,7 +71,11 @@ impl WebhookSecrets {
         }
         let found = vault.list(&prefix(self.flow)).await.map_err(|error| {
             let kind = FaultKind::Paused { after: LEARN_EVERY };
-            Fault::new(kind, "webhook_secrets", format!("The secrets of the webhooks cannot be read: {error}."))
+            Fault::new(
+                kind,
+                "webhook_secrets",
+                format!("The secrets of the webhooks cannot be read: {error}."),
+            )
         })?;
         let mut known = self.configured.clone();
         for (name, secret) in found {

@@ -7,10 +7,10 @@ use shared::flow::{Outcome, Run, SweepHit};
 use shared::ports::state::Write;
 use tracing::warn;
 
+use super::failing;
 use super::flow::CalendarFlow;
 use super::key::{CalendarId, EventHash, Subject};
 use super::links::Slot;
-use super::failing;
 use super::pair::Known;
 use super::rounds::Rounds;
 
@@ -80,7 +80,11 @@ async fn write(
 
 impl CalendarFlow {
     /// A page of what is to be looked at by itself; `after` is the last key of the page before.
-    pub(super) async fn noted(&self, after: Option<&str>, max: u32) -> Result<(Vec<SweepHit>, Option<String>), Fault> {
+    pub(super) async fn noted(
+        &self,
+        after: Option<&str>,
+        max: u32,
+    ) -> Result<(Vec<SweepHit>, Option<String>), Fault> {
         let found = self.state.scan(PREFIX, after, max).await?;
         let mut hits = Vec::new();
         for (key, document) in &found {
@@ -107,7 +111,10 @@ impl CalendarFlow {
         let noted = self.state.get(&noted_key).await?;
         let noted = noted.and_then(|document| serde_json::from_slice::<Again>(&document.value).ok());
         let linked = self.links.at(calendar, Slot::Event(event)).await?;
-        let id = noted.as_ref().map(|again| again.event_id.clone()).or(linked.and_then(|stored| stored.link.event_id));
+        let id = noted
+            .as_ref()
+            .map(|again| again.event_id.clone())
+            .or(linked.and_then(|stored| stored.link.event_id));
         let Some(id) = id else { return Ok(nothing) };
         let mut rounds = Rounds::beside(self, run, &open).await?;
         let looked = match noted.as_ref().is_some_and(|again| again.instances) {

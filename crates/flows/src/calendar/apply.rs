@@ -7,8 +7,8 @@ use super::action::{Action, Plan};
 use super::client::{EventUpdate, Written};
 use super::event::Event;
 use super::links::Saving;
-use super::{again, notice};
 use super::pair::{Known, KnownRecord, Pair};
+use super::{again, notice};
 
 impl Pair<'_> {
     /// Applies a plan; answers false where something was met in another version than it was planned with: then it is

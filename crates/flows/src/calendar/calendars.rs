@@ -76,7 +76,11 @@ impl Calendars {
     }
 
     /// The accounts whose calendars are synchronised.
-    pub(super) async fn connected(&self, now: Timestamp) -> Result<Arc<BTreeMap<AccountId, AccountSummary>>, Fault> {
+    pub(super) async fn connected(
+        &self,
+        settings: &CalendarSettings,
+        now: Timestamp,
+    ) -> Result<Arc<BTreeMap<AccountId, AccountSummary>>, Fault> {
         let known = self.list.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some((at, list)) = known.filter(|(at, _)| *at <= now && elapsed(*at, now) < ACCOUNTS_FRESH) {
             let _ = at;
@@ -88,8 +92,9 @@ impl Calendars {
             let page = self.accounts.list(after.as_ref(), PAGE).await.map_err(|error| error.fault())?;
             let Some(last) = page.last().map(|listed| listed.account.clone()) else { break };
             for listed in page {
-                let serves = self.providers.contains_key(&listed.account.provider);
-                if let Some(summary) = listed.summary.filter(|_| serves && listed.account.user().is_some()) {
+                let has_calendars = self.providers.contains_key(&listed.account.provider);
+                let serves = listed.account.user().is_some_and(|user| settings.serves(user.as_str()));
+                if let Some(summary) = listed.summary.filter(|_| has_calendars && serves) {
                     found.insert(listed.account, summary);
                 }
             }
@@ -104,9 +109,16 @@ impl Calendars {
     }
 
     /// Users who have a calendar that is synchronised.
-    pub(super) async fn users(&self, now: Timestamp) -> Result<BTreeSet<String>, Fault> {
-        let connected = self.connected(now).await?;
-        Ok(connected.keys().filter_map(|account| account.user().map(|user| user.as_str().to_owned())).collect())
+    pub(super) async fn users(
+        &self,
+        settings: &CalendarSettings,
+        now: Timestamp,
+    ) -> Result<BTreeSet<String>, Fault> {
+        let connected = self.connected(settings, now).await?;
+        Ok(connected
+            .keys()
+            .filter_map(|account| account.user().map(|user| user.as_str().to_owned()))
+            .collect())
     }
 
     /// Whose calendars a provider has; none for one that is not configured.
@@ -124,13 +136,16 @@ impl Calendars {
         let (Some(provider), Some(user)) = (self.providers.get(&account.provider), account.user()) else {
             return Ok(None);
         };
-        let summary = match self.connected(now).await?.get(account) {
+        if !settings.serves(user.as_str()) {
+            return Ok(None);
+        }
+        let summary = match self.connected(settings, now).await?.get(account) {
             Some(summary) => Some(summary.clone()),
             // Just connected, perhaps.
             None => self.accounts.account(account).await.map_err(|error| error.fault())?,
         };
         let Some(summary) = summary else { return Ok(None) };
-        let name = settings.calendar_of(user.as_str());
+        let name = settings.calendar_of(account);
         let id = CalendarId::new(account.clone(), summary.mailbox.as_deref(), name);
         let known = self.clients.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
         let client = match known {
@@ -150,7 +165,7 @@ impl Calendars {
             mail: owner.mail.clone(),
         };
         let reach = settings.reach(user.as_str(), kind == Provider::Microsoft);
-        let connected = Arc::new(self.users(now).await?);
+        let connected = Arc::new(self.users(settings, now).await?);
         Ok(Some(Opened { id, calendar, owner, reach, connected, client }))
     }
 

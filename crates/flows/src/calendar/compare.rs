@@ -62,6 +62,10 @@ impl Rounds<'_> {
     /// Brings the user's records into the calendar that have no event there.
     pub(super) async fn bring_out(&mut self) -> Result<(), Fault> {
         while let Some(outbound) = self.standing.outbound.clone() {
+            if !self.flow.settings.goes_out(outbound.kind) {
+                self.standing.outbound = outbound.next_kind();
+                continue;
+            }
             let user = self.open.calendar.user_id.clone();
             let page = self
                 .flow

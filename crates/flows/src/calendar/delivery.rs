@@ -16,7 +16,10 @@ use super::{NAME, espocrm};
 const WATCH: &str = "watch/";
 
 impl CalendarFlow {
-    pub(super) fn read_delivery(&self, request: &WebhookRequest<'_>) -> Result<WebhookContent, WebhookRefusal> {
+    pub(super) fn read_delivery(
+        &self,
+        request: &WebhookRequest<'_>,
+    ) -> Result<WebhookContent, WebhookRefusal> {
         if let Some(path) = request.path.strip_prefix(WATCH) {
             return self.read_notification(path.strip_suffix("/lifecycle").unwrap_or(path), request);
         }
@@ -42,7 +45,9 @@ impl CalendarFlow {
         let signature = header(request, "signature");
         webhook::verify(signature, request.body, &self.watches.webhooks.known()).map_err(refusal)?;
         let items = webhook::read_items(request.body).map_err(refusal)?;
-        Ok(WebhookContent::Items(items.into_iter().map(|item| self.read_item(kind, operation, item)).collect()))
+        Ok(WebhookContent::Items(
+            items.into_iter().map(|item| self.read_item(kind, operation, item)).collect(),
+        ))
     }
 
     fn read_item(&self, kind: MeetingKind, operation: Operation, item: Item) -> WebhookItem {
@@ -118,7 +123,9 @@ impl CalendarFlow {
 fn operation(kind: &outlook::NotificationKind) -> Operation {
     match kind {
         outlook::NotificationKind::Lifecycle(outlook::Lifecycle::SubscriptionRemoved) => Operation::Delete,
-        outlook::NotificationKind::Lifecycle(outlook::Lifecycle::ReauthorizationRequired) => Operation::Create,
+        outlook::NotificationKind::Lifecycle(outlook::Lifecycle::ReauthorizationRequired) => {
+            Operation::Create
+        }
         outlook::NotificationKind::Lifecycle(outlook::Lifecycle::Missed)
         | outlook::NotificationKind::Change { .. } => Operation::Update,
     }

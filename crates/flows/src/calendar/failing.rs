@@ -71,16 +71,21 @@ impl CalendarFlow {
             || "please ask your administrator for a link to connect it again".to_owned(),
             |link| format!("[connect it again]({link})"),
         );
-        format!("The connection to your {product} account has ended and nothing is synchronised until you {link}.")
+        format!(
+            "The connection to your {product} account has ended and nothing is synchronised until you {link}."
+        )
     }
 
     /// A message that fails for good is told to the record's user where there is one; a calendar's failures are the
     /// operator's.
     pub(super) async fn report_failure(&self, run: &Run, failure: &Failure<'_>) -> Result<(), Fault> {
-        let (Some(_), Some(Subject::Record(record))) = (failure.dead_letter, Subject::read(run.key.id())) else {
+        let (Some(_), Some(Subject::Record(record))) = (failure.dead_letter, Subject::read(run.key.id()))
+        else {
             return Ok(());
         };
-        let Some(super::crm::CrmFound::Meeting(meeting)) = self.crm.get(&record).await? else { return Ok(()) };
+        let Some(super::crm::CrmFound::Meeting(meeting)) = self.crm.get(&record).await? else {
+            return Ok(());
+        };
         let Some(user) = meeting.side.assigned_user_id.clone() else { return Ok(()) };
         let text = format!(
             "Synchronisation with the calendars failed for good: **{}**\n\n{}",

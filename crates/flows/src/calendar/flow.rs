@@ -15,8 +15,9 @@ use shared::meter::Meter;
 use shared::names::CONFLICTS;
 use shared::ports::state::State;
 use shared::record_key::{FlowName, RecordKey};
-use vault::{AccountId, Accounts,  Connecting, CrmUser, ProviderName, Secrets};
+use vault::{AccountId, Accounts, Connecting, CrmUser, ProviderName, Secrets};
 
+use super::NAME;
 use super::action::Plan;
 use super::calendars::Calendars;
 use super::client::CalendarProvider;
@@ -27,7 +28,6 @@ use super::people::People;
 use super::plan::Policy;
 use super::settings::CalendarSettings;
 use super::watch::Watches;
-use super::NAME;
 use crate::guard::MassGuard;
 
 /// The flow.
@@ -139,7 +139,8 @@ impl Flow for CalendarFlow {
             Some(Subject::Event(calendar, event)) => self.handle_event(run, &calendar, event).await,
             Some(Subject::Record(record)) => self.handle_record(run, &record).await,
             None => {
-                let text = format!("{} names neither a calendar nor a record; nothing can be looked up.", run.key);
+                let text =
+                    format!("{} names neither a calendar nor a record; nothing can be looked up.", run.key);
                 Err(Fault::permanent("record_id", text))
             }
         }
@@ -155,7 +156,12 @@ impl Flow for CalendarFlow {
         self.report_failure(run, failure).await
     }
 
-    async fn sweep(&self, cursor: Option<&Value>, _sweep_id: &str, now: Timestamp) -> Result<SweepPage, Fault> {
+    async fn sweep(
+        &self,
+        cursor: Option<&Value>,
+        _sweep_id: &str,
+        now: Timestamp,
+    ) -> Result<SweepPage, Fault> {
         self.sweep_page(cursor, now).await
     }
 

@@ -51,10 +51,16 @@ impl Rounds<'_> {
     }
 
     /// Occurrences that were cancelled by themselves.
-    pub(super) async fn left_out(&mut self, series_id: &str, gaps: &BTreeSet<OriginalStart>) -> Result<(), Fault> {
+    pub(super) async fn left_out(
+        &mut self,
+        series_id: &str,
+        gaps: &BTreeSet<OriginalStart>,
+    ) -> Result<(), Fault> {
         let Some(Found::Event(master)) = self.open.client.get(series_id).await? else { return Ok(()) };
         let Some(series) = master.event.place.series() else { return Ok(()) };
-        if series.holding(&self.flow.settings.crm_series) == Holding::Occurrences || gaps.is_subset(&series.gaps) {
+        if series.holding(&self.flow.settings.crm_series) == Holding::Occurrences
+            || gaps.is_subset(&series.gaps)
+        {
             return Ok(());
         }
         self.with_gaps(*master, gaps.clone()).await
@@ -73,7 +79,9 @@ impl Rounds<'_> {
     /// The meeting of an occurrence that does not take place any more.
     async fn end_part(&mut self, master: &EventSide, gap: &OriginalStart) -> Result<(), Fault> {
         let key = SharedKey { ical_uid: master.key.ical_uid.clone(), original: Some(gap.clone()) };
-        let Some(stored) = self.flow.links.of_key_in(&self.open.id, &key.text()).await? else { return Ok(()) };
+        let Some(stored) = self.flow.links.of_key_in(&self.open.id, &key.text()).await? else {
+            return Ok(());
+        };
         let alive = stored.link.tombstone.is_none();
         let Some(id) = stored.link.event_id.filter(|_| alive) else { return Ok(()) };
         self.look(&id, self.pair().of_event_id(&id, Known::Gone)).await

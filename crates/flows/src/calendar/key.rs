@@ -127,7 +127,8 @@ impl Subject {
         let account = |provider: &str, user: &str| {
             Some(AccountId::of_user(ProviderName::new(provider).ok()?, CrmUser::new(user).ok()?))
         };
-        let is_hash = |text: &str, digits| text.len() == digits && text.bytes().all(|b| b.is_ascii_hexdigit());
+        let is_hash =
+            |text: &str, digits| text.len() == digits && text.bytes().all(|b| b.is_ascii_hexdigit());
         match parts.as_slice() {
             ["meeting", id] if !id.is_empty() => record(MeetingKind::Meeting, id),
             ["call", id] if !id.is_empty() => record(MeetingKind::Call, id),
@@ -166,7 +167,9 @@ mod tests {
             let key = subject.key(&flow).unwrap();
             assert_eq!(Subject::read(key.id()), Some(subject));
         }
-        for other in ["", "meeting.", "microsoft", "Microsoft.x", "microsoft.x.y", "a.b.c.d", "microsoft.x.y.z.1"] {
+        for other in
+            ["", "meeting.", "microsoft", "Microsoft.x", "microsoft.x.y", "a.b.c.d", "microsoft.x.y.z.1"]
+        {
             assert_eq!(Subject::read(other), None, "{other}");
         }
     }

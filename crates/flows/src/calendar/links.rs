@@ -136,7 +136,11 @@ pub(super) fn birth_lease(key: &SharedKey) -> String {
 
 impl Links {
     /// The link of an event.
-    pub(super) async fn of_event(&self, calendar: &CalendarId, event_id: &str) -> Result<Option<Stored>, Fault> {
+    pub(super) async fn of_event(
+        &self,
+        calendar: &CalendarId,
+        event_id: &str,
+    ) -> Result<Option<Stored>, Fault> {
         self.at(calendar, Slot::Event(EventHash::of(event_id))).await
     }
 
@@ -148,7 +152,11 @@ impl Links {
     }
 
     /// The link of a record in a calendar: with its event, or while that one is being created.
-    pub(super) async fn of_record(&self, calendar: &CalendarId, record: &MeetingRef) -> Result<Option<Stored>, Fault> {
+    pub(super) async fn of_record(
+        &self,
+        calendar: &CalendarId,
+        record: &MeetingRef,
+    ) -> Result<Option<Stored>, Fault> {
         let key = record_key(record, &calendar.text());
         if let Some(document) = self.0.get(&key).await? {
             let known: OfRecord = read(&key, &document)?;
@@ -335,6 +343,7 @@ fn read<T: DeserializeOwned>(key: &str, document: &Versioned) -> Result<T, Fault
 }
 
 fn bytes<T: Serialize>(value: &T) -> Result<Vec<u8>, Fault> {
-    serde_json::to_vec(value)
-        .map_err(|e| Fault::bug("state_unwritable", format!("A document of a calendar cannot be written: {e}.")))
+    serde_json::to_vec(value).map_err(|e| {
+        Fault::bug("state_unwritable", format!("A document of a calendar cannot be written: {e}."))
+    })
 }

@@ -37,7 +37,10 @@ pub(super) fn text(notice: &Notice, title: &str, provider: Provider) -> String {
             format!("**{title}** was deleted in EspoCRM; its event in {product} stays: {}.", kept(*why))
         }
         Notice::MeetingKept(why) => {
-            format!("The event of **{title}** was deleted in {product}; the record in EspoCRM stays: {}.", kept(*why))
+            format!(
+                "The event of **{title}** was deleted in {product}; the record in EspoCRM stays: {}.",
+                kept(*why)
+            )
         }
     }
 }

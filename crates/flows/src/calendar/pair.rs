@@ -8,11 +8,11 @@ use shared::flow::Run;
 use shared::ports::state::{Fence, Grant};
 
 use super::action::{Plan, Verdict};
+use super::calendars::Opened;
 use super::client::Found;
 use super::crm::CrmFound;
 use super::event::{Attendees, Place};
 use super::flow::CalendarFlow;
-use super::calendars::Opened;
 use super::link::EndedBy;
 use super::links::{Stored, birth_lease};
 use super::plan::{Crm, Input, Remote, Rules, plan};
@@ -327,7 +327,8 @@ impl<'a> Pair<'a> {
         if copies.iter().any(|(_, copy)| copy.ended.as_ref().is_some_and(over)) {
             return Ok(true);
         }
-        let by_key = copies.into_iter().filter(|(_, copy)| copy.ended.is_none()).find_map(|(_, copy)| copy.record);
+        let by_key =
+            copies.into_iter().filter(|(_, copy)| copy.ended.is_none()).find_map(|(_, copy)| copy.record);
         let by_stamp = match &event.stamp {
             Stamp::Of(record) => Some(record.clone()),
             Stamp::None | Stamp::Unread => None,
@@ -342,11 +343,13 @@ impl<'a> Pair<'a> {
         let key = event.key.clone();
         if self.lease.is_none() {
             self.lease = Some(self.take_birth_lease(&birth_lease(&key)).await?);
-            // Whoever had it may have created it.
-            self.record = None;
-            self.find_record().await?;
         }
         self.searched_key = true;
+        (self.record, self.meeting) = (None, KnownRecord::Unread);
+        // Whoever had the lease may have created it; and an earlier run of this one may have, whose answer was lost.
+        let copies = self.flow.links.of_key(&key.text()).await?;
+        let alive = copies.into_iter().filter(|(_, copy)| copy.ended.is_none());
+        self.record = alive.into_iter().find_map(|(_, copy)| copy.record);
         if self.record.is_none()
             && let Some(found) = self.flow.crm.find(&key.text()).await?
         {
@@ -358,9 +361,7 @@ impl<'a> Pair<'a> {
     async fn take_birth_lease(&self, name: &str) -> Result<(Fence, String), Fault> {
         let holder = format!("{}/{:016x}", self.open.calendar.id, fastrand::u64(..));
         for _ in 0..BIRTH_LOOKS_MAX {
-            if let Some(Grant { term }) =
-                self.flow.state.acquire_lease(name, &holder, BIRTH_LEASE).await?
-            {
+            if let Some(Grant { term }) = self.flow.state.acquire_lease(name, &holder, BIRTH_LEASE).await? {
                 return Ok((Fence { lease: name.to_owned(), term }, holder));
             }
             tokio::time::sleep(BIRTH_PAUSE).await;

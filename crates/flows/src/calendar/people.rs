@@ -26,7 +26,11 @@ pub(super) struct People(Mutex<HashMap<String, (Timestamp, Option<Person>)>>);
 
 impl People {
     /// What is remembered of these addresses, and those of which nothing is.
-    fn recall(&self, mails: &BTreeSet<String>, now: Timestamp) -> (BTreeMap<String, Person>, BTreeSet<String>) {
+    fn recall(
+        &self,
+        mails: &BTreeSet<String>,
+        now: Timestamp,
+    ) -> (BTreeMap<String, Person>, BTreeSet<String>) {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut found, mut unknown) = (BTreeMap::new(), BTreeSet::new());
         for mail in mails {
@@ -65,7 +69,7 @@ impl CalendarFlow {
             self.people.learn(unknown, &answer, now);
             found.extend(answer);
         }
-        let connected = self.calendars.users(now).await?;
+        let connected = self.calendars.users(&self.settings, now).await?;
         for (mail, attendee) in &mut event.event.attendees {
             attendee.reach = reach(found.get(mail), &connected);
         }
@@ -86,10 +90,10 @@ fn reach(person: Option<&Person>, connected: &BTreeSet<String>) -> Reach {
 pub(super) fn without_owner(meeting: &CrmMeeting, open: &Opened) -> (MeetingSide, Attendees) {
     let mut side = meeting.side.clone();
     let own = meeting.user_mails.get(&open.calendar.user_id);
-    let is_own = |mail: &String| {
-        Some(mail) == own || *mail == open.owner.mail || open.owner.aliases.contains(mail)
-    };
-    let (owner, others) = std::mem::take(&mut side.event.attendees).into_iter().partition(|(mail, _)| is_own(mail));
+    let is_own =
+        |mail: &String| Some(mail) == own || *mail == open.owner.mail || open.owner.aliases.contains(mail);
+    let (owner, others) =
+        std::mem::take(&mut side.event.attendees).into_iter().partition(|(mail, _)| is_own(mail));
     side.event.attendees = others;
     for (_, mail) in meeting.user_mails.iter().filter(|(user, _)| open.connected.contains(*user)) {
         if let Some(attendee) = side.event.attendees.get_mut(mail) {

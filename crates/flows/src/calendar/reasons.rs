@@ -10,8 +10,12 @@ pub(super) fn creates_meeting(plan: &Plan) -> bool {
 /// Why nothing can be synchronised, where that is so.
 pub(super) fn skipped(plan: &Plan) -> Option<String> {
     match &plan.verdict {
-        Verdict::Skipped(Skipped::Event(why)) => Some(format!("The event in the calendar is left alone: {why}.")),
-        Verdict::Skipped(Skipped::Meeting(why)) => Some(format!("The record in EspoCRM is left alone: {why}.")),
+        Verdict::Skipped(Skipped::Event(why)) => {
+            Some(format!("The event in the calendar is left alone: {why}."))
+        }
+        Verdict::Skipped(Skipped::Meeting(why)) => {
+            Some(format!("The record in EspoCRM is left alone: {why}."))
+        }
         Verdict::Skipped(Skipped::Recurrence) => {
             Some("Outlook has no recurrence of this kind: the meeting stays in EspoCRM only.".to_owned())
         }
@@ -25,7 +29,9 @@ pub(super) fn summary(plan: &Plan) -> String {
         plan.actions.iter().filter(|action| action.is_upstream_write()).map(Action::name).collect();
     match &plan.verdict {
         Verdict::Converges if steps.is_empty() => "both sides agree".to_owned(),
-        Verdict::Converges | Verdict::Ended if !steps.is_empty() => format!("would {}", steps.join(", ").replace('_', " ")),
+        Verdict::Converges | Verdict::Ended if !steps.is_empty() => {
+            format!("would {}", steps.join(", ").replace('_', " "))
+        }
         Verdict::Converges | Verdict::LooksFirst => "has to be looked at first".to_owned(),
         Verdict::Ended => "has come to its end".to_owned(),
         Verdict::Ignored(why) => ignored(*why).to_owned(),

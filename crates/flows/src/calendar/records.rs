@@ -9,10 +9,10 @@ use vault::{AccountId, CrmUser};
 
 use super::calendars::Opened;
 use super::crm::CrmFound;
+use super::failing;
 use super::flow::CalendarFlow;
 use super::rounds::Rounds;
 use super::sides::MeetingRef;
-use super::failing;
 
 impl CalendarFlow {
     /// Brings a record and its events into agreement.
@@ -25,7 +25,9 @@ impl CalendarFlow {
                 Ok(actions) => wrote.extend(actions),
                 Err(fault) if failed.is_none() => failed = Some(fault),
                 // What waits for one account is no reason to let another one fail unseen.
-                Err(fault) => warn!(error.type = fault.code, "A further calendar of the record failed: {fault}"),
+                Err(fault) => {
+                    warn!(error.type = fault.code, "A further calendar of the record failed: {fault}")
+                }
             }
         }
         match failed {
@@ -41,12 +43,14 @@ impl CalendarFlow {
         found: Option<&CrmFound>,
         run: &Run,
     ) -> Result<BTreeSet<AccountId>, Fault> {
-        let connected = self.calendars.connected(run.clock.now()).await?;
+        let connected = self.calendars.connected(&self.settings, run.clock.now()).await?;
         let linked: BTreeSet<String> =
             self.links.copies(record).await?.into_iter().map(|known| known.calendar).collect();
         let users = match found {
-            Some(CrmFound::Meeting(meeting)) => meeting.side.users.clone(),
-            Some(CrmFound::Unreadable { .. }) | None => BTreeSet::new(),
+            Some(CrmFound::Meeting(meeting)) if self.settings.goes_out(record.kind) => {
+                meeting.side.users.clone()
+            }
+            Some(CrmFound::Meeting(_) | CrmFound::Unreadable { .. }) | None => BTreeSet::new(),
         };
         let concerns = |account: &&AccountId| {
             let user = account.user().map_or("", CrmUser::as_str);

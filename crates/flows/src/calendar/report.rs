@@ -13,13 +13,13 @@ use vault::AccountId;
 
 use super::action::Action;
 use super::crm::CrmFound;
+use super::event::Event;
 use super::flow::CalendarFlow;
 use super::key::Subject;
 use super::notice::product;
 use super::pair::{Known, KnownRecord};
 use super::reasons;
 use super::rounds::Rounds;
-use super::event::Event;
 
 /// How long the link in a notice is good for.
 const LINK_LIFE: Duration = Duration::from_secs(7 * 24 * 3_600);
@@ -33,7 +33,7 @@ impl CalendarFlow {
 
     pub(super) async fn check_all(&self) -> Vec<Check> {
         let mut checks = self.crm.check().await;
-        let connected = match self.calendars.connected(Timestamp::UNIX_EPOCH).await {
+        let connected = match self.calendars.connected(&self.settings, Timestamp::UNIX_EPOCH).await {
             Ok(connected) => connected,
             Err(fault) => {
                 checks.push(Check {
@@ -74,7 +74,9 @@ impl CalendarFlow {
                 let found = self.crm.get(&record).await?;
                 let (mut summaries, mut differences) = (Vec::new(), Vec::new());
                 for account in self.accounts_of(&record, found.as_ref(), &run).await? {
-                    let Some(open) = self.calendars.open(&account, &self.settings, now).await? else { continue };
+                    let Some(open) = self.calendars.open(&account, &self.settings, now).await? else {
+                        continue;
+                    };
                     let rounds = Rounds::beside(self, &run, &open).await?;
                     let mut pair = rounds.pair().of_record(&record, found.as_ref());
                     let summary = match pair.plan().await? {
@@ -89,7 +91,12 @@ impl CalendarFlow {
                                     KnownRecord::Found(meeting) => Some(&meeting.event),
                                     _ => None,
                                 };
-                                differences.extend(differences_of(action, event, meeting, product(open.calendar.provider)));
+                                differences.extend(differences_of(
+                                    action,
+                                    event,
+                                    meeting,
+                                    product(open.calendar.provider),
+                                ));
                             }
                             reasons::summary(&plan)
                         }

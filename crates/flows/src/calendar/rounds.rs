@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use shared::clock::elapsed;
-use shared::envelope::Operation;
+use shared::envelope::{Cause, Operation};
 use shared::fault::{Fault, FaultKind};
 use shared::flow::{Outcome, Run};
 use shared::labelled;
@@ -59,7 +59,9 @@ impl CalendarFlow {
             Err(fault) => Err(fault),
         };
         match result {
-            Err(fault) if failing::is_over(&fault) => self.ask_to_reconnect(account, &fault, run.clock.now()).await,
+            Err(fault) if failing::is_over(&fault) => {
+                self.ask_to_reconnect(account, &fault, run.clock.now()).await
+            }
             result => result,
         }
     }
@@ -106,7 +108,9 @@ impl<'a> Rounds<'a> {
     }
 
     async fn read(&mut self) -> Result<(), Fault> {
-        self.standing.heard_at = Some(self.started);
+        if self.run.cause == Cause::Webhook || self.standing.heard_at.is_none() {
+            self.standing.heard_at = Some(self.started);
+        }
         let (mut expired, mut loops) = (0, 0);
         let resumed = self.standing.cursor.round.clone().filter(|round| round.pages > 0);
         if let Some(round) = resumed {
@@ -184,7 +188,11 @@ impl<'a> Rounds<'a> {
             return Ok(());
         }
         let after = FaultKind::Paused { after: Duration::from_secs(1) };
-        Err(Fault::new(after, "calendar_goes_on", "The calendar has more pages; they are read in the next run."))
+        Err(Fault::new(
+            after,
+            "calendar_goes_on",
+            "The calendar has more pages; they are read in the next run.",
+        ))
     }
 
     pub(super) async fn save(&mut self) -> Result<(), Fault> {
@@ -211,6 +219,9 @@ impl<'a> Rounds<'a> {
         };
         if items.iter().any(|item| matches!(item, Item::Removed { .. })) {
             self.keep_facts().await?;
+        }
+        if !items.is_empty() {
+            self.standing.heard_at = Some(self.started);
         }
         self.items(items).await?;
         let round = self.standing.cursor.round.clone();
@@ -269,7 +280,9 @@ impl<'a> Rounds<'a> {
 
     /// Whether it says what is agreed on: an own write that comes back, or a change of nothing that is synchronised.
     async fn is_known(&self, event: &EventSide) -> Result<bool, Fault> {
-        let Some(stored) = self.flow.links.of_event(&self.open.id, &event.id).await? else { return Ok(false) };
+        let Some(stored) = self.flow.links.of_event(&self.open.id, &event.id).await? else {
+            return Ok(false);
+        };
         let link = stored.link;
         if link.tombstone.is_some() {
             return Ok(true);
@@ -281,7 +294,8 @@ impl<'a> Rounds<'a> {
             return Ok(true);
         }
         // Outlook says of a series that it changed, and not which of its occurrences are gone.
-        let tells_all = self.open.calendar.provider == Provider::Google || event.event.place.series().is_none();
+        let tells_all =
+            self.open.calendar.provider == Provider::Google || event.event.place.series().is_none();
         let cancelled = event.status == super::sides::EventStatus::Cancelled;
         let Some(base) = link.base.filter(|_| tells_all && !cancelled) else { return Ok(false) };
         let agreed = self.open.calendar.provider.holds(&base);
@@ -313,7 +327,9 @@ impl<'a> Rounds<'a> {
                 Box::pin(self.instances(*series)).await?;
                 again::forget(self.flow, &self.open.id, &id).await
             }
-            Err(fault) if !self.hands_on || failing::is_of_all(&fault, self.run.attempts_before) => Err(fault),
+            Err(fault) if !self.hands_on || failing::is_of_all(&fault, self.run.attempts_before) => {
+                Err(fault)
+            }
             Err(fault) => again::note(self.flow, &self.open.id, event_id, &fault, self.run).await,
         }
     }
@@ -335,13 +351,13 @@ impl<'a> Rounds<'a> {
         let at = Timestamp::from_second(at).unwrap_or(round.begun);
         self.flow.guard.keep_facts(&id, &SweepFacts { records: self.standing.links, at }).await
     }
-
 }
 
 /// The last word on each event, in the order in which they came.
 fn last_of_each(items: Vec<Item>) -> Vec<Item> {
     let mut known = BTreeSet::new();
-    let mut kept: Vec<Item> = items.into_iter().rev().filter(|item| known.insert(item.id().to_owned())).collect();
+    let mut kept: Vec<Item> =
+        items.into_iter().rev().filter(|item| known.insert(item.id().to_owned())).collect();
     kept.reverse();
     kept
 }

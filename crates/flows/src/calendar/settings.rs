@@ -6,10 +6,12 @@ use std::time::Duration;
 use secrecy::SecretString;
 use shared::retry::RetryPolicy;
 use url::Url;
+use vault::AccountId;
 
 use super::cursor::Reach;
 use super::plan::Policy;
 use super::series::CrmSeries;
+use super::sides::MeetingKind;
 
 /// The settings of `calendar`. The default is the configuration's.
 #[derive(Debug, Clone)]
@@ -26,6 +28,10 @@ pub struct CalendarSettings {
     pub window: WindowSettings,
     /// What is different for some users, by CRM user id.
     pub users: BTreeMap<String, UserSettings>,
+    /// Whether meetings of the CRM that are in no calendar go out; those that are linked do anyway.
+    pub meetings: bool,
+    /// The same of calls.
+    pub calls: bool,
     /// Whether attendees may get mail from a write.
     pub send_mail: bool,
     /// What the CRM can hold of series.
@@ -36,6 +42,8 @@ pub struct CalendarSettings {
     pub mass_change_count_min: u32,
     /// Records that a sweep reads in one request, at most 200.
     pub sweep_page_records_max: u16,
+    /// Time without news after which a calendar counts as silent.
+    pub nothing_arrived_after: Duration,
     /// Secrets of the webhooks, by webhook id.
     pub webhook_secrets: BTreeMap<String, SecretString>,
     /// Where vendors reach this installation; none asks for no notifications.
@@ -54,16 +62,14 @@ pub struct WindowSettings {
 }
 
 /// What is different for a user.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserSettings {
-    /// The vendor's id of the calendar; none for the user's own one.
-    pub calendar: Option<String>,
-    /// `sync_period`.
-    pub back_days: Option<u16>,
-    /// `sync_end_period`.
-    pub ahead_days: Option<u16>,
-    /// `max_portion_size`.
-    pub page_events_max: Option<u16>,
+    /// Whether the user's calendars are synchronised.
+    pub enabled: bool,
+    /// The vendor's name or id of the calendar, by provider; the user's own one where none is named.
+    pub calendars: BTreeMap<String, String>,
+    /// How far.
+    pub window: WindowSettings,
 }
 
 impl Default for CalendarSettings {
@@ -75,11 +81,14 @@ impl Default for CalendarSettings {
             policy: Policy::default(),
             window: WindowSettings { back_days: 365, ahead_days: 90, page_events_max: 100 },
             users: BTreeMap::new(),
+            meetings: true,
+            calls: true,
             send_mail: false,
             crm_series: CrmSeries::default(),
             mass_change_share_max: 0.2,
             mass_change_count_min: 50,
             sweep_page_records_max: 200,
+            nothing_arrived_after: Duration::from_secs(3 * 24 * 3_600),
             webhook_secrets: BTreeMap::new(),
             public_url: None,
         }
@@ -89,18 +98,27 @@ impl Default for CalendarSettings {
 impl CalendarSettings {
     /// The window of a user's calendar.
     pub(super) fn reach(&self, user_id: &str, slides: bool) -> Reach {
-        let own = self.users.get(user_id);
-        let of = |own: Option<Option<u16>>, all: u16| own.flatten().unwrap_or(all);
-        Reach {
-            back_days: of(own.map(|own| own.back_days), self.window.back_days),
-            ahead_days: of(own.map(|own| own.ahead_days), self.window.ahead_days),
-            page_events_max: of(own.map(|own| own.page_events_max), self.window.page_events_max).max(1),
-            slides,
-        }
+        let WindowSettings { back_days, ahead_days, page_events_max } =
+            self.users.get(user_id).map_or(self.window, |own| own.window);
+        Reach { back_days, ahead_days, page_events_max: page_events_max.max(1), slides }
     }
 
-    /// The calendar of a user, where it is not the own one.
-    pub(super) fn calendar_of(&self, user_id: &str) -> Option<&str> {
-        self.users.get(user_id)?.calendar.as_deref()
+    /// The calendar of an account, where it is not its user's own one.
+    pub(super) fn calendar_of(&self, account: &AccountId) -> Option<&str> {
+        let own = self.users.get(account.user()?.as_str())?;
+        own.calendars.get(account.provider.as_str()).map(String::as_str)
+    }
+
+    /// Whether a user's calendars are synchronised.
+    pub(super) fn serves(&self, user_id: &str) -> bool {
+        self.users.get(user_id).is_none_or(|own| own.enabled)
+    }
+
+    /// Whether records of a kind go out that are in no calendar.
+    pub(super) fn goes_out(&self, kind: MeetingKind) -> bool {
+        match kind {
+            MeetingKind::Meeting => self.meetings,
+            MeetingKind::Call => self.calls,
+        }
     }
 }

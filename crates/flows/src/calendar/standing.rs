@@ -29,7 +29,7 @@ pub(super) struct Standing {
     /// Its links, as of the last full round.
     #[serde(default)]
     pub links: u64,
-    /// When something was last heard of it.
+    /// When it last had news, or notified us of some.
     #[serde(default)]
     pub heard_at: Option<Timestamp>,
 }
@@ -81,8 +81,9 @@ pub(super) async fn save(
     before: Option<u64>,
     run: &Run,
 ) -> Result<u64, Fault> {
-    let value = serde_json::to_vec(standing)
-        .map_err(|e| Fault::bug("state_unwritable", format!("A calendar's cursor cannot be written: {e}.")))?;
+    let value = serde_json::to_vec(standing).map_err(|e| {
+        Fault::bug("state_unwritable", format!("A calendar's cursor cannot be written: {e}."))
+    })?;
     let (key, fence) = (key(calendar), run.guard.fence()?);
     let expected = before.map_or(Expected::Absent, Expected::Version);
     match state.write(Write { expected, fence: fence.as_ref(), ..Write::put(&key, &value) }).await? {

@@ -9,13 +9,15 @@ use serde_json::Value;
 use shared::clock::elapsed;
 use shared::fault::Fault;
 use shared::flow::{SweepHit, SweepPage};
+use shared::names::CALENDARS_SILENT;
 use shared::ports::state::Write;
 use vault::AccountId;
 
 use super::crm::ChangedAfter;
 use super::flow::CalendarFlow;
-use super::key::{Subject, word};
+use super::key::{CalendarId, Subject, word};
 use super::sides::{MeetingKind, MeetingRef};
+use super::standing;
 
 /// Calendars and notes in one page.
 const PAGE: u32 = 200;
@@ -31,8 +33,12 @@ const RECORDS: &str = "calendar/record/";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "part", rename_all = "snake_case")]
 enum Place {
-    /// Calendars, after this account.
-    Calendars { after: Option<AccountId> },
+    /// Calendars, after this account; so many before it have been silent.
+    Calendars {
+        after: Option<AccountId>,
+        #[serde(default)]
+        silent: u32,
+    },
     /// Events to be looked at by themselves, after this key.
     Noted { after: Option<String> },
     /// Records that were changed, after this one.
@@ -48,11 +54,15 @@ fn watermark_key(kind: MeetingKind) -> String {
 const RECONCILED: &str = "calendar/reconciled";
 
 impl CalendarFlow {
-    pub(super) async fn sweep_page(&self, cursor: Option<&Value>, now: Timestamp) -> Result<SweepPage, Fault> {
+    pub(super) async fn sweep_page(
+        &self,
+        cursor: Option<&Value>,
+        now: Timestamp,
+    ) -> Result<SweepPage, Fault> {
         // A cursor that cannot be read starts over, which is safe.
         let place = cursor.and_then(|value| serde_json::from_value(value.clone()).ok());
-        let (records, next) = match place.unwrap_or(Place::Calendars { after: None }) {
-            Place::Calendars { after } => self.sweep_calendars(after.as_ref(), now).await?,
+        let (records, next) = match place.unwrap_or(Place::Calendars { after: None, silent: 0 }) {
+            Place::Calendars { after, silent } => self.sweep_calendars(after.as_ref(), silent, now).await?,
             Place::Noted { after } => {
                 let (hits, last) = self.noted(after.as_deref(), PAGE).await?;
                 let meetings = Place::Changed { kind: MeetingKind::Meeting, after: None, latest: None };
@@ -68,19 +78,30 @@ impl CalendarFlow {
     async fn sweep_calendars(
         &self,
         after: Option<&AccountId>,
+        silent: u32,
         now: Timestamp,
     ) -> Result<(Vec<SweepHit>, Option<Place>), Fault> {
-        let connected = self.calendars.connected(now).await?;
+        let connected = self.calendars.connected(&self.settings, now).await?;
         let rest = connected.iter().filter(|(account, _)| after.is_none_or(|after| *account > after));
-        let page: Vec<&AccountId> = rest.take(usize::try_from(PAGE).unwrap_or(1)).map(|(a, _)| a).collect();
-        let hit = |account: &&AccountId| {
-            let key = self.key(&Subject::Calendar((*account).clone()))?;
-            Ok(SweepHit { key, changed_at: None })
+        let page = rest.take(usize::try_from(PAGE).unwrap_or(1));
+        let (mut hits, mut last, mut silent) = (Vec::new(), None, silent);
+        for (account, summary) in page {
+            let key = self.key(&Subject::Calendar(account.clone()))?;
+            hits.push(SweepHit { key, changed_at: None });
+            let name = self.settings.calendar_of(account);
+            let calendar = CalendarId::new(account.clone(), summary.mailbox.as_deref(), name);
+            let (standing, _) = standing::load(&*self.state, &calendar).await?;
+            let heard_at = standing.heard_at.unwrap_or(now);
+            silent += u32::from(elapsed(heard_at, now) > self.settings.nothing_arrived_after);
+            last = Some(account.clone());
+        }
+        let next = match last {
+            Some(last) => Place::Calendars { after: Some(last), silent },
+            None => {
+                self.meter.set(&CALENDARS_SILENT, &[super::NAME], f64::from(silent));
+                Place::Noted { after: None }
+            }
         };
-        let hits: Vec<SweepHit> = page.iter().map(hit).collect::<Result<_, Fault>>()?;
-        let next = page.last().map_or(Place::Noted { after: None }, |last| Place::Calendars {
-            after: Some((*last).clone()),
-        });
         Ok((hits, Some(next)))
     }
 

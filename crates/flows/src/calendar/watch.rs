@@ -120,7 +120,8 @@ impl Watches {
         let address = address(public_url, &open.id.text());
         let secret = self.secret(&open.id.text())?;
         let mark = digest(&[secret.expose_secret()], MARK_DIGITS);
-        let known = known.map(|kept| if kept.secret == mark { kept } else { Kept { address: String::new(), ..kept } });
+        let known = known
+            .map(|kept| if kept.secret == mark { kept } else { Kept { address: String::new(), ..kept } });
         if let Some(kept) = &known {
             let lasts = !at_once && kept.until > later(now, RENEW_LEFT);
             if kept.not_before.is_some_and(|at| now < at) || (lasts && kept.address == address) {
