@@ -134,6 +134,11 @@ impl Request {
         self.segments.join("/")
     }
 
+    /// The segments of the path, before encoding.
+    pub fn path_segments(&self) -> &[String] {
+        &self.segments
+    }
+
     /// The link it goes to, where it goes to one.
     pub fn link(&self) -> Option<&Url> {
         self.link.as_ref()
