@@ -228,6 +228,20 @@ impl Series {
         })
     }
 
+    /// The start by the rule on a day, for a series that starts then.
+    ///
+    /// # Errors
+    /// [`SeriesError`] for a zone that nobody knows.
+    pub fn original_on(&self, when: &When, day: Date) -> Result<OriginalStart, SeriesError> {
+        match when {
+            When::AllDay { .. } => Ok(OriginalStart::On(day)),
+            When::Timed { .. } => {
+                let time = self.wall_start(when)?.time();
+                original(day.to_datetime(time), Some(&self.time_zone()?))
+            }
+        }
+    }
+
     /// In the one form in which equal rules are equal.
     fn canonical(mut self) -> Self {
         if let (Pattern::Weekly { days, week_start }, interval) = (&mut self.pattern, self.interval)
