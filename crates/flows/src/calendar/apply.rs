@@ -50,6 +50,9 @@ impl Pair<'_> {
             Action::CreateMeeting { key, event, user_id } => {
                 let created = self.flow.crm.create(key, event, user_id).await?;
                 self.take_record(&created);
+                if let Some(record) = self.record.clone() {
+                    self.wrote_record(&record);
+                }
                 Ok(true)
             }
             Action::UpdateMeeting { record, expected, target, fields } => {
@@ -59,6 +62,7 @@ impl Pair<'_> {
                 match self.flow.crm.update(record, *expected, &target, fields).await? {
                     Written::Done(found) => {
                         self.take_record(&found);
+                        self.wrote_record(record);
                         Ok(true)
                     }
                     Written::Changed => {
@@ -73,6 +77,7 @@ impl Pair<'_> {
             }
             Action::DeleteMeeting { record } => {
                 self.flow.crm.delete(record).await?;
+                self.wrote_record(record);
                 self.meeting = KnownRecord::Gone;
                 Ok(true)
             }

@@ -94,3 +94,38 @@ impl CalendarFlow {
         self.crm.tell(&user, &text).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn one_events_failure_holds_nobody_up_and_everybodys_is_not_laid_on_one() {
+        let after = Duration::from_secs(1);
+        for (kind, attempts_before, expected) in [
+            (FaultKind::Throttled { after }, 9, true),
+            (FaultKind::Paused { after }, 9, true),
+            (FaultKind::Busy { after }, 9, true),
+            (FaultKind::Unauthorized, 9, true),
+            (FaultKind::Retryable { after: None }, 0, true),
+            (FaultKind::Retryable { after: None }, PATIENCE, false),
+            (FaultKind::Conflict, 0, false),
+            (FaultKind::Permanent, 0, false),
+            (FaultKind::Bug, 0, false),
+        ] {
+            let fault = Fault::new(kind, "test", "a test");
+            assert_eq!(is_of_all(&fault, attempts_before), expected, "{kind:?} after {attempts_before}");
+        }
+    }
+
+    #[test]
+    fn only_a_grant_that_is_over_asks_for_a_person() {
+        let fault = |kind, code| Fault::new(kind, code, "a test");
+        assert!(is_over(&fault(FaultKind::Unauthorized, "needs_reconnect")));
+        assert!(is_over(&fault(FaultKind::Unauthorized, "not_connected")));
+        assert!(!is_over(&fault(FaultKind::Unauthorized, "forbidden")));
+        assert!(!is_over(&fault(FaultKind::Permanent, "needs_reconnect")));
+    }
+}

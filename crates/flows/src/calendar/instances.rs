@@ -145,3 +145,79 @@ fn gaps(
     );
     gaps
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::event::{Event, When, Window};
+    use super::super::sides::{EventStatus, Stamp};
+    use super::*;
+
+    fn at(text: &str) -> jiff::Zoned {
+        text.parse().unwrap()
+    }
+
+    fn event_side(event: Event) -> EventSide {
+        EventSide {
+            id: "master".into(),
+            revision: "1".into(),
+            key: SharedKey { ical_uid: "uid".into(), original: event.place.original().cloned() },
+            event,
+            status: EventStatus::Confirmed,
+            is_organizer: true,
+            attendees_cut: false,
+            gaps_known: false,
+            listed: Vec::new(),
+            stamp: Stamp::None,
+            changed_at: None,
+        }
+    }
+
+    fn daily() -> EventSide {
+        let when = When::Timed {
+            start: at("2026-03-02T09:00[Europe/Berlin]"),
+            end: at("2026-03-02T10:00[Europe/Berlin]"),
+        };
+        let series = Series::from_lines(&["RRULE:FREQ=DAILY;COUNT=30"], &when).unwrap();
+        event_side(Event { place: Place::Master(series), ..Event::new("daily", when) })
+    }
+
+    fn window(from: &str, to: &str) -> Window {
+        Window { from: from.parse().unwrap(), to: to.parse().unwrap() }
+    }
+
+    fn instances(master: &EventSide, window: &Window, without: &[&str]) -> Instances {
+        let series = master.event.place.series().unwrap();
+        let all = series.occurrences(&master.event.when, window.from, window.to).unwrap();
+        let there = all.into_iter().filter(|one| !without.contains(&one.original.text().as_str()));
+        let found = there
+            .map(|one| Found::Event(Box::new(event_side(one.event(&master.event, &master.id)))))
+            .collect();
+        Instances { found, cancelled: Vec::new() }
+    }
+
+    #[test]
+    fn what_the_rule_says_and_the_calendar_does_not_have_is_a_gap() {
+        let (master, window) = (daily(), window("2026-02-01T00:00:00Z", "2026-05-01T00:00:00Z"));
+        let series = master.event.place.series().unwrap();
+        let found = instances(&master, &window, &[]);
+        assert!(gaps(series, &master, &found, &window).is_empty());
+        let found = instances(&master, &window, &["2026-03-05T08:00:00Z", "2026-03-30T07:00:00Z"]);
+        let gaps: Vec<String> =
+            gaps(series, &master, &found, &window).iter().map(OriginalStart::text).collect();
+        assert_eq!(gaps, ["2026-03-05T08:00:00Z", "2026-03-30T07:00:00Z"]);
+    }
+
+    #[test]
+    fn at_the_windows_edge_nothing_is_concluded_and_neither_from_what_cannot_be_read() {
+        let master = daily();
+        let series = master.event.place.series().unwrap();
+        let edge = window("2026-03-05T08:30:00Z", "2026-05-01T00:00:00Z");
+        let found = instances(&master, &edge, &["2026-03-05T08:00:00Z"]);
+        assert!(gaps(series, &master, &found, &edge).is_empty());
+        let window = window("2026-02-01T00:00:00Z", "2026-05-01T00:00:00Z");
+        let mut found = instances(&master, &window, &["2026-03-10T08:00:00Z"]);
+        let unreadable = Found::Unreadable { id: "x".into(), revision: "1".into(), why: "a zone".into() };
+        found.found.push(unreadable);
+        assert!(gaps(series, &master, &found, &window).is_empty());
+    }
+}

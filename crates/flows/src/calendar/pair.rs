@@ -7,7 +7,7 @@ use shared::fault::{Fault, FaultKind};
 use shared::flow::Run;
 use shared::ports::state::{Fence, Grant};
 
-use super::action::{Plan, Verdict};
+use super::action::Plan;
 use super::calendars::Opened;
 use super::client::Found;
 use super::crm::CrmFound;
@@ -62,8 +62,8 @@ pub(super) struct Done {
     pub skipped: Option<String>,
     /// A series whose instances have to be looked at, as it stands.
     pub instances: Option<Box<EventSide>>,
-    /// Whether the pair agrees, or there is none.
-    pub converged: bool,
+    /// The record of the CRM that was written, and its users: other calendars may have it.
+    pub written: Option<(MeetingRef, BTreeSet<String>)>,
 }
 
 /// A pair that is looked at.
@@ -172,7 +172,6 @@ impl<'a> Pair<'a> {
                 continue;
             }
             if !plan.again {
-                self.done.converged = !matches!(plan.verdict, Verdict::Skipped(_));
                 return Ok(());
             }
         }
@@ -423,6 +422,15 @@ impl<'a> Pair<'a> {
     /// Notes a write for the outcome.
     pub(super) fn wrote(&mut self, action: &'static str) {
         self.done.actions.push(action);
+    }
+
+    /// Notes that the CRM's record was written.
+    pub(super) fn wrote_record(&mut self, record: &MeetingRef) {
+        let users = match &self.meeting {
+            KnownRecord::Found(meeting) => meeting.users.clone(),
+            KnownRecord::Unread | KnownRecord::Gone => BTreeSet::new(),
+        };
+        self.done.written = Some((record.clone(), users));
     }
 
     /// Notes a series whose instances have to be looked at.

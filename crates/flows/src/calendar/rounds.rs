@@ -322,6 +322,10 @@ impl<'a> Rounds<'a> {
                 if let Some(why) = done.skipped {
                     self.skipped(event_id, &why).await;
                 }
+                if let Some((record, users)) = done.written {
+                    // EspoCRM does not tell us of our own writes.
+                    self.flow.spread(self.run, &record, &users, &self.open.id.account).await;
+                }
                 let Some(series) = done.instances else { return Ok(()) };
                 let id = series.id.clone();
                 Box::pin(self.instances(*series)).await?;
@@ -378,5 +382,52 @@ pub(super) fn series_of(place: &Place) -> Option<&str> {
     match place {
         Place::Occurrence { series_id, .. } | Place::Exception { series_id, .. } => Some(series_id),
         Place::Single | Place::Master(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn removed(id: &str) -> Item {
+        Item::Removed { id: id.to_owned(), is_certain: true, of_series: None }
+    }
+
+    fn unreadable(id: &str, revision: &str) -> Item {
+        let (id, revision, why) = (id.to_owned(), revision.to_owned(), String::new());
+        Item::Found(Box::new(Found::Unreadable { id, revision, why }))
+    }
+
+    proptest! {
+        /// Vendors repeat events within a page, and the last one counts.
+        #[test]
+        fn the_last_word_on_each_event_counts(ids in proptest::collection::vec("[a-e]", 0..20)) {
+            let items: Vec<Item> =
+                ids.iter().enumerate().map(|(n, id)| unreadable(id, &n.to_string())).collect();
+            let kept = last_of_each(items.clone());
+            let expected: Vec<&Item> = items
+                .iter()
+                .enumerate()
+                .filter(|(n, item)| !items[n + 1..].iter().any(|later| later.id() == item.id()))
+                .map(|(_, item)| item)
+                .collect();
+            prop_assert_eq!(kept.iter().collect::<Vec<_>>(), expected);
+        }
+    }
+
+    #[test]
+    fn pages_are_told_apart_by_their_events_versions() {
+        let pages = [
+            vec![],
+            vec![unreadable("a", "1")],
+            vec![unreadable("a", "2")],
+            vec![removed("a")],
+            vec![unreadable("a", "1"), removed("b")],
+        ];
+        let prints: BTreeSet<u64> = pages.iter().map(|page| fingerprint(page)).collect();
+        assert_eq!(prints.len(), pages.len());
+        assert_eq!(fingerprint(&[removed("a")]), fingerprint(&[removed("a")]));
     }
 }
