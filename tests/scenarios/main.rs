@@ -8,6 +8,7 @@
 )]
 
 mod accounts;
+mod calendar_crm;
 mod connections;
 mod fleet;
 mod grants;

@@ -44,6 +44,7 @@ pub mod copies;
 pub mod crm;
 pub mod cursor;
 mod end;
+pub mod espocrm;
 pub mod event;
 pub mod link;
 pub mod merge;
