@@ -7,6 +7,8 @@
     reason = "tests; seeds are printed"
 )]
 
+mod accounts;
+mod calendar_crm;
 mod connections;
 mod fleet;
 mod grants;

@@ -29,7 +29,9 @@ pub trait CrmClient: Send + Sync + Debug {
     /// Attendees whom the CRM does not know are not written.
     async fn create(&self, key: &str, event: &Event, user_id: &str) -> Result<CrmFound, Fault>;
 
-    /// Writes these fields of a record whose present version is `expected`.
+    /// Writes these fields of a record whose present version is `expected`. The target's attendees are all its people that
+    /// have a mail address, as in [`CrmMeeting`]: who is not among them is removed, so the user of the pair's calendar must
+    /// be put back before.
     async fn update(
         &self,
         record: &MeetingRef,
