@@ -127,13 +127,15 @@ impl<'a> Iterator for Pieces<'a> {
 
 /// One of the tags, and its length.
 fn tag(text: &str) -> Option<(Piece<'_>, usize)> {
-    let end = text.bytes().take(TAG_BYTES_MAX).position(|byte| byte == b'>')?;
-    let inside = text.get(1..end)?;
+    // A tag has no other one in it: so each character is looked at twice at most.
+    let end = text.bytes().take(TAG_BYTES_MAX).skip(1).position(|byte| matches!(byte, b'<' | b'>'))? + 1;
+    let inside = text.get(1..end).filter(|_| text.as_bytes().get(end) == Some(&b'>'))?;
     let closes = inside.starts_with('/');
     let inside = inside.trim_start_matches('/').trim_end_matches('/');
     let (name, attributes) = inside.split_once(char::is_whitespace).unwrap_or((inside, ""));
     let name = name.to_ascii_lowercase();
-    if !TAGS.contains(&name.as_str()) || attributes.contains('<') {
+    let has_attributes = attributes.trim().is_empty() || attributes.contains('=');
+    if !TAGS.contains(&name.as_str()) || !has_attributes {
         return None;
     }
     Some((Piece::Tag { name, closes, attributes }, end + 1))
@@ -206,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_megabyte_of_anything_is_read_in_time() {
+    fn a_megabyte_of_anything_is_read() {
         for unit in ["<", "&", "<a href=\"", "<b>", "&amp;"] {
             let text = unit.repeat(1_000_000 / unit.len());
             assert!(to_text(&text).len() <= text.len());

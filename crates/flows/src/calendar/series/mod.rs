@@ -95,7 +95,7 @@ pub enum Pattern {
         month: i8,
         /// 1 to 31.
         day: i8,
-        /// As in `MonthlyOn`.
+        /// As in `MonthlyOn`; never set where the month always has that day.
         clamped: bool,
     },
     /// On the n-th of these days of a month of every n-th year.
@@ -253,6 +253,10 @@ impl Series {
             &mut self.pattern
         {
             *clamped &= *day >= 29;
+        }
+        let always = graph::is_always_there(&self.pattern);
+        if let Pattern::YearlyOn { clamped, .. } = &mut self.pattern {
+            *clamped &= !always;
         }
         if let Pattern::MonthlyOn { day: day @ 31, clamped: clamped @ true } = &mut self.pattern {
             // What is on the 31st, or else on the last day, is on the last day.
