@@ -232,6 +232,23 @@ pub struct Difference {
     pub planned: Option<String>,
 }
 
+/// How one source of a flow stands, such as a user's calendar: for `status`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceStatus {
+    /// Our name of it.
+    pub source: String,
+    /// The CRM user whose it is.
+    pub user: String,
+    /// How far it is: `initial`, `paging` or `incremental`.
+    pub phase: String,
+    /// When it was last read to its end.
+    pub synced_at: Option<Timestamp>,
+    /// Whether only changes have to be read the next time.
+    pub has_token: bool,
+    /// Its records that are linked.
+    pub linked: u64,
+}
+
 /// A flow.
 #[async_trait]
 pub trait Flow: Send + Sync + Debug {
@@ -297,6 +314,14 @@ pub trait Flow: Send + Sync + Debug {
     /// Gives back what this process holds for the flow in the fleet, such as places at an account; for a process that
     /// ends. Bounded in time; what is not given back ends by itself.
     async fn leave(&self) {}
+
+    /// How its sources stand, where it has any that are read by themselves.
+    ///
+    /// # Errors
+    /// As the store's.
+    async fn sources(&self, _now: Timestamp) -> Result<Vec<SourceStatus>, Fault> {
+        Ok(Vec::new())
+    }
 
     /// What the mass-change guard holds back, in one sentence; `None` when nothing waits for a person.
     ///

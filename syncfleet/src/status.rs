@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use operations::dead_letters::DeadLetterDesk;
 use operations::status::{FlowStatus, Sources, Status, snapshot};
 use serde::Serialize;
+use shared::flow::SourceStatus;
 
 use crate::accounts::list::{Line, table};
 use crate::output::{self, EXIT_WRONG, Outcome};
@@ -33,6 +34,11 @@ pub async fn run(file: Option<&Path>, json: bool) -> Outcome {
         flows: &flows,
     };
     let mut status = snapshot(sources, parts.clock.now()).await;
+    let mut sources = Vec::new();
+    for flow in &parts.flows {
+        // Where the store does not answer, a problem says so already.
+        sources.extend(flow.sources(parts.clock.now()).await.unwrap_or_default());
+    }
     let accounts = accounts::lines(&parts).await.unwrap_or_else(|problem| {
         // Where the store does not answer, one line says so.
         if status.problems.is_empty() {
@@ -41,9 +47,10 @@ pub async fn run(file: Option<&Path>, json: bool) -> Outcome {
         Vec::new()
     });
     if json {
-        output::json(&Whole { status: &status, accounts: &accounts });
+        output::json(&Whole { status: &status, sources: &sources, accounts: &accounts });
     } else {
-        output::line(text(&status) + &accounts_text(&accounts, status.at));
+        let sources = sources_text(&sources, status.at);
+        output::line(text(&status) + &sources + &accounts_text(&accounts, status.at));
     }
     if status.problems.is_empty() { Ok(ExitCode::SUCCESS) } else { Err(ExitCode::from(EXIT_WRONG)) }
 }
@@ -53,7 +60,27 @@ pub async fn run(file: Option<&Path>, json: bool) -> Outcome {
 struct Whole<'a> {
     #[serde(flatten)]
     status: &'a Status,
+    sources: &'a [SourceStatus],
     accounts: &'a [Line],
+}
+
+/// The calendars for people.
+fn sources_text(sources: &[SourceStatus], now: Timestamp) -> String {
+    if sources.is_empty() {
+        return String::new();
+    }
+    let rows = sources.iter().map(|source| {
+        [
+            source.source.clone(),
+            source.user.clone(),
+            source.synced_at.map_or_else(|| "never".to_owned(), |at| ago(at, now)),
+            if source.has_token { "yes" } else { "no" }.to_owned(),
+            source.linked.to_string(),
+            source.phase.clone(),
+        ]
+    });
+    let header = ["CALENDAR", "USER", "LAST SYNCED", "DELTA TOKEN", "EVENTS LINKED", "STATE"];
+    format!("\nCalendars\n{}", indented(&output::table(header, rows)))
 }
 
 /// The accounts for people: how many, and those that somebody must see to.

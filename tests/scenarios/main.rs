@@ -9,6 +9,7 @@
 
 mod accounts;
 mod calendar_crm;
+mod calendar_programs;
 mod connections;
 mod fleet;
 mod grants;

@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 use shared::fault::Fault;
 use shared::flow::{
-    Check, Failure, Flow, FlowSpec, Outcome, Preview, Run, SweepPage, WebhookContent, WebhookRefusal,
-    WebhookRequest,
+    Check, Failure, Flow, FlowSpec, Outcome, Preview, Run, SourceStatus, SweepPage, WebhookContent,
+    WebhookRefusal, WebhookRequest,
 };
 use shared::meter::Meter;
 use shared::names::CONFLICTS;
@@ -187,6 +187,10 @@ impl Flow for CalendarFlow {
 
     async fn preview(&self, key: &RecordKey, now: Timestamp) -> Result<Preview, Fault> {
         self.preview_run(key, now).await
+    }
+
+    async fn sources(&self, now: Timestamp) -> Result<Vec<SourceStatus>, Fault> {
+        self.standings(now).await
     }
 
     async fn held_back(&self) -> Result<Option<String>, Fault> {

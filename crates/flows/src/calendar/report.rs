@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use shared::clock::SystemClock;
 use shared::envelope::{Cause, Operation};
 use shared::fault::Fault;
-use shared::flow::{Check, Difference, Preview, Run, Unguarded, Verdict};
+use shared::flow::{Check, Difference, Preview, Run, SourceStatus, Unguarded, Verdict};
 use shared::record_key::RecordKey;
 use std::sync::Arc;
 use vault::AccountId;
@@ -15,11 +15,11 @@ use super::action::Action;
 use super::crm::CrmFound;
 use super::event::Event;
 use super::flow::CalendarFlow;
-use super::key::Subject;
+use super::key::{CalendarId, Subject};
 use super::notice::product;
 use super::pair::{Known, KnownRecord};
-use super::reasons;
 use super::rounds::Rounds;
+use super::{reasons, standing};
 
 /// How long the link in a notice is good for.
 const LINK_LIFE: Duration = Duration::from_secs(7 * 24 * 3_600);
@@ -29,6 +29,38 @@ impl CalendarFlow {
     pub(super) fn connect_link(&self, account: &AccountId, now: Timestamp) -> Option<url::Url> {
         let connecting = self.connecting.as_ref()?;
         connecting.link(&account.provider, account.user()?, LINK_LIFE, now).ok()
+    }
+
+    /// How the calendars stand.
+    pub(super) async fn standings(&self, now: Timestamp) -> Result<Vec<SourceStatus>, Fault> {
+        let mut found = Vec::new();
+        for (account, summary) in self.calendars.connected(&self.settings, now).await?.iter() {
+            let name = self.settings.calendar_of(account);
+            let calendar = CalendarId::new(account.clone(), summary.mailbox.as_deref(), name);
+            let (standing, _) = standing::load(&*self.state, &calendar).await?;
+            found.push(SourceStatus {
+                source: calendar.text(),
+                user: account.user().map(ToString::to_string).unwrap_or_default(),
+                phase: standing.cursor.phase().to_owned(),
+                synced_at: standing.cursor.synced_at,
+                has_token: standing.cursor.token.is_some(),
+                linked: self.linked(&calendar).await?,
+            });
+        }
+        Ok(found)
+    }
+
+    async fn linked(&self, calendar: &CalendarId) -> Result<u64, Fault> {
+        let (mut after, mut linked) = (None, 0);
+        loop {
+            let (page, next) = self.links.page(calendar, after.as_deref()).await?;
+            let alive = page.iter().filter(|link| link.tombstone.is_none()).count();
+            linked += u64::try_from(alive).unwrap_or(u64::MAX);
+            match next {
+                Some(next) => after = Some(next),
+                None => return Ok(linked),
+            }
+        }
     }
 
     pub(super) async fn check_all(&self) -> Vec<Check> {
