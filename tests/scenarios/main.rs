@@ -9,6 +9,7 @@
 
 mod connections;
 mod fleet;
+mod google;
 mod grants;
 mod guard;
 mod leader;
