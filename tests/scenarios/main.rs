@@ -15,6 +15,7 @@ mod guard;
 mod leader;
 mod messages;
 mod migrating;
+mod outlook;
 mod parties;
 mod programs;
 mod provisioning;
