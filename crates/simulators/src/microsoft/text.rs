@@ -2,6 +2,8 @@
 
 /// Where an online meeting's join block stands in a body.
 const JOIN_MARK: &str = "<div class=\"me-email-text\">Microsoft Teams meeting</div>";
+/// What it stands between.
+const RULE: &str = "<div><span>________________________________________________________________________________</span></div>";
 
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
@@ -47,12 +49,20 @@ pub(super) fn plain(html: &str) -> String {
     let html = without(html, "<head", "</head>").replace("\r\n", "");
     let mut out = String::with_capacity(html.len());
     let mut tag: Option<String> = None;
+    let mut link: Option<String> = None;
     for character in html.chars() {
         match (&mut tag, character) {
             (None, '<') => tag = Some(String::new()),
             (None, character) => out.push(character),
             (Some(name), '>') => {
+                // Where a link leads to stands behind it.
+                if let Some((_, to)) = name.split_once("href=\"").filter(|_| name.starts_with("a ")) {
+                    link = to.split_once('"').map(|(to, _)| to.to_owned());
+                }
                 let name = name.to_ascii_lowercase();
+                if let Some(to) = link.take_if(|_| name == "/a") {
+                    out.push_str(&format!("<{to}>"));
+                }
                 if name.starts_with("br") || ["/p", "/div", "/li", "/tr"].contains(&name.as_str()) {
                     out.push_str("\r\n");
                 }
@@ -72,7 +82,7 @@ pub(super) fn preview(html: &str) -> String {
 
 /// With the block that lets people join an online meeting.
 pub(super) fn with_join_block(html: &str, url: &str) -> String {
-    let block = format!("{JOIN_MARK}<div><a href=\"{url}\">Join the meeting now</a></div>");
+    let block = format!("{RULE}{JOIN_MARK}<div><a href=\"{url}\">Join the meeting now</a></div>{RULE}");
     match html.rfind("</body>") {
         Some(at) => format!("{}{block}{}", &html[..at], &html[at..]),
         None => format!("{html}{block}"),
@@ -94,6 +104,14 @@ mod tests {
         assert!(html.starts_with("<html><head>") && html.contains("a &lt; b<br>"), "{html}");
         assert_eq!(plain(&html), "a < b\r\nc & d\r\n");
         assert_eq!(preview(&html), "a < b c & d");
+    }
+
+    #[test]
+    fn a_link_is_read_with_where_it_leads_to() {
+        assert_eq!(
+            plain("<p><a href=\"https://x.example/?a=1&amp;b\">here</a>!</p>"),
+            "here<https://x.example/?a=1&b>!\r\n"
+        );
     }
 
     #[test]
