@@ -304,9 +304,16 @@ fn other(reader: &mut Reader<'_>, name: &str) -> Option<OtherProvider> {
     })
 }
 
+/// Whether a provider is switched on, also where something of it is wrong.
+fn is_wanted(reader: &Reader<'_>) -> bool {
+    let names = ["microsoft", "google"].map(str::to_owned).into_iter().chain(reader.layers.items("provider"));
+    let mut ids = names.map(|name| format!("provider.{name}.client_id"));
+    ids.any(|id| reader.layers.text(&id).is_some_and(|id| !id.trim().is_empty()))
+}
+
 pub(crate) fn accounts(reader: &mut Reader<'_>, providers: &Providers) -> Option<AccountsSection> {
+    let need = Need::required_if(is_wanted(reader), "because a provider is configured");
     let mut section = reader.section("accounts");
-    let need = Need::required_if(!providers.is_empty(), "because a provider is configured");
     let public_url = section.url("public_url", &WEB, need);
     let link_life = section.seconds("link_seconds", 60..=604_800);
     if let Some(url) = &public_url {

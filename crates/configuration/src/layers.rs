@@ -1,7 +1,7 @@
 //! Defaults, file and environment laid over each other. `config/default.toml` says which keys there are and of
 //! which type; this module knows nothing else about any key.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use toml::de::{DeTable, DeValue};
 
@@ -61,15 +61,18 @@ pub(crate) enum Slot {
 #[derive(Debug, Clone)]
 pub(crate) struct Layers {
     pub(crate) slots: Vec<(String, Slot)>,
+    /// Where each key stands.
+    places: HashMap<String, usize>,
 }
 
 impl Layers {
     /// The defaults alone.
     pub(crate) fn of_defaults(problems: &mut Vec<Problem>) -> Self {
-        let mut layers = Self { slots: Vec::new() };
+        let mut layers = Self { slots: Vec::new(), places: HashMap::new() };
         let (document, errors) = DeTable::parse_recoverable(DEFAULTS);
         problems.extend(errors.iter().map(|error| syntax_problem(error, "default.toml", DEFAULTS)));
         layers.declare(document.get_ref(), "");
+        layers.find_places();
         layers
     }
 
@@ -131,14 +134,26 @@ impl Layers {
 
     /// The slot of a key.
     pub(crate) fn get(&self, key: &str) -> Option<&Slot> {
-        self.slots.iter().find(|(k, _)| k == key).map(|(_, slot)| slot)
+        self.slots.get(*self.places.get(key)?).map(|(_, slot)| slot)
+    }
+
+    /// The text of a key.
+    pub(crate) fn text(&self, key: &str) -> Option<&str> {
+        match self.get(key)? {
+            Slot::One(Setting { value: Value::Text(text), .. }) => Some(text),
+            _ => None,
+        }
+    }
+
+    fn find_places(&mut self) {
+        self.places = self.slots.iter().enumerate().map(|(place, (key, _))| (key.clone(), place)).collect();
     }
 
     /// The key that a variable sets. The names of tables of the operator's own stay as they are written.
     fn key_of_variable(&mut self, path: &[&str]) -> String {
         let key = path.join(".").to_lowercase();
         if let [tables @ .., item, name] = path
-            && !self.slots.iter().any(|(known, _)| *known == key)
+            && self.get(&key).is_none()
         {
             let table = tables.join(".").to_lowercase();
             let item = if table == "provider" { item.to_lowercase() } else { (*item).to_owned() };
@@ -166,6 +181,7 @@ impl Layers {
             .filter_map(|(known, slot)| Some((join(&key, known.strip_prefix(&pattern)?), slot.clone())));
         let slots: Vec<(String, Slot)> = like.collect();
         self.slots.splice(at..at, slots);
+        self.find_places();
         true
     }
 
@@ -184,7 +200,7 @@ impl Layers {
     }
 
     fn get_mut(&mut self, key: &str) -> Option<&mut Slot> {
-        self.slots.iter_mut().find(|(k, _)| k == key).map(|(_, slot)| slot)
+        self.slots.get_mut(*self.places.get(key)?).map(|(_, slot)| slot)
     }
 
     fn is_section(&self, key: &str) -> bool {
@@ -205,6 +221,7 @@ impl Layers {
     /// The known key or section nearest to a mistyped one: few letters differ, or it stands in the wrong section.
     fn similar(&self, key: &str) -> Option<&str> {
         let sections = self.slots.iter().flat_map(|(k, _)| k.match_indices('.').map(|(at, _)| &k[..at]));
+        let sections: BTreeSet<&str> = sections.collect();
         let known = self.slots.iter().map(|(k, _)| k.as_str()).chain(sections);
         let nearest = known.map(|k| (strsim::damerau_levenshtein(k, key), k)).min();
         let last = |k: &str| k.rsplit('.').next().map(str::to_owned);
@@ -228,10 +245,9 @@ impl FileLayer<'_> {
             let key = join(prefix, name.get_ref());
             let origin = self.origin(name.span().start);
             let is_table = matches!(value.get_ref(), DeValue::Table(_));
-            let section = self.layers.is_section(&key)
-                || (is_table
-                    && self.layers.get(&key).is_none()
-                    && self.layers.lay_item(prefix, name.get_ref()));
+            let section = self.layers.get(&key).is_none()
+                && (self.layers.is_section(&key)
+                    || (is_table && self.layers.lay_item(prefix, name.get_ref())));
             match (self.layers.get_mut(&key), value.get_ref()) {
                 // As in a file that was made of the reference.
                 (Some(Slot::One(setting)), value)

@@ -77,10 +77,7 @@ fn with_times(patch: google::EventPatch, event: &Event) -> google::EventPatch {
 
 /// The instant in UTC, which is the same on both sides of a change of clocks, and the zone to show it in.
 fn time(at: &Zoned) -> google::Time {
-    let zone = match zones::iana_name(at.time_zone()) {
-        Ok(name) => name,
-        Err(_) => "UTC",
-    };
+    let zone = zones::iana_name(at.time_zone()).unwrap_or("UTC");
     let text = at.with_time_zone(TimeZone::UTC).strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     google::Time { date: None, date_time: Some(text), time_zone: Some(zone.to_owned()) }
 }
