@@ -4,6 +4,8 @@
 //! ([`spool`]) while the broker is away ([`intake`]); the sweeps ([`sweep`]) are fired at their cron times
 //! ([`schedule`]) by the one that holds the leader's lease ([`leader`]). Each says that it lives ([`presence`]).
 
+mod accounts;
+pub mod connect;
 pub mod gate;
 pub mod intake;
 pub mod leader;

@@ -47,6 +47,7 @@ pub fn engine(config: &Config, parts: &Parts, health: Health) -> Engine {
         meter: parts.meter.clone(),
         clock: parts.clock.clone(),
         health,
+        connecting: parts.connecting.clone(),
     }
 }
 

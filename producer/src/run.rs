@@ -25,11 +25,12 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
+use vault::Connecting;
 
 use crate::gate::{self, Gate};
 use crate::schedule::Schedule;
 use crate::spool::Spool;
-use crate::{leader, presence, spool, webhook};
+use crate::{accounts, connect, leader, presence, spool, webhook};
 
 /// Connections kept open for each webhook that may be handled at once: senders keep idle ones.
 const CONNECTIONS_PER_REQUEST: usize = 4;
@@ -79,6 +80,8 @@ pub struct Engine {
     pub clock: Arc<dyn Clock>,
     /// Readiness.
     pub health: Health,
+    /// How accounts are connected; `None`: there is no provider.
+    pub connecting: Option<Connecting>,
 }
 
 impl Engine {
@@ -134,6 +137,11 @@ pub async fn run(
         presence::leave(&engine).await;
     }
     join_all(flows.iter().map(|flow| flow.leave())).await;
+    if let Some(connecting) = &engine.connecting
+        && tokio::time::timeout(drain, connecting.accounts().leave()).await.is_err()
+    {
+        warn!("What a provider answered could not be stored in time.");
+    }
     if let Some(left) = engine.spool.as_ref().map(|spool| spool.waiting()).filter(|left| *left > 0) {
         info!(left, "Messages stay in the spool: they are published when a producer is started on it again.");
     }
@@ -175,6 +183,9 @@ async fn begin(
     beside.spawn(presence::announce(engine.clone()));
     beside.spawn(check(flows.to_vec()));
     beside.spawn(watch(engine.clone()));
+    if let Some(connecting) = &engine.connecting {
+        beside.spawn(accounts::watch(engine.clone(), connecting.accounts().clone()));
+    }
 }
 
 async fn serve(
@@ -191,7 +202,11 @@ async fn serve(
         drain: settings.drain,
         ..Bounds::default()
     };
-    let routes = webhook::routes(engine, flows);
+    let mut routes = webhook::routes(engine.clone(), flows.clone());
+    if let Some(connecting) = engine.connecting.clone() {
+        info!(producer.name = %engine.settings.name, "Accounts are connected at http://{address}/connect/<provider>.");
+        routes = routes.merge(connect::routes(engine, connecting, flows));
+    }
     operations::http::serve(listener, routes, bounds, stop.cancelled_owned()).await;
 }
 

@@ -1,10 +1,12 @@
 //! Webhooks and sweeps of a flow that does as it is told, on the embedded queue.
 
+mod connect;
 mod faults;
 mod queue;
 mod spool;
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -20,8 +22,8 @@ use shared::clock::{Clock, SystemClock};
 use shared::envelope::{Cause, Envelope, Operation};
 use shared::fault::Fault;
 use shared::flow::{
-    Check, Failure, Flow, FlowSpec, Outcome, Preview, Run, SweepHit, SweepPage, WebhookItem, WebhookRefusal,
-    WebhookRequest,
+    Check, Failure, Flow, FlowSpec, Outcome, Preview, Run, SweepHit, SweepPage, WebhookContent, WebhookItem,
+    WebhookMethod, WebhookRefusal, WebhookRequest,
 };
 use shared::meter::NoMeter;
 use shared::ports::PortError;
@@ -74,6 +76,8 @@ struct Scripted {
     changed_at: Option<Timestamp>,
     learning: Learning,
     learned: AtomicBool,
+    /// Whether it works with accounts.
+    has_accounts: bool,
 }
 
 impl Scripted {
@@ -96,6 +100,7 @@ impl Scripted {
             changed_at: None,
             learning: Learning::Nothing,
             learned: AtomicBool::new(false),
+            has_accounts: false,
         }
     }
 
@@ -137,7 +142,21 @@ impl Flow for Scripted {
         Ok(SweepPage { records: vec![hit(0), hit(1)], next })
     }
 
-    fn read_webhook(&self, request: &WebhookRequest<'_>) -> Result<Vec<WebhookItem>, WebhookRefusal> {
+    fn key_of_account(&self, provider: &str, crm_user: &str) -> Option<RecordKey> {
+        self.has_accounts.then(|| key(&format!("{provider}.{crm_user}")))
+    }
+
+    fn answers_get(&self, path: &str) -> bool {
+        path == "challenge"
+    }
+
+    fn read_webhook(&self, request: &WebhookRequest<'_>) -> Result<WebhookContent, WebhookRefusal> {
+        if let Some(text) = request.query.and_then(|query| query.strip_prefix("validationToken=")) {
+            return Ok(WebhookContent::Challenge(text.replace("%3C", "<").replace("%3E", ">")));
+        }
+        if request.method == WebhookMethod::Get {
+            return Err(WebhookRefusal::Malformed("no challenge".into()));
+        }
         let is_known =
             self.learned.load(Ordering::SeqCst) || request.headers.iter().any(|(name, _)| *name == "key");
         if !is_known {
@@ -150,7 +169,7 @@ impl Flow for Scripted {
             Some(id) => WebhookItem::Record(key(id), Operation::Update),
             None => WebhookItem::Malformed("no id".into()),
         };
-        Ok(items.iter().map(item).collect())
+        Ok(WebhookContent::Items(items.iter().map(item).collect()))
     }
 
     async fn learn(&self) -> Result<bool, Fault> {
@@ -217,6 +236,7 @@ impl Bench {
             meter: Arc::new(NoMeter),
             clock: self.clock.clone(),
             health: Health::default(),
+            connecting: None,
         })
     }
 
@@ -261,7 +281,7 @@ impl Bench {
 }
 
 struct Running {
-    address: std::net::SocketAddr,
+    address: SocketAddr,
     stop: CancellationToken,
     task: tokio::task::JoinHandle<()>,
 }
@@ -276,24 +296,33 @@ async fn start(engine: Arc<Engine>, flow: Arc<Scripted>) -> Running {
 
 impl Running {
     async fn post(&self, path: &str, headers: &str, body: &[u8]) -> u16 {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
-        let head = format!(
-            "POST {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n",
-            body.len()
-        );
-        stream.write_all(head.as_bytes()).await.unwrap();
-        // A refused body is not read to its end, so that writing may fail.
-        let _ = stream.write_all(body).await;
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer).await;
-        let text = String::from_utf8_lossy(&answer).into_owned();
-        text.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0)
+        let answer = self.ask("POST", path, headers, body).await;
+        answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0)
+    }
+
+    /// The whole answer.
+    async fn ask(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> String {
+        ask(self.address, method, path, headers, body).await
     }
 
     async fn end(self) {
         self.stop.cancel();
         self.task.await.unwrap();
     }
+}
+
+async fn ask(address: SocketAddr, method: &str, path: &str, headers: &str, body: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // A refused body is not read to its end, so that writing may fail.
+    let _ = stream.write_all(body).await;
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    String::from_utf8_lossy(&answer).into_owned()
 }
 
 /// A schedule that fires at the first look and then not again while a test runs.
@@ -340,6 +369,39 @@ async fn a_webhook_is_accepted_only_when_it_is_sound() {
     let ids: Vec<String> = bench.published().await.iter().map(|e| e.key.id().to_owned()).collect();
     assert_eq!(ids, ["a", "b"]);
     running.end().await;
+}
+
+#[tokio::test]
+async fn a_challenge_is_answered_as_it_is_and_publishes_nothing() {
+    let bench = Bench::new();
+    let running = start(bench.engine("producer-1", YEARLY), Arc::new(Scripted::new(1))).await;
+    bench.until_swept().await;
+    bench.published().await;
+    let path = "/webhooks/parties/challenge?validationToken=%3Cscript%3Ealert(1)%3C/script%3E";
+    for method in ["POST", "GET"] {
+        let answer = running.ask(method, path, "", b"").await;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let head = head.to_lowercase();
+        assert!(head.starts_with("http/1.1 200 "), "{head}");
+        assert!(head.contains("content-type: text/plain\r\n"), "{head}");
+        assert!(head.contains("x-content-type-options: nosniff"), "{head}");
+        assert_eq!(body, "<script>alert(1)</script>");
+    }
+    let long = format!("/webhooks/parties/challenge?validationToken={}", "x".repeat(9_000));
+    assert_eq!(running.post(&long, "", b"").await, 400);
+    for (method, path, status) in [
+        ("GET", "/webhooks/parties/challenge", "400"),
+        ("GET", "/webhooks/parties/update", "405"),
+        ("GET", "/webhooks/parties", "405"),
+        ("HEAD", path, "405"),
+        ("GET", "/webhooks/nothing/challenge", "404"),
+        ("PUT", path, "405"),
+    ] {
+        let answer = running.ask(method, path, "Key: x\r\n", b"").await;
+        assert_eq!(answer.split(' ').nth(1), Some(status), "{method} {path}");
+    }
+    running.end().await;
+    assert!(bench.published().await.is_empty());
 }
 
 #[tokio::test]

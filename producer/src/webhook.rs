@@ -6,13 +6,15 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{DefaultBodyLimit, Path, RawQuery, State};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::Bytes;
 use shared::envelope::Cause;
-use shared::flow::{Flow, WebhookItem, WebhookRefusal, WebhookRequest};
+use shared::flow::{
+    CHALLENGE_BYTES_MAX, Flow, WebhookContent, WebhookItem, WebhookMethod, WebhookRefusal, WebhookRequest,
+};
 use shared::ports::queue::Outbound;
 use shared::{labelled, names};
 use tokio::sync::Semaphore;
@@ -32,14 +34,14 @@ struct Intake {
     permits: Arc<Semaphore>,
 }
 
-/// The public routes: `POST /webhooks/<flow>/<path>`.
+/// The public routes: `POST /webhooks/<flow>/<path>`, and GET for flows that answer it.
 pub fn routes(engine: Arc<Engine>, flows: Vec<Arc<dyn Flow>>) -> Router {
     let permits = Arc::new(Semaphore::new(engine.settings.webhook_concurrency_max.max(1)));
     let limit = DefaultBodyLimit::max(engine.settings.webhook_body_bytes_max);
     let intake = Intake { engine, flows: Arc::new(flows), permits };
     Router::new()
-        .route("/webhooks/{flow}", post(receive_bare))
-        .route("/webhooks/{flow}/{*path}", post(receive))
+        .route("/webhooks/{flow}", post(receive_bare).get(receive_bare))
+        .route("/webhooks/{flow}/{*path}", post(receive).get(receive))
         .with_state(intake)
         .layer(limit)
 }
@@ -49,15 +51,19 @@ type Body = Result<Bytes, axum::extract::rejection::BytesRejection>;
 async fn receive_bare(
     intake: State<Intake>,
     Path(flow): Path<String>,
+    method: Method,
+    query: RawQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    receive(intake, Path((flow, String::new())), headers, body).await
+    receive(intake, Path((flow, String::new())), method, query, headers, body).await
 }
 
 async fn receive(
     State(intake): State<Intake>,
     Path((flow, path)): Path<(String, String)>,
+    method: Method,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
@@ -65,6 +71,16 @@ async fn receive(
         return refuse(&intake.engine, "unknown", StatusCode::NOT_FOUND, "unknown_flow", "no such flow");
     };
     let name = flow.spec().name.as_str();
+    // HEAD comes with GET, and nobody sends it who is to be answered.
+    let method = match method {
+        Method::POST => WebhookMethod::Post,
+        Method::GET if flow.answers_get(&path) => WebhookMethod::Get,
+        _ => {
+            let why = "only POST is taken here";
+            let refusal = refuse(&intake.engine, name, StatusCode::METHOD_NOT_ALLOWED, "method", why);
+            return ([(header::ALLOW, "POST")], refusal).into_response();
+        }
+    };
     let body = match body {
         Ok(body) => body,
         Err(rejection) => {
@@ -75,22 +91,18 @@ async fn receive(
     let Ok(_permit) = intake.permits.try_acquire() else {
         return not_now(&intake.engine, name, "too many webhooks at once");
     };
-    accept(&intake.engine, flow, &path, &headers, &body).await
-}
-
-async fn accept(
-    engine: &Engine,
-    flow: &Arc<dyn Flow>,
-    path: &str,
-    headers: &HeaderMap,
-    body: &Bytes,
-) -> Response {
-    let name = flow.spec().name.as_str();
     let headers: Vec<(&str, &str)> =
         headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))).collect();
-    let request = WebhookRequest { path, headers: &headers, body };
-    let items = match read(engine, flow, &request).await {
-        Ok(items) => items,
+    let (path, query) = (path.as_str(), query.as_deref());
+    let request = WebhookRequest { method, path, query, headers: &headers, body: &body };
+    accept(&intake.engine, flow, &request).await
+}
+
+async fn accept(engine: &Engine, flow: &Arc<dyn Flow>, request: &WebhookRequest<'_>) -> Response {
+    let name = flow.spec().name.as_str();
+    let items = match read(engine, flow, request).await {
+        Ok(WebhookContent::Items(items)) => items,
+        Ok(WebhookContent::Challenge(text)) => return answer_challenge(engine, name, text),
         Err(Refused::NotNow(why)) => return not_now(engine, name, &why),
         Err(Refused::ForGood(refusal)) => {
             let (status, outcome) = match refusal {
@@ -126,7 +138,7 @@ async fn read(
     engine: &Engine,
     flow: &Arc<dyn Flow>,
     request: &WebhookRequest<'_>,
-) -> Result<Vec<WebhookItem>, Refused> {
+) -> Result<WebhookContent, Refused> {
     match flow.read_webhook(request) {
         Err(refusal @ WebhookRefusal::Unverified(_)) => {
             let learned = tokio::time::timeout(engine.settings.webhook_answer_max / 4, flow.learn()).await;
@@ -164,6 +176,20 @@ fn messages(engine: &Engine, flow: &Arc<dyn Flow>, items: Vec<WebhookItem>) -> V
         }
     }
     batch
+}
+
+/// The text as it is, which came with the request: never as anything that a browser would run.
+fn answer_challenge(engine: &Engine, flow: &str, text: String) -> Response {
+    if text.len() > CHALLENGE_BYTES_MAX {
+        return refuse(engine, flow, StatusCode::BAD_REQUEST, "malformed", "the challenge is too long");
+    }
+    engine.meter.add(&names::WEBHOOKS, &[flow, "challenge"], 1);
+    let headers = [
+        (header::CONTENT_TYPE, "text/plain"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    (StatusCode::OK, headers, text).into_response()
 }
 
 fn refuse(engine: &Engine, flow: &str, status: StatusCode, outcome: &str, why: &str) -> Response {

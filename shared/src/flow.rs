@@ -127,15 +127,48 @@ pub enum WebhookItem {
     Malformed(String),
 }
 
+/// What a webhook request asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum WebhookContent {
+    /// Records to look at; none at all is as good.
+    Items(Vec<WebhookItem>),
+    /// The sender wants to see that we are who we say: this text is answered as it is, as plain text, and nothing is
+    /// published. At most [`CHALLENGE_BYTES_MAX`].
+    Challenge(String),
+}
+
+/// Longest text that a sender has back as a challenge, in bytes.
+pub const CHALLENGE_BYTES_MAX: usize = 8 * 1024;
+
+/// How a webhook came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WebhookMethod {
+    /// With events; some senders send their challenges in this way as well.
+    Post,
+    /// Without a body: only to flows that say so, see [`Flow::answers_get`].
+    Get,
+}
+
 /// A webhook request as it came in.
 #[derive(Debug, Clone)]
 pub struct WebhookRequest<'a> {
+    /// How it came.
+    pub method: WebhookMethod,
     /// The path after the flow's prefix, such as `update`.
     pub path: &'a str,
+    /// The query as it came, without the question mark.
+    pub query: Option<&'a str>,
     /// The headers whose values are text, by lower-case name.
     pub headers: &'a [(&'a str, &'a str)],
     /// The raw body.
     pub body: &'a Bytes,
+}
+
+impl<'a> WebhookRequest<'a> {
+    /// One with a body.
+    pub fn post(path: &'a str, headers: &'a [(&'a str, &'a str)], body: &'a Bytes) -> Self {
+        Self { method: WebhookMethod::Post, path, query: None, headers, body }
+    }
 }
 
 /// Why a webhook is refused.
@@ -230,7 +263,12 @@ pub trait Flow: Send + Sync + Debug {
     ///
     /// # Errors
     /// A refusal, answered with 4xx and counted.
-    fn read_webhook(&self, request: &WebhookRequest<'_>) -> Result<Vec<WebhookItem>, WebhookRefusal>;
+    fn read_webhook(&self, request: &WebhookRequest<'_>) -> Result<WebhookContent, WebhookRefusal>;
+
+    /// Whether it reads webhooks that come by GET to this path; others are answered 405.
+    fn answers_get(&self, _path: &str) -> bool {
+        false
+    }
 
     /// Learns of webhooks that were made since this process began; answers whether there are any. Asked when a webhook
     /// is refused as [`WebhookRefusal::Unverified`], before it is refused. Bounded in how often it looks.
@@ -239,6 +277,12 @@ pub trait Flow: Send + Sync + Debug {
     /// Whatever hinders it: the sender is asked to come again.
     async fn learn(&self) -> Result<bool, Fault> {
         Ok(false)
+    }
+
+    /// The record to look at when a user of the CRM has connected an account at a provider; what waits for the account
+    /// is parked under this key. None for flows that work without accounts.
+    fn key_of_account(&self, _provider: &str, _crm_user: &str) -> Option<RecordKey> {
+        None
     }
 
     /// Looks at everything the flow needs: credentials, versions, fields.

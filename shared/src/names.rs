@@ -49,6 +49,10 @@ metrics! {
     SWEEP_LAST_SUCCESS = "syncfleet_sweep_last_success_timestamp_seconds", Gauge, ["flow"], "When the last sweep ended well; 0 before the first.";
     SWEEP_KEYS = "syncfleet_sweep_keys_total", Counter, ["flow", "outcome"], "Records that sweeps found: published or skipped.";
     MASS_CHANGE_GUARD = "syncfleet_mass_change_guard_tripped", Gauge, ["flow"], "1 while a sweep's changes wait for a person's release.";
+    ACCOUNTS = "syncfleet_accounts", Gauge, ["provider", "state"], "Connected accounts: active, needs_reconnect (a person must connect it again), or unreadable.";
+    GRANTS_END_SOON = "syncfleet_grants_end_soon", Gauge, ["provider"], "Accounts whose grant ends soon by itself, since it is not used or its time is over.";
+    CLIENT_SECRET_EXPIRES = "syncfleet_client_secret_expires_timestamp_seconds", Gauge, ["provider"], "When the application's secret at the provider ends; 0 where that is not known.";
+    CONNECT_REQUESTS = "syncfleet_connect_requests_total", Counter, ["provider", "outcome"], "Requests of browsers that connect an account: begun, connected, or why not.";
     LEADER = "syncfleet_leader", Gauge, [], "1 in the producer that fires the sweeps.";
     SHARDS_SERVED = "syncfleet_shards_served", Gauge, ["flow"], "Shards that this worker consumes now.";
     LEASES_LOST = "syncfleet_leases_lost_total", Counter, ["flow"], "Leases that ended before their holder released them.";

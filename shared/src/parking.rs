@@ -9,8 +9,10 @@ use serde_json::Value;
 
 use crate::envelope::{Cause, Envelope};
 use crate::ports::PortError;
+use crate::ports::queue::{FlowTopology, Outbound};
 use crate::ports::state::{DOCUMENT_BYTES_MAX, Expected, State, Versioned, Write, Written};
 use crate::record_key::{FlowName, RecordKey};
+use crate::routing::shard_of;
 
 /// Most messages that wait for one key: they share a document, and are published in one batch.
 pub const MESSAGES_OF_KEY_MAX: usize = 200;
@@ -52,6 +54,15 @@ impl Parked {
             Ok(envelope) => Envelope { time: now, cause: Cause::Released, ..envelope }.to_bytes(),
             Err(_newer) => bytes,
         }
+    }
+
+    /// The message on its way back to its shard; none where its flow is not among `flows`.
+    pub fn outbound(&self, flows: &[FlowTopology], now: Timestamp) -> Option<Outbound> {
+        let topology = flows.iter().find(|topology| topology.flow == *self.record.flow())?;
+        let body = self.released(now);
+        let id = Envelope::parse(&body).map_or_else(|_| uuid::Uuid::now_v7(), |envelope| envelope.id);
+        let shard = shard_of(&self.record, topology.shards);
+        Some(Outbound { shard, id, body: body.into(), not_before: None })
     }
 
     /// Whether it is to take the place of `other`, which waits already: a new event begins a new life, a sweep or a

@@ -96,7 +96,13 @@ pub enum Command {
     /// both first. Killed at any moment, it goes on when it is run again. The source keeps its copies, and no program
     /// serves it any more; the target must be empty.
     Migrate(MigrateArgs),
-    /// Make keys for the secrets in the state store.
+    /// Look at accounts at other providers, let users connect them, check them, take them out.
+    ///
+    /// A user connects an account with a link, in the browser. Where the provider ends a grant, the account needs to be
+    /// connected again: its messages wait until then.
+    #[command(subcommand)]
+    Accounts(AccountsCommand),
+    /// Make keys for the secrets in the state store, and change them.
     #[command(subcommand)]
     Vault(VaultCommand),
     /// Check or explain the configuration.
@@ -107,7 +113,7 @@ pub enum Command {
     /// Ends with 0 if the address answers with a 2xx status, else with 1.
     #[command(after_long_help = "Example:\n  syncfleet health --url http://127.0.0.1:9180/readyz")]
     Health(HealthArgs),
-    /// Host the simulated EspoCRM and Advoware of the demo.
+    /// Host the simulated EspoCRM, Advoware, Microsoft and Google of the demo.
     #[command(hide = true)]
     Simulators(SimulatorsArgs),
 }
@@ -262,17 +268,96 @@ pub struct ProvisionArgs {
     pub json: bool,
 }
 
+/// `accounts …`
+#[derive(Debug, Subcommand)]
+pub enum AccountsCommand {
+    /// List them: state, since when, last token, end. Changes nothing.
+    #[command(
+        after_long_help = "Example:\n  syncfleet accounts list --json | jq '.[] | select(.state != \"active\")'"
+    )]
+    List(JsonArgs),
+    /// Print a link with which a user connects an account.
+    Connect(AccountsConnectArgs),
+    /// Ask the provider for a token, to see whether a grant works: all of them, or one.
+    ///
+    /// Ends with 1 where one does not. One that was over works again where the provider says so.
+    Check(AccountsCheckArgs),
+    /// Take an account out: give the grant back to the provider where it takes it, and delete it here.
+    Revoke(AccountArgs),
+}
+
+/// `accounts connect`
+#[derive(Debug, Clone, Args)]
+#[command(after_long_help = "Example:\n  syncfleet accounts connect microsoft 6b00526cc80a09e94")]
+pub struct AccountsConnectArgs {
+    /// The provider, such as microsoft or google.
+    #[arg(value_name = "PROVIDER")]
+    pub provider: String,
+    /// Id of the CRM user.
+    #[arg(value_name = "USER")]
+    pub user: String,
+    /// How long the link is good, up to seven days; accounts.link_seconds where none is given.
+    #[arg(long, value_name = "MINUTES", value_parser = clap::value_parser!(u64).range(1..=10_080))]
+    pub minutes: Option<u64>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `accounts check`
+#[derive(Debug, Clone, Args)]
+#[command(
+    after_long_help = "Examples:\n  syncfleet accounts check\n  syncfleet accounts check microsoft 6b00526cc80a09e94\n  syncfleet accounts check microsoft --application"
+)]
+pub struct AccountsCheckArgs {
+    /// The provider, such as microsoft or google; all accounts where none is given.
+    #[arg(value_name = "PROVIDER")]
+    pub provider: Option<String>,
+    /// Id of the CRM user.
+    #[arg(value_name = "USER")]
+    pub user: Option<String>,
+    /// The application's own account.
+    #[arg(long, conflicts_with = "user", requires = "provider")]
+    pub application: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `accounts revoke`
+#[derive(Debug, Clone, Args)]
+#[command(after_long_help = "Example:\n  syncfleet accounts revoke google 6b00526cc80a09e94")]
+pub struct AccountArgs {
+    /// The provider, such as microsoft or google.
+    #[arg(value_name = "PROVIDER")]
+    pub provider: String,
+    /// Id of the CRM user.
+    #[arg(value_name = "USER", required_unless_present = "application")]
+    pub user: Option<String>,
+    /// The application's own account.
+    #[arg(long, conflicts_with = "user")]
+    pub application: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// `vault …`
 #[derive(Debug, Clone, Copy, Subcommand)]
 pub enum VaultCommand {
     /// Print a fresh key, for vault.key.
     ///
-    /// To change keys, name the former one under [vault.old_keys] as long as something sealed with it is left;
-    /// `syncfleet doctor` says so.
+    /// To change keys, name the former one under [vault.old_keys], restart all programs with both, and let
+    /// `syncfleet vault rotate-key` seal everything anew.
     #[command(
         after_long_help = "Example:\n  (umask 077; syncfleet vault new-key > /etc/syncfleet/vault-key)"
     )]
     NewKey,
+    /// Seal all secrets in the state store with the present key, so that former keys can be thrown away.
+    ///
+    /// The former keys must still be named under [vault.old_keys]. Killed at any moment, it goes on when it is run again;
+    /// programs may run meanwhile. Says what remains, and ends with 1 if anything does.
+    RotateKey(JsonArgs),
 }
 
 /// `release`
@@ -324,6 +409,15 @@ pub struct SimulatorsArgs {
     /// Advoware's port; 0 takes a free one.
     #[arg(long, default_value_t = 0)]
     pub advoware_port: u16,
+    /// Microsoft's port; 0 takes a free one.
+    #[arg(long, default_value_t = 0)]
+    pub microsoft_port: u16,
+    /// Google's port; 0 takes a free one.
+    #[arg(long, default_value_t = 0)]
+    pub google_port: u16,
+    /// Address at which browsers reach the producer: accounts.public_url.
+    #[arg(long, value_name = "URL", default_value = "http://localhost:8080")]
+    pub public_url: String,
     /// Directory for records and journal, and for a file that says where they listen; in memory without one.
     #[arg(long)]
     pub dir: Option<PathBuf>,
@@ -380,7 +474,8 @@ mod tests {
           release    Let go on what waits for a person: a mass change, or a fleet whose store was lost
           parked     Look at messages that wait for other records
           migrate    Move the installation to another queue and store: from one machine to a fleet, or back
-          vault      Make keys for the secrets in the state store
+          accounts   Look at accounts at other providers, let users connect them, check them, take them out
+          vault      Make keys for the secrets in the state store, and change them
           config     Check or explain the configuration
           health     Ask a running program whether it is well; for container health checks
           help       Print this message or the help of the given subcommand(s)

@@ -6,11 +6,13 @@ use std::process::ExitCode;
 use assembly::program::load_configuration;
 use assembly::{Parts, Role};
 use configuration::{Config, QueueBacking, StateBacking};
+use jiff::tz::TimeZone;
 use secrecy::SecretString;
 use shared::flow::{Check, Verdict};
 use shared::generation;
-use vault::{KeySource, VaultError};
+use vault::{KeySource, Provider, SecretExpiry, VaultError, secret_expiry};
 
+use crate::accounts::list::{self, Line};
 use crate::keys;
 use crate::output::{self, EXIT_WRONG, Outcome, counted};
 
@@ -50,6 +52,7 @@ async fn reachable(config: &Config, parts: &Parts) -> Vec<Check> {
     let sealed = kept.as_ref().map_or(0, Vec::len);
     checks.extend(vault(parts, kept));
     checks.extend(webhooks(config, sealed));
+    checks.extend(accounts(parts).await);
     for flow in &parts.flows {
         checks.extend(flow.check().await);
         // Else whoever comes next waits until the places at the accounts end by themselves.
@@ -75,12 +78,72 @@ fn settings(config: &Config) -> Check {
 }
 
 fn flows(config: &Config) -> Check {
-    match &config.flow.parties {
-        Some(_) => well("flows", "parties is enabled".into()),
-        None => warning(
+    let parties = config.flow.parties.as_ref().map(|_| "parties");
+    let enabled: Vec<&str> =
+        parties.into_iter().chain(config.flow.calendar.as_ref().map(|_| "calendar")).collect();
+    match enabled.as_slice() {
+        [] => warning(
             "flows",
             "none is enabled".into(),
             "set flow.parties.enabled = true, and what it asks for",
+        ),
+        [one] => well("flows", format!("{one} is enabled")),
+        several => well("flows", format!("{} are enabled", several.join(" and "))),
+    }
+}
+
+/// The applications' secrets, and the accounts that somebody must see to.
+async fn accounts(parts: &Parts) -> Vec<Check> {
+    let mut checks: Vec<Check> =
+        parts.accounts.providers().map(|provider| secret_of(parts, provider)).collect();
+    // That the store does not answer is said already.
+    let Ok(lines) = list::read(parts).await else { return checks };
+    if lines.is_empty() && checks.is_empty() {
+        return checks;
+    }
+    let wrong: Vec<&Line> = lines.iter().filter(|line| line.state != "active").collect();
+    let ending = lines.iter().filter(|line| line.ends_soon).count();
+    let all = counted(lines.len(), "account");
+    checks.push(match (wrong.as_slice(), ending) {
+        ([], 0) => well("accounts", format!("{all}, all connected")),
+        ([], _) => warning(
+            "accounts",
+            format!("{all}, of which {ending} end soon, since they are not used or their time is over"),
+            "see `syncfleet accounts list`; `syncfleet accounts check` uses those that may be used",
+        ),
+        ([first, ..], _) => warning(
+            "accounts",
+            format!("{all}, of which {} must be connected again, such as {}", wrong.len(), first.account),
+            "`syncfleet accounts connect` makes a link for the user",
+        ),
+    });
+    checks
+}
+
+fn secret_of(parts: &Parts, provider: &Provider) -> Check {
+    let subject = format!("{} application", provider.label);
+    let key = format!("provider.{}", provider.name);
+    let today = parts.clock.now().to_zoned(TimeZone::UTC).date();
+    match secret_expiry(provider, today) {
+        SecretExpiry::Far => well(&subject, "its secret does not end soon".into()),
+        // Google's secrets do not end by themselves.
+        SecretExpiry::Unknown if provider.name.as_str() != "microsoft" => {
+            well(&subject, "no end of its secret is known".into())
+        }
+        SecretExpiry::Unknown => warning(
+            &subject,
+            "it is not known when its secret ends".into(),
+            &format!("set {key}.client_secret_expires, to be told ahead"),
+        ),
+        SecretExpiry::Soon(days) => warning(
+            &subject,
+            format!("its secret ends in {days} days"),
+            &format!("make a new one at the provider, and put it where {key}.client_secret refers to"),
+        ),
+        SecretExpiry::Expired => broken(
+            &subject,
+            format!("its secret has ended, by {key}.client_secret_expires"),
+            &format!("make a new one at the provider, and put it where {key}.client_secret refers to"),
         ),
     }
 }

@@ -54,6 +54,12 @@ pub fn secrets(config: &Config) -> Vec<Named<'_>> {
     for (id, secret) in config.flow.parties.iter().flat_map(|parties| &parties.webhook_secrets) {
         add(&format!("flow.parties.webhook_secrets.{id}"), secret);
     }
+    for (provider, secret) in config.provider.secrets() {
+        add(&format!("provider.{provider}.client_secret"), secret);
+    }
+    for (id, secret) in config.flow.calendar.iter().flat_map(|calendar| &calendar.webhook_secrets) {
+        add(&format!("flow.calendar.webhook_secrets.{id}"), secret);
+    }
     secrets
 }
 

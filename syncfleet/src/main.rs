@@ -3,6 +3,7 @@
 //! [`cli`] is the manual, each command is a file, and [`output`] is the only place that prints. Commands end with
 //! an exit code after they have said why.
 
+mod accounts;
 mod cli;
 mod config;
 mod demo;
@@ -61,7 +62,8 @@ async fn run(cli: Cli) -> Outcome {
         Command::Migrate(args) => migrate::run(file, &args).await,
         Command::Release(args) => release::run(file, &args).await,
         Command::Provision(args) => provision::run(file, &args).await,
-        Command::Vault(command) => vault_keys::run(&command),
+        Command::Accounts(command) => accounts::run(file, &command).await,
+        Command::Vault(command) => vault_keys::run(file, &command).await,
         Command::Config(command) => config::run(file, &command),
         Command::Health(args) => health::run(&args).await,
         Command::Simulators(args) => simulators::run(&args).await,

@@ -1,4 +1,4 @@
-//! `simulators`: hosts the simulated EspoCRM and Advoware, for the demo and for trying things out.
+//! `simulators`: hosts the simulated EspoCRM, Advoware, Microsoft and Google, for the demo and for trying things out.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -8,13 +8,17 @@ use std::time::Duration;
 
 use assembly::program::{EXIT_UNAVAILABLE, stop_on_signals};
 use serde::{Deserialize, Serialize};
-use simulators::{AdvowareOptions, EspocrmOptions, Hosting, ServeOptions, serve};
+use simulators::{
+    AdvowareOptions, EspocrmOptions, GoogleOptions, Hosting, MicrosoftOptions, ServeOptions, Served, serve,
+};
 
 use crate::cli::SimulatorsArgs;
 use crate::output::{self, Outcome, fail};
 
 /// How often the simulated EspoCRM sends its webhooks; a real one does so every minute or less.
 const WEBHOOK_INTERVAL: Duration = Duration::from_millis(200);
+/// How often the simulated providers send their notifications.
+const NOTIFICATION_INTERVAL: Duration = Duration::from_millis(500);
 /// How long it waits before it sends a refused webhook again; 10 minutes in the real one.
 const WEBHOOK_RETRY_DELAY: Duration = Duration::from_secs(2);
 
@@ -27,6 +31,12 @@ pub struct Addresses {
     pub espocrm: String,
     /// Advoware's base address.
     pub advoware: String,
+    /// Microsoft's base address; a process of an earlier version had none.
+    #[serde(default)]
+    pub microsoft: Option<String>,
+    /// Google's base address.
+    #[serde(default)]
+    pub google: Option<String>,
 }
 
 impl Addresses {
@@ -51,10 +61,13 @@ fn file_of(dir: &Path) -> PathBuf {
 pub async fn run(args: &SimulatorsArgs) -> Outcome {
     let lock = args.dir.as_deref().map(lock).transpose()?;
     let stop = stop_on_signals();
-    let ready = |espocrm: &str, advoware: &str| {
-        let addresses =
-            Addresses { pid: std::process::id(), espocrm: espocrm.to_owned(), advoware: advoware.to_owned() };
-        output::line(format!("EspoCRM  {espocrm}\nAdvoware {advoware}"));
+    let ready = |served: &Served| {
+        let Served { espocrm, advoware, microsoft, google } = served.clone();
+        output::line(format!(
+            "EspoCRM   {espocrm}\nAdvoware  {advoware}\nMicrosoft {microsoft}\nGoogle    {google}"
+        ));
+        let (microsoft, google) = (Some(microsoft), Some(google));
+        let addresses = Addresses { pid: std::process::id(), espocrm, advoware, microsoft, google };
         if let Some(Err(error)) = args.dir.as_deref().map(|dir| addresses.save(dir)) {
             fail(EXIT_UNAVAILABLE, format!("the addresses cannot be written down: {error}"));
         }
@@ -82,6 +95,11 @@ fn lock(dir: &Path) -> Result<File, ExitCode> {
     }
 }
 
+/// The address to which a simulated provider sends browsers back.
+pub fn redirect_url(public_url: &str, provider: &str) -> String {
+    format!("{}/connect/{provider}/callback", public_url.trim_end_matches('/'))
+}
+
 fn options(args: &SimulatorsArgs) -> ServeOptions {
     let hosting =
         |port| Hosting { address: Some(args.address), port, folder: args.dir.clone(), ..Hosting::default() };
@@ -94,6 +112,44 @@ fn options(args: &SimulatorsArgs) -> ServeOptions {
             ..EspocrmOptions::default()
         },
         advoware: AdvowareOptions { hosting: hosting(args.advoware_port), ..AdvowareOptions::default() },
+        microsoft: MicrosoftOptions {
+            hosting: hosting(args.microsoft_port),
+            redirect_uris: vec![redirect_url(&args.public_url, "microsoft")],
+            notification_interval: Some(NOTIFICATION_INTERVAL),
+            ..MicrosoftOptions::default()
+        },
+        google: GoogleOptions {
+            hosting: hosting(args.google_port),
+            redirect_uris: vec![redirect_url(&args.public_url, "google")],
+            push_interval: Some(NOTIFICATION_INTERVAL),
+            plain_http_channels: true,
+            ..GoogleOptions::default()
+        },
         exit_when_idle: args.idle.map(Duration::from_secs),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_earlier_version_wrote_down_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let old = r#"{"pid": 7, "espocrm": "http://127.0.0.1:1", "advoware": "http://127.0.0.1:2"}"#;
+        std::fs::write(file_of(dir.path()), old).unwrap();
+        let found = Addresses::load(dir.path()).unwrap();
+        assert_eq!((found.pid, found.microsoft.as_deref()), (7, None));
+        let new = Addresses { microsoft: Some("http://127.0.0.1:3".into()), ..found };
+        new.save(dir.path()).unwrap();
+        assert_eq!(Addresses::load(dir.path()), Some(new));
+    }
+
+    #[test]
+    fn browsers_are_sent_back_to_the_public_address() {
+        let expected = "http://localhost:8080/connect/google/callback";
+        for url in ["http://localhost:8080", "http://localhost:8080/"] {
+            assert_eq!(redirect_url(url, "google"), expected);
+        }
     }
 }

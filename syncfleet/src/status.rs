@@ -8,9 +8,11 @@ use std::process::ExitCode;
 use jiff::Timestamp;
 use operations::dead_letters::DeadLetterDesk;
 use operations::status::{FlowStatus, Sources, Status, snapshot};
+use serde::Serialize;
 
-use crate::operator;
+use crate::accounts::list::{Line, table};
 use crate::output::{self, EXIT_WRONG, Outcome};
+use crate::{accounts, operator};
 
 /// Runs the command.
 pub async fn run(file: Option<&Path>, json: bool) -> Outcome {
@@ -30,13 +32,44 @@ pub async fn run(file: Option<&Path>, json: bool) -> Outcome {
         desk: &desk,
         flows: &flows,
     };
-    let status = snapshot(sources, parts.clock.now()).await;
+    let mut status = snapshot(sources, parts.clock.now()).await;
+    let accounts = accounts::lines(&parts).await.unwrap_or_else(|problem| {
+        // Where the store does not answer, one line says so.
+        if status.problems.is_empty() {
+            status.problems.push(problem);
+        }
+        Vec::new()
+    });
     if json {
-        output::json(&status);
+        output::json(&Whole { status: &status, accounts: &accounts });
     } else {
-        output::line(text(&status));
+        output::line(text(&status) + &accounts_text(&accounts, status.at));
     }
     if status.problems.is_empty() { Ok(ExitCode::SUCCESS) } else { Err(ExitCode::from(EXIT_WRONG)) }
+}
+
+/// What is printed as JSON.
+#[derive(Serialize)]
+struct Whole<'a> {
+    #[serde(flatten)]
+    status: &'a Status,
+    accounts: &'a [Line],
+}
+
+/// The accounts for people: how many, and those that somebody must see to.
+fn accounts_text(accounts: &[Line], now: Timestamp) -> String {
+    if accounts.is_empty() {
+        return String::new();
+    }
+    let wrong: Vec<Line> =
+        accounts.iter().filter(|line| line.state != "active" || line.ends_soon).cloned().collect();
+    let mut text = format!("\nAccounts\n  {} connected", accounts.len());
+    if wrong.is_empty() {
+        text.push('\n');
+    } else {
+        let _ = write!(text, ", {} to see to:\n{}", wrong.len(), indented(&table(&wrong, now)));
+    }
+    text
 }
 
 /// The snapshot for people.
@@ -118,6 +151,28 @@ mod tests {
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn accounts_are_counted_and_those_to_see_to_are_named() {
+        let now = at("2026-11-20T12:00:00Z");
+        let line = |user: &str, state| Line {
+            account: format!("microsoft/user/{user}").parse().unwrap(),
+            provider: "microsoft".into(),
+            user: Some(user.into()),
+            state,
+            problem: None,
+            since: Some(now),
+            refreshed_at: None,
+            ends_at: None,
+            ends_soon: false,
+            told: false,
+        };
+        assert_eq!(accounts_text(&[], now), "");
+        assert_eq!(accounts_text(&[line("anna", "active")], now), "\nAccounts\n  1 connected\n");
+        let text = accounts_text(&[line("anna", "active"), line("bernd", "needs_reconnect")], now);
+        assert!(text.contains("2 connected, 1 to see to:"), "{text}");
+        assert!(text.contains("bernd") && !text.contains("anna"), "{text}");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use shared::clock::{Clock as _, SystemClock};
 use shared::envelope::{Cause, Envelope, Operation};
 use shared::fault::Fault;
 use shared::flow::{
-    Check, Failure, Flow, FlowSpec, Outcome, Preview, Run, SweepPage, WebhookItem, WebhookRefusal,
+    Check, Failure, Flow, FlowSpec, Outcome, Preview, Run, SweepPage, WebhookContent, WebhookRefusal,
     WebhookRequest,
 };
 use shared::ports::queue::{FlowTopology, Outbound, Queue};
@@ -97,8 +97,8 @@ impl Flow for Counted {
         Ok(SweepPage::default())
     }
 
-    fn read_webhook(&self, _: &WebhookRequest<'_>) -> Result<Vec<WebhookItem>, WebhookRefusal> {
-        Ok(Vec::new())
+    fn read_webhook(&self, _: &WebhookRequest<'_>) -> Result<WebhookContent, WebhookRefusal> {
+        Ok(WebhookContent::Items(Vec::new()))
     }
 
     async fn check(&self) -> Vec<Check> {

@@ -16,7 +16,7 @@ use shared::dead_letter::DeadLetterEvent;
 use shared::envelope::{Cause, Envelope, Operation};
 use shared::fault::Fault;
 use shared::flow::{
-    Check, Failure, Flow, FlowSpec, Outcome, Preview, Run, SweepPage, WebhookItem, WebhookRefusal,
+    Check, Failure, Flow, FlowSpec, Outcome, Preview, Run, SweepPage, WebhookContent, WebhookRefusal,
     WebhookRequest,
 };
 use shared::meter::NoMeter;
@@ -113,8 +113,8 @@ impl Flow for Asking {
         Ok(SweepPage::default())
     }
 
-    fn read_webhook(&self, _: &WebhookRequest<'_>) -> Result<Vec<WebhookItem>, WebhookRefusal> {
-        Ok(Vec::new())
+    fn read_webhook(&self, _: &WebhookRequest<'_>) -> Result<WebhookContent, WebhookRefusal> {
+        Ok(WebhookContent::Items(Vec::new()))
     }
 
     async fn check(&self) -> Vec<Check> {

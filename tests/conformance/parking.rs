@@ -11,7 +11,7 @@ use serde_json::Value;
 use shared::envelope::{Cause, Envelope, Operation};
 use shared::fault::Fault;
 use shared::flow::{
-    Check, Failure, Flow, FlowSpec, Outcome, Preview, Run, SweepPage, WebhookItem, WebhookRefusal,
+    Check, Failure, Flow, FlowSpec, Outcome, Preview, Run, SweepPage, WebhookContent, WebhookRefusal,
     WebhookRequest,
 };
 use shared::ports::queue::{FlowTopology, Outbound};
@@ -90,8 +90,8 @@ impl Flow for Family {
         Ok(SweepPage::default())
     }
 
-    fn read_webhook(&self, _: &WebhookRequest<'_>) -> Result<Vec<WebhookItem>, WebhookRefusal> {
-        Ok(Vec::new())
+    fn read_webhook(&self, _: &WebhookRequest<'_>) -> Result<WebhookContent, WebhookRefusal> {
+        Ok(WebhookContent::Items(Vec::new()))
     }
 
     async fn check(&self) -> Vec<Check> {

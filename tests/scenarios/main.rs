@@ -7,6 +7,7 @@
     reason = "tests; seeds are printed"
 )]
 
+mod accounts;
 mod connections;
 mod fleet;
 mod grants;

@@ -54,15 +54,6 @@ impl Lot {
         }
         *said = unreadable;
     }
-
-    /// A parked message on its way back to its shard; none where its flow is not known here.
-    fn outbound(&self, parked: &Parked, now: Timestamp) -> Option<Outbound> {
-        let topology = self.flows.iter().find(|topology| topology.flow == *parked.record.flow())?;
-        let body = parked.released(now);
-        let id = Envelope::parse(&body).map_or_else(|_| uuid::Uuid::now_v7(), |envelope| envelope.id);
-        let shard = shard_of(&parked.record, topology.shards);
-        Some(Outbound { shard, id, body: body.into(), not_before: None })
-    }
 }
 
 /// Parks a message that waits for `awaited`, durably. It comes back to look for itself after an hour, or when it has
@@ -106,7 +97,8 @@ pub fn changed(fault: &Fault) -> Fault {
 /// As the queue's and the store's; nothing is lost then.
 pub async fn release(engine: &Engine, awaited: &RecordKey, waiting: &[Parked]) -> Result<(), PortError> {
     let now = engine.clock.now();
-    let known = waiting.iter().filter_map(|parked| Some((parked, engine.parking.outbound(parked, now)?)));
+    let flows = &engine.parking.flows;
+    let known = waiting.iter().filter_map(|parked| Some((parked, parked.outbound(flows, now)?)));
     let (released, batch): (Vec<&Parked>, Vec<Outbound>) = known.unzip();
     if batch.is_empty() {
         return Ok(());

@@ -9,7 +9,7 @@ mod marked;
 mod parking;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use shared::dead_letter::{DeadLetter, OpenLetters, Reason};
 use shared::envelope::{Cause, Envelope, Operation};
 use shared::fault::{Fault, FaultKind};
 use shared::flow::{
-    Check, Failure, Flow, FlowSpec, Outcome, Preview, Run, SweepPage, WebhookItem, WebhookRefusal,
+    Check, Failure, Flow, FlowSpec, Outcome, Preview, Run, SweepPage, WebhookContent, WebhookRefusal,
     WebhookRequest,
 };
 use shared::ports::queue::{FlowTopology, Outbound};
@@ -49,6 +49,8 @@ enum Behaviour {
     WaitsFor(&'static str),
     /// Finds at the second look what it waits for at the first.
     WaitsOnce(&'static str),
+    /// Needs an account that a person connects: waits under its own key.
+    WaitsUntilConnected,
     Panic,
     /// Waits until the test lets it go on.
     Held,
@@ -73,6 +75,7 @@ struct Scripted {
     cut: AtomicU32,
     gate: Semaphore,
     held: Semaphore,
+    connected: AtomicBool,
 }
 
 /// One run going on.
@@ -126,6 +129,7 @@ impl Scripted {
             cut: AtomicU32::new(0),
             gate: Semaphore::new(if open_gate { 10_000 } else { 0 }),
             held: Semaphore::new(0),
+            connected: AtomicBool::new(false),
         }
     }
 
@@ -173,6 +177,13 @@ impl Flow for Scripted {
             Behaviour::WaitsFor(awaited) | Behaviour::WaitsOnce(awaited) => {
                 Err(Fault::parked("parent_missing", "as told", envelope(awaited).key))
             }
+            Behaviour::WaitsUntilConnected if self.connected.load(Ordering::SeqCst) => {
+                self.done.lock().unwrap().insert(id.clone());
+                done
+            }
+            Behaviour::WaitsUntilConnected => {
+                Err(Fault::parked("needs_reconnect", "as told", run.key.clone()))
+            }
             Behaviour::Panic => panic!("as told"),
             Behaviour::Held => {
                 self.held.acquire().await.unwrap().forget();
@@ -201,8 +212,8 @@ impl Flow for Scripted {
         Ok(SweepPage::default())
     }
 
-    fn read_webhook(&self, _: &WebhookRequest<'_>) -> Result<Vec<WebhookItem>, WebhookRefusal> {
-        Ok(Vec::new())
+    fn read_webhook(&self, _: &WebhookRequest<'_>) -> Result<WebhookContent, WebhookRefusal> {
+        Ok(WebhookContent::Items(Vec::new()))
     }
 
     async fn check(&self) -> Vec<Check> {

@@ -5,7 +5,9 @@
 
 pub mod program;
 
+mod accounts;
 mod backings;
+mod calendar;
 mod parties;
 mod provision;
 mod secrets;
@@ -55,6 +57,10 @@ pub struct Parts {
     pub state: Arc<dyn State>,
     /// The secrets in the state store.
     pub vault: vault::Secrets,
+    /// The accounts at other providers, whose grants are among the secrets.
+    pub accounts: vault::Accounts,
+    /// How accounts are connected; `None` where no provider is configured.
+    pub connecting: Option<vault::Connecting>,
     /// The flows that are enabled.
     pub flows: Vec<Arc<dyn Flow>>,
     /// Metrics.
@@ -109,5 +115,10 @@ pub fn build(
     {
         flows.push(parties);
     }
-    Ok(Parts { queue, state, vault, flows, meter, clock, backings })
+    let accounts = accounts::build(config, vault.clone(), meter.clone(), clock.clone())?;
+    let connecting = accounts::connecting(config, &accounts)?;
+    if let Some(calendar) = calendar::build(config)? {
+        flows.push(calendar);
+    }
+    Ok(Parts { queue, state, vault, accounts, connecting, flows, meter, clock, backings })
 }

@@ -35,7 +35,7 @@ pub struct RequestLimits {
     pub breaker_pause: Duration,
 }
 
-fn limits(section: &mut Section<'_, '_>) -> RequestLimits {
+pub(crate) fn limits(section: &mut Section<'_, '_>) -> RequestLimits {
     RequestLimits {
         timeout: section.seconds("timeout_seconds", 1..=300),
         requests_per_second_max: section.integer("requests_per_second_max", 1..=1_000),

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::layers::{Layers, Setting, Slot, Value};
+use crate::layers::{Layers, Setting, Slot, Value, is_of_pattern};
 use crate::problem::Origin;
 
 /// One key with its effective value.
@@ -26,7 +26,7 @@ pub struct EffectiveSetting {
 /// All keys in the order of the reference.
 pub(crate) fn settings(layers: &Layers, secrets: &BTreeSet<String>) -> Vec<EffectiveSetting> {
     let mut settings = Vec::new();
-    for (key, slot) in &layers.slots {
+    for (key, slot) in layers.slots.iter().filter(|(key, _)| !is_of_pattern(key)) {
         match slot {
             Slot::One(setting) => {
                 let (section, name) = key.rsplit_once('.').unwrap_or(("", key));

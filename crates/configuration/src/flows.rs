@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use shared::retry::RetryPolicy;
 use shared::routing::SHARDS_MAX;
 
+use crate::calendar::Calendar;
 use crate::reader::{Reader, Section};
 use crate::secret::Need;
 
@@ -17,6 +18,8 @@ use crate::secret::Need;
 pub struct Flows {
     /// `parties`, where it is enabled.
     pub parties: Option<Parties>,
+    /// `calendar`, where it is enabled.
+    pub calendar: Option<Calendar>,
 }
 
 impl Flows {
@@ -24,6 +27,7 @@ impl Flows {
     pub fn sweep_of(&self, flow: &str) -> Option<(&Cron, &TimeZone)> {
         match flow {
             "parties" => self.parties.as_ref().map(|parties| (&parties.sweep_cron, &parties.sweep_time_zone)),
+            "calendar" => self.calendar.as_ref().map(|it| (&it.sweep_cron, &it.sweep_time_zone)),
             _ => None,
         }
     }
@@ -100,6 +104,14 @@ pub enum ConflictPolicy {
     Ask,
 }
 
+/// Their words.
+pub(crate) const CONFLICT_POLICIES: [(&str, ConflictPolicy); 4] = [
+    ("crm_wins", ConflictPolicy::CrmWins),
+    ("remote_wins", ConflictPolicy::RemoteWins),
+    ("newest_wins", ConflictPolicy::NewestWins),
+    ("ask", ConflictPolicy::Ask),
+];
+
 /// Whether the flow is enabled; known before the rest, because connectors depend on it.
 pub(crate) fn parties_enabled(reader: &mut Reader<'_>) -> bool {
     reader.section("flow.parties").flag("enabled")
@@ -120,15 +132,7 @@ pub(crate) fn parties(reader: &mut Reader<'_>, enabled: bool) -> Option<Parties>
     let run_time_max = section.seconds("run_seconds_max", 1..=1_500);
     let mass_change_share_max = section.number("mass_change_share_max", 0.0..=1.0);
     let mass_change_count_min = section.integer("mass_change_count_min", 0..=1_000_000);
-    let conflict_policy = section.word(
-        "conflict_policy",
-        &[
-            ("crm_wins", ConflictPolicy::CrmWins),
-            ("remote_wins", ConflictPolicy::RemoteWins),
-            ("newest_wins", ConflictPolicy::NewestWins),
-            ("ask", ConflictPolicy::Ask),
-        ],
-    );
+    let conflict_policy = section.word("conflict_policy", &CONFLICT_POLICIES);
     let notify_user_id = Some(section.text("notify_user_id")).filter(|id| !id.is_empty());
     let calls_per_hour_max = section.integer("calls_per_hour_max", 1..=1_000_000);
     let syncing_status_after = section.fractional_seconds("syncing_status_after_seconds", 0.0..=3_600.0);
@@ -178,7 +182,7 @@ fn communications(reader: &mut Reader<'_>) -> Option<Communications> {
     enabled.then_some(communications)
 }
 
-fn retry(section: &mut Section<'_, '_>) -> RetryPolicy {
+pub(crate) fn retry(section: &mut Section<'_, '_>) -> RetryPolicy {
     let policy = RetryPolicy {
         attempts_max: section.integer("attempts_max", 1..=100),
         delay_initial: section.fractional_seconds("retry_delay_initial_seconds", 0.01..=86_400.0),

@@ -19,7 +19,17 @@ const MAPS: &[&str] = &[
     "flow.parties.communications.types",
     "flow.parties.communications.mirrors",
     "flow.parties.webhook_secrets",
+    "flow.calendar.webhook_secrets",
 ];
+/// The name of a table that is a pattern: its keys, with its values, are those of each table beside it under a name of
+/// the operator's own.
+const PATTERN: &str = "*";
+/// Tables beside a pattern that have keys of their own.
+const BUILT_IN: &[&str] = &["provider.microsoft", "provider.google"];
+/// Most tables of one pattern.
+const ITEMS_MAX: usize = 1_000;
+/// Longest name of one, in bytes.
+const ITEM_BYTES_MAX: usize = 64;
 
 /// A value as it was written.
 #[derive(Debug, Clone, PartialEq)]
@@ -102,11 +112,13 @@ impl Layers {
         for (variable, text) in environment.iter().filter(|(name, _)| name.starts_with(PREFIX)) {
             let origin = Origin::Environment { variable: variable.clone() };
             let path: Vec<&str> = variable[PREFIX.len()..].split("__").collect();
-            let key = path.join(".").to_lowercase();
+            let key = self.key_of_variable(&path);
             let (item, table) = path
                 .split_last()
                 .map_or(("", String::new()), |(item, table)| (*item, table.join(".").to_lowercase()));
-            if let Some(Slot::One(setting)) = self.get_mut(&key) {
+            if is_of_pattern(&key) {
+                problems.push(self.unknown(key, origin));
+            } else if let Some(Slot::One(setting)) = self.get_mut(&key) {
                 let value = typed_like(&setting.value, text);
                 *setting = Setting { value, origin };
             } else if let Some(Slot::Map(items)) = self.get_mut(&table) {
@@ -120,6 +132,55 @@ impl Layers {
     /// The slot of a key.
     pub(crate) fn get(&self, key: &str) -> Option<&Slot> {
         self.slots.iter().find(|(k, _)| k == key).map(|(_, slot)| slot)
+    }
+
+    /// The key that a variable sets. The names of tables of the operator's own stay as they are written.
+    fn key_of_variable(&mut self, path: &[&str]) -> String {
+        let key = path.join(".").to_lowercase();
+        if let [tables @ .., item, name] = path
+            && !self.slots.iter().any(|(known, _)| *known == key)
+        {
+            let table = tables.join(".").to_lowercase();
+            let item = if table == "provider" { item.to_lowercase() } else { (*item).to_owned() };
+            if self.lay_item(&table, &item) {
+                return format!("{table}.{item}.{}", name.to_lowercase());
+            }
+        }
+        key
+    }
+
+    /// Makes the keys of a table of the operator's own, where `table` has a pattern; answers whether they are there.
+    fn lay_item(&mut self, table: &str, item: &str) -> bool {
+        let key = join(table, item);
+        if item != PATTERN && self.is_section(&key) {
+            return true;
+        }
+        let pattern = format!("{table}.{PATTERN}.");
+        let Some(at) = self.slots.iter().position(|(key, _)| key.starts_with(&pattern)) else { return false };
+        if !is_item(item) || self.items(table).len() >= ITEMS_MAX {
+            return false;
+        }
+        let like = self
+            .slots
+            .iter()
+            .filter_map(|(known, slot)| Some((join(&key, known.strip_prefix(&pattern)?), slot.clone())));
+        let slots: Vec<(String, Slot)> = like.collect();
+        self.slots.splice(at..at, slots);
+        true
+    }
+
+    /// The names of the tables of the operator's own beside a pattern.
+    pub(crate) fn items(&self, table: &str) -> Vec<String> {
+        let pattern = format!("{table}.{PATTERN}.");
+        let Some(first) = self.slots.iter().find_map(|(key, _)| key.strip_prefix(&pattern)) else {
+            return Vec::new();
+        };
+        let of_pattern = self.slots.iter().filter_map(|(key, _)| {
+            let (item, name) = key.strip_prefix(table)?.strip_prefix('.')?.split_once('.')?;
+            (name == first && item != PATTERN).then(|| item.to_owned())
+        });
+        // A built-in table beside the pattern may have keys of the same name.
+        of_pattern.filter(|item| !BUILT_IN.contains(&join(table, item).as_str())).collect()
     }
 
     fn get_mut(&mut self, key: &str) -> Option<&mut Slot> {
@@ -166,8 +227,22 @@ impl FileLayer<'_> {
         for (name, value) in table {
             let key = join(prefix, name.get_ref());
             let origin = self.origin(name.span().start);
-            let section = self.layers.is_section(&key);
+            let is_table = matches!(value.get_ref(), DeValue::Table(_));
+            let section = self.layers.is_section(&key)
+                || (is_table
+                    && self.layers.get(&key).is_none()
+                    && self.layers.lay_item(prefix, name.get_ref()));
             match (self.layers.get_mut(&key), value.get_ref()) {
+                // As in a file that was made of the reference.
+                (Some(Slot::One(setting)), value)
+                    if is_of_pattern(&key) && setting.value == value_of(value) => {}
+                (Some(Slot::One(_)), _) if is_of_pattern(&key) => self.problems.push(Problem {
+                    origin,
+                    key,
+                    found: "a value in a pattern (not shown)".into(),
+                    expected: "the same key in a table of its own name".into(),
+                    hint: String::new(),
+                }),
                 (Some(Slot::One(setting)), value) => *setting = Setting { value: value_of(value), origin },
                 (Some(Slot::Map(_)), DeValue::Table(items)) => self.lay_map(&key, items),
                 (None, DeValue::Table(inner)) if section => self.walk(inner, &key),
@@ -197,6 +272,17 @@ impl FileLayer<'_> {
     fn origin(&self, offset: usize) -> Origin {
         Origin::File { path: self.path.to_owned(), line: line_of(self.text, offset) }
     }
+}
+
+/// Whether it can be the name of a table of the operator's own.
+fn is_item(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+    (1..=ITEM_BYTES_MAX).contains(&name.len()) && name.bytes().all(allowed)
+}
+
+/// Whether a key stands in a pattern, and so is none that has a value.
+pub(crate) fn is_of_pattern(key: &str) -> bool {
+    key.split('.').any(|part| part == PATTERN)
 }
 
 fn syntax_problem(error: &toml::de::Error, path: &str, text: &str) -> Problem {

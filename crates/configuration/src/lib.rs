@@ -7,6 +7,8 @@
 //! Adding a section: its keys with their comments in `config/default.toml`, and a struct with its reader in
 //! `flows.rs` or `connectors.rs`.
 
+mod accounts;
+mod calendar;
 mod connectors;
 mod effective;
 mod flows;
@@ -23,6 +25,10 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::Path;
 
+pub use accounts::{
+    AccountsSection, Client, ClientProof, Google, Microsoft, OtherProvider, Providers, UsedToken,
+};
+pub use calendar::{Calendar, CalendarReach, CalendarUser};
 pub use connectors::{Advoware, Connectors, EspoCrm, EspoCrmAuth, RequestLimits};
 pub use effective::EffectiveSetting;
 pub use flows::{Communications, ConflictPolicy, Flows, Parties};
@@ -64,6 +70,10 @@ pub struct Config {
     pub log: Log,
     /// The connectors that enabled flows need: those are always there.
     pub connector: Connectors,
+    /// The providers of accounts.
+    pub provider: Providers,
+    /// How accounts are connected; there when there is a provider.
+    pub accounts: Option<AccountsSection>,
     /// The flows that are enabled.
     pub flow: Flows,
     /// What provisioning uses; there when it was loaded for that ([`Config::load_to_provision`]) and a flow needs it.
@@ -174,16 +184,21 @@ impl Config {
 
     fn read(purpose: Purpose, reader: &mut Reader<'_>) -> Self {
         let producer = settings::producer(reader);
-        let parties_enabled = flows::parties_enabled(reader);
-        let need = Need::required_if(parties_enabled, "because flow.parties is enabled");
+        let (parties_enabled, calendar_enabled) = (flows::parties_enabled(reader), calendar::enabled(reader));
+        let of_parties = Need::required_if(parties_enabled, "because flow.parties is enabled");
+        let need = match of_parties {
+            Need::Unused => Need::required_if(calendar_enabled, "because flow.calendar is enabled"),
+            need => need,
+        };
         let to_provision = Need::required_if(
-            parties_enabled && purpose == Purpose::Provision,
-            "to provision what flow.parties needs",
+            (parties_enabled || calendar_enabled) && purpose == Purpose::Provision,
+            "to provision what the enabled flows need",
         );
         let (need_key, need_remote) = match (purpose, need) {
             (Purpose::Provision, Need::Required(_)) => (Need::ToBeMade, Need::Unused),
-            _ => (need, need),
+            _ => (need, of_parties),
         };
+        let provider = accounts::providers(reader);
         let (queue, state, embedded) =
             (settings::queue(reader), settings::state(reader), settings::embedded(reader));
         let (vault, worker) = (settings::vault(reader), settings::worker(reader));
@@ -202,7 +217,12 @@ impl Config {
                 espocrm: espocrm.account(),
                 advoware: connectors::advoware(reader, need_remote),
             },
-            flow: Flows { parties: flows::parties(reader, parties_enabled) },
+            accounts: accounts::accounts(reader, &provider),
+            flow: Flows {
+                parties: flows::parties(reader, parties_enabled),
+                calendar: calendar::calendar(reader, calendar_enabled, &provider),
+            },
+            provider,
             provision: provision::espocrm(reader, to_provision, espocrm),
             effective: effective::settings(reader.layers, &reader.secrets),
         }

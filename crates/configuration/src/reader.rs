@@ -1,6 +1,7 @@
 //! Reads typed values out of the layers and collects what is wrong. After a problem a reader answers with a
 //! stand-in, so that reading goes on; whoever collected problems throws the result away.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Debug, Display};
 use std::net::SocketAddr;
@@ -31,8 +32,8 @@ impl<'a> Reader<'a> {
         Self { layers, environment, problems, read, secrets }
     }
 
-    pub(crate) fn section<'r>(&'r mut self, name: &'static str) -> Section<'r, 'a> {
-        Section { reader: self, name }
+    pub(crate) fn section<'r>(&'r mut self, name: impl Into<Cow<'static, str>>) -> Section<'r, 'a> {
+        Section { reader: self, name: name.into() }
     }
 
     fn problem(&mut self, key: &str, setting: &Setting, found: String, expected: &str, hint: &str) {
@@ -62,7 +63,7 @@ impl<'a> Reader<'a> {
 /// One section being read.
 pub(crate) struct Section<'r, 'a> {
     reader: &'r mut Reader<'a>,
-    name: &'static str,
+    name: Cow<'static, str>,
 }
 
 impl<'a> Section<'_, 'a> {

@@ -31,15 +31,62 @@ fn full_file() -> String {
         ("password = \"\"", "password = \"env:SECRET\""),
         ("enabled = false", "enabled = true"),
         (
+            "registered in Entra; \"\" switches the provider off.\nclient_id = \"\"",
+            "registered in Entra; \"\" switches the provider off.\nclient_id = \"0000\"",
+        ),
+        (
+            "Google Cloud console; \"\" switches the provider off.\nclient_id = \"\"",
+            "Google Cloud console; \"\" switches the provider off.\nclient_id = \"1.apps.example\"",
+        ),
+        ("public_url = \"\"", "public_url = \"https://sync.example.com\""),
+        (
+            "[flow.calendar.webhook_secrets]",
+            "[flow.calendar.webhook_secrets]\n6b00526cc80a09e94 = \"env:SECRET\"",
+        ),
+        (
             "[flow.parties.webhook_secrets]",
             "[flow.parties.webhook_secrets]\n6b00526cc80a09e94 = \"env:SECRET\"",
         ),
     ];
-    replaced.iter().fold(DEFAULTS.to_owned(), |text, (from, to)| {
+    let text = replaced.iter().fold(DEFAULTS.to_owned(), |text, (from, to)| {
         assert!(text.contains(from), "the reference has changed: {from}");
         text.replace(from, to)
-    })
+    });
+    let (built_in, pattern) = text.split_once("[provider.\"*\"]").unwrap();
+    let built_in = built_in.replace("client_secret = \"\"", "client_secret = \"env:SECRET\"");
+    format!("{built_in}[provider.\"*\"]{pattern}{ACME}{USER}")
 }
+
+/// A provider of the operator's own, with every key.
+const ACME: &str = r#"
+[provider.acme]
+label = "Acme"
+client_id = "a"
+client_secret = "env:SECRET"
+client_secret_expires = "2027-06-30"
+authentication = "basic"
+authorize_url = "https://acme.example/authorize"
+authorize_parameters = "access_type=offline&prompt=consent%20again"
+token_url = "https://acme.example/token"
+revoke_url = "https://acme.example/revoke"
+scopes = "one two"
+token_scopes = "one"
+application_scope = "all"
+rotation = "old_lives_on"
+idle_days_max = 90
+grant_days_max = 365
+"#;
+
+/// A user with every key.
+const USER: &str = r#"
+[flow.calendar.user.6b00526cc80a09e94]
+enabled = true
+microsoft_calendar = "Kanzlei"
+google_calendar = ""
+sync_period = "6 months"
+sync_end_period = ""
+max_portion_size = 50
+"#;
 
 fn environment(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     let pairs = pairs.iter().chain(&[("SECRET", "hunter2")]);
@@ -60,12 +107,116 @@ fn keys(text: &str) -> Vec<(usize, String, String)> {
     let mut keys = Vec::new();
     for (index, line) in text.lines().enumerate() {
         if let Some(header) = line.strip_prefix('[') {
-            section = header.trim_end_matches(']').to_owned();
+            section = header.trim_end_matches(']').replace('"', "");
         } else if let Some((name, _)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
             keys.push((index, section.clone(), name.trim_matches('"').to_owned()));
         }
     }
     keys
+}
+
+/// How many keys of a document have a value of their own.
+fn keys_in_force(text: &str) -> usize {
+    keys(text).iter().filter(|(_, section, _)| !section.ends_with(".*")).count()
+}
+
+#[test]
+fn accounts_need_a_public_address_and_calendars_a_provider() {
+    let config = load("", &[]).unwrap();
+    assert!(config.provider.is_empty() && config.accounts.is_none() && config.flow.calendar.is_none());
+    let found = problems("provider.google = { client_id = \"1.apps.example\" }", &[]);
+    assert!(found.starts_with("2 problems"), "{found}");
+    for says in ["provider.google.client_secret", "accounts.public_url", "because a provider is configured"] {
+        assert!(found.contains(says), "{says}: {found}");
+    }
+    let found = problems("flow.calendar.enabled = true", &[]);
+    for says in
+        ["connector.espocrm.url", "because flow.calendar is enabled", "flow.calendar.enabled: found true"]
+    {
+        assert!(found.contains(says), "{says}: {found}");
+    }
+    assert!(!found.contains("advoware"), "{found}");
+    for (url, says) in [
+        ("http://sync.example.com", "https://"),
+        ("https://sync.example.com/?x=1", "without user"),
+        ("https://sync.example.com/#x", "without user"),
+        ("ftp://sync.example.com", "https:// or http://"),
+    ] {
+        let found = problems(&format!("accounts.public_url = \"{url}\""), &[]);
+        assert!(found.contains("accounts.public_url") && found.contains(says), "{url}: {found}");
+    }
+    let local = "accounts.public_url = \"http://localhost:8080\"\n[provider.google]\nclient_id = \"1\"\n\
+                 client_secret = \"env:SECRET\"";
+    assert_eq!(load(local, &[]).unwrap().accounts.unwrap().link_life, Duration::from_secs(86_400));
+    let text = "provider.microsoft.application_permissions = true";
+    assert!(problems(text, &[]).contains("a tenant of its own"));
+}
+
+#[test]
+fn providers_and_calendars_become_typed_settings() {
+    let config = load(&full_file(), &[]).unwrap();
+    let microsoft = config.provider.microsoft.as_ref().unwrap();
+    assert_eq!((microsoft.tenant.as_str(), microsoft.scopes.len()), ("common", 6));
+    assert_eq!(microsoft.sign_in_url, microsoft.authority_url);
+    assert_eq!(microsoft.limits.concurrency_max, 4);
+    let google = config.provider.google.as_ref().unwrap();
+    assert_eq!((google.scopes.len(), google.grant_life_max), (4, None));
+    let acme = &config.provider.others["acme"];
+    let expected = [("access_type", "offline"), ("prompt", "consent again")];
+    assert_eq!(acme.authorize_parameters, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    assert_eq!((acme.rotation, acme.authentication), (UsedToken::LivesOn, ClientProof::Basic));
+    assert_eq!(acme.client.secret_expires, Some(jiff::civil::date(2027, 6, 30)));
+    assert_eq!(acme.idle_life_max, Some(Duration::from_secs(90 * 86_400)));
+    assert_eq!(
+        config.provider.secrets().map(|(name, _)| name).collect::<Vec<_>>(),
+        ["microsoft", "google", "acme"]
+    );
+
+    let calendar = config.flow.calendar.as_ref().unwrap();
+    assert_eq!(calendar.conflict_policy, ConflictPolicy::NewestWins);
+    assert_eq!(calendar.retry, shared::retry::RetryPolicy::default());
+    let own = calendar.reach_of("6b00526cc80a09e94");
+    let of_all = calendar.reach_of("6b00526cc80a09e95");
+    assert_eq!((own.sync_period.get_months(), own.sync_end_period.get_months()), (6, 3));
+    assert_eq!((of_all.sync_period.get_years(), of_all.max_portion_size), (1, 100));
+    assert_eq!(own.max_portion_size, 50);
+    assert_eq!(calendar.users["6b00526cc80a09e94"].calendars["microsoft"], "Kanzlei");
+    assert!(config.flow.sweep_of("calendar").is_some());
+}
+
+#[test]
+fn tables_of_ones_own_are_read_from_the_environment_too() {
+    let config = load(
+        &full_file(),
+        &[
+            ("SYNCFLEET__PROVIDER__ACME__LABEL", "Acme & Sons"),
+            ("SYNCFLEET__PROVIDER__OTHER__IDLE_DAYS_MAX", "7"),
+            ("SYNCFLEET__FLOW__CALENDAR__USER__6b00526cc80A09e95__MAX_PORTION_SIZE", "7"),
+        ],
+    );
+    let config = config.unwrap();
+    assert_eq!(config.provider.others.keys().collect::<Vec<_>>(), ["acme"], "other has no client id");
+    assert_eq!(config.provider.others["acme"].label, "Acme & Sons");
+    let calendar = config.flow.calendar.unwrap();
+    assert_eq!(calendar.reach_of("6b00526cc80A09e95").max_portion_size, 7);
+    assert_eq!(calendar.users.len(), 2);
+    for (variable, key) in [
+        ("SYNCFLEET__PROVIDER__ACME__LABLE", "provider.acme.lable"),
+        ("SYNCFLEET__PROVIDER__A B__LABEL", "provider.a b.label"),
+        ("SYNCFLEET__PROVIDER__*__LABEL", "provider.*.label"),
+    ] {
+        let found = problems(&full_file(), &[(variable, "x")]);
+        assert!(found.contains(&format!("{key}: found an unknown key")), "{variable}: {found}");
+    }
+    for wrong in ["[provider.\"a.b\"]\nlabel = \"x\"", "provider.acme = 1", "flow.calendar.user = 1"] {
+        assert!(problems(wrong, &[]).starts_with("1 problem"), "{wrong}");
+    }
+    let found = problems("[provider.\"*\"]\nclient_secret = \"hunter2\"", &[]);
+    assert!(found.contains("a value in a pattern (not shown)") && !found.contains("hunter2"), "{found}");
+    for wrong in ["0 days", "11 years", "-1 year", "soon", "1 hour"] {
+        let found = problems(&format!("flow.calendar.sync_period = \"{wrong}\""), &[]);
+        assert!(found.contains("flow.calendar.sync_period: found"), "{wrong}: {found}");
+    }
 }
 
 #[test]
@@ -363,10 +514,10 @@ fn the_masked_configuration_says_where_each_value_comes_from_and_is_valid_toml()
         line("password"),
         format!("password = \"***\" # syncfleet.toml:{number}, read from env:SECRET")
     );
-    assert_eq!(load("", &[]).unwrap().masked().matches("# default").count(), keys(DEFAULTS).len());
+    assert_eq!(load("", &[]).unwrap().masked().matches("# default").count(), keys_in_force(DEFAULTS));
     let table: toml::Table = masked.parse().unwrap();
     assert_eq!(table["flow"]["parties"]["salutations"]["Mr."].as_str(), Some("Herr"));
-    assert_eq!(config.effective().len(), keys(&full_file()).len());
+    assert_eq!(config.effective().len(), keys_in_force(&full_file()));
 }
 
 #[test]

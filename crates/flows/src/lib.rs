@@ -3,4 +3,5 @@
 //! A flow knows [`shared`] and the connectors of its systems; it knows no broker, no store and no HTTP.
 
 pub mod calendar;
+mod guard;
 pub mod parties;

@@ -47,6 +47,6 @@ pub use google::{GoogleOptions, GoogleSimulator};
 pub use host::{Hosting, Simulator};
 pub use journal::{ActorKind, JournalEntry, Operation, duplicate_creates, read_file, writes_without_change};
 pub use microsoft::{MicrosoftOptions, MicrosoftSimulator};
-pub use serve::{ServeOptions, serve};
+pub use serve::{ServeOptions, Served, serve};
 pub use store::Store;
 pub use upstream::Record;

@@ -1,4 +1,4 @@
-//! Both simulators in one process: what `syncfleet simulators` runs.
+//! The simulators in one process: what `syncfleet simulators` runs.
 
 use std::future::Future;
 use std::io;
@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use crate::advoware::{AdvowareOptions, AdvowareSimulator};
 use crate::espocrm::{EspocrmOptions, EspocrmSimulator};
+use crate::google::{GoogleOptions, GoogleSimulator};
+use crate::microsoft::{MicrosoftOptions, MicrosoftSimulator};
 
 /// How often idleness is looked at, at most.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
@@ -17,28 +19,55 @@ pub struct ServeOptions {
     pub espocrm: EspocrmOptions,
     /// The practice management.
     pub advoware: AdvowareOptions,
-    /// Ends when neither got a request (control requests included) for so long; never when absent.
+    /// Sign-in and calendars of Microsoft.
+    pub microsoft: MicrosoftOptions,
+    /// Sign-in and calendars of Google.
+    pub google: GoogleOptions,
+    /// Ends when none got a request (control requests included) for so long; never when absent.
     pub exit_when_idle: Option<Duration>,
 }
 
-/// Runs both until `shutdown` ends, or until idle for the set time. `ready` is called with the base URLs
-/// of EspoCRM and Advoware as soon as both answer.
+/// The base addresses of those that run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Served {
+    /// EspoCRM.
+    pub espocrm: String,
+    /// Advoware.
+    pub advoware: String,
+    /// Microsoft.
+    pub microsoft: String,
+    /// Google.
+    pub google: String,
+}
+
+/// Runs all until `shutdown` ends, or until idle for the set time. `ready` is called as soon as all answer.
 ///
 /// # Errors
 /// When a port is taken or a folder cannot be used.
 pub async fn serve(
     options: ServeOptions,
-    ready: impl FnOnce(&str, &str),
+    ready: impl FnOnce(&Served),
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let espocrm = EspocrmSimulator::start(options.espocrm).await?;
     let advoware = AdvowareSimulator::start(options.advoware).await?;
-    ready(&espocrm.base_url(), &advoware.base_url());
+    let microsoft = MicrosoftSimulator::start(options.microsoft).await?;
+    let google = GoogleSimulator::start(options.google).await?;
+    ready(&Served {
+        espocrm: espocrm.base_url(),
+        advoware: advoware.base_url(),
+        microsoft: microsoft.base_url(),
+        google: google.base_url(),
+    });
+    let idle_time = || {
+        let idle = [espocrm.idle(), advoware.idle(), microsoft.idle(), google.idle()];
+        idle.into_iter().min().unwrap_or_default()
+    };
     let idle = async {
         match options.exit_when_idle {
             None => std::future::pending().await,
             Some(limit) => {
-                while espocrm.idle().min(advoware.idle()) < limit {
+                while idle_time() < limit {
                     tokio::time::sleep(LOOK_INTERVAL.min(limit)).await;
                 }
             }
@@ -50,5 +79,7 @@ pub async fn serve(
     }
     espocrm.stop().await;
     advoware.stop().await;
+    microsoft.stop().await;
+    google.stop().await;
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use simulators::{ServeOptions, demo_data, serve};
+use simulators::{ServeOptions, Served, demo_data, serve};
 use tokio::sync::oneshot;
 
 use crate::http;
@@ -16,16 +16,15 @@ async fn control(url: &str, method: &str, path: &str, body: &Value) -> Value {
     got.json()
 }
 
-/// Both simulators as a process runs them; ends with the test.
+/// EspoCRM and Advoware as a process runs them; ends with the test.
 async fn both(
     exit_when_idle: Option<Duration>,
 ) -> (String, String, tokio::task::JoinHandle<std::io::Result<()>>) {
     let (sender, receiver) = oneshot::channel();
-    let ready =
-        |espocrm: &str, advoware: &str| sender.send((espocrm.to_owned(), advoware.to_owned())).unwrap();
+    let ready = |served: &Served| sender.send(served.clone()).unwrap();
     let options = ServeOptions { exit_when_idle, ..ServeOptions::default() };
     let served = tokio::spawn(async move { serve(options, ready, std::future::pending()).await });
-    let (espocrm, advoware) = receiver.await.unwrap();
+    let Served { espocrm, advoware, .. } = receiver.await.unwrap();
     (espocrm, advoware, served)
 }
 

@@ -184,7 +184,7 @@ async fn a_filter_of_the_real_system_that_is_not_simulated_says_so() {
     )
     .await;
     assert_eq!(got.status, 501);
-    assert_eq!(call(&crm, "GET", "/api/v1/Contact", &Value::Null).await.status, 501);
+    assert_eq!(call(&crm, "GET", "/api/v1/Account", &Value::Null).await.status, 501);
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ mod faults;
 mod fixture;
 mod google;
 mod http;
+mod meetings;
 mod microsoft;
 mod replay;
 mod restart;

@@ -92,6 +92,23 @@ fn erika() -> Record {
     }))
 }
 
+fn petra() -> Record {
+    object(json!({
+        "id": "6b005443951f6c3f6", "firstName": "Petra", "lastName": "Kontakt",
+        "emailAddress": "petra@firma.example", "phoneNumber": "+495115555",
+    }))
+}
+
+/// What an answer shows of a meeting, as what was stored.
+fn meeting(answer: &Value) -> Record {
+    let mut record = object(answer.clone());
+    let computed = ["duration", "reminders", "joinUrl", "isFollowed"];
+    record.retain(|name, _| {
+        !(computed.contains(&name.as_str()) || name.ends_with("Name") || name.ends_with("Names"))
+    });
+    record
+}
+
 /// The 263 records that the recorded lists were made from.
 fn many(crm: &EspocrmSimulator) {
     crm.seed(max()).unwrap();
@@ -172,6 +189,20 @@ async fn prepare(crm: &EspocrmSimulator, name: &str, exchange: &Exchange) {
         "021" => {
             administer(crm, "010-create-entity").await;
             administer(crm, "020-create-field-firmenname").await;
+        }
+        "410" | "411" | "412" | "419" => {
+            crm.seed_of("Contact", petra()).unwrap();
+            if matches!(number, "411" | "412") {
+                crm.seed_of("Meeting", meeting(&answer.unwrap())).unwrap();
+            }
+        }
+        "414" => {
+            crm.seed_of("Meeting", meeting(&answer.unwrap())).unwrap();
+        }
+        "415" => {
+            for item in answer.unwrap()["list"].as_array().unwrap() {
+                crm.seed_of("Meeting", meeting(item)).unwrap();
+            }
         }
         "032" => administer(crm, "031-create-api-user").await,
         _ => {}

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use shared::fault::{Fault, FaultKind};
 use shared::ports::PortError;
+use shared::record_key::RecordKey;
 
 use crate::VaultError;
 use crate::account::{AccountId, ProviderName};
@@ -98,11 +99,46 @@ impl AccessError {
         };
         Fault::new(kind, code, format!("{self}."))
     }
+
+    /// The same for a message that is to wait until the account is connected: what only connecting ends is parked
+    /// under `awaited` ([`AccountId::record_key`]), and is waked by it.
+    pub fn fault_parked_under(&self, awaited: &RecordKey) -> Fault {
+        let fault = self.fault();
+        match self {
+            Self::NotConnected { .. } | Self::NeedsReconnect { .. } => {
+                Fault::parked(fault.code, &fault.text, awaited.clone())
+            }
+            Self::Operator { .. }
+            | Self::Later { .. }
+            | Self::Busy { .. }
+            | Self::UnknownProvider(_)
+            | Self::NoApplication(_)
+            | Self::Vault(_) => fault,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_only_connecting_ends_waits_for_that_and_nothing_else_does() {
+        let account = || "microsoft/user/6b00526cc80a09e94".parse::<AccountId>().unwrap();
+        let awaited: RecordKey = "calendar:microsoft.6b00526cc80a09e94".parse().unwrap();
+        let (reason, since) = (Reason::Revoked, Timestamp::UNIX_EPOCH);
+        for error in [
+            AccessError::NotConnected { account: account() },
+            AccessError::NeedsReconnect { account: account(), reason, since },
+        ] {
+            let (plain, parked) = (error.fault(), error.fault_parked_under(&awaited));
+            assert_eq!((parked.kind, parked.code), (FaultKind::Parked, plain.code));
+            assert_eq!(parked.waits_for.as_deref(), Some(&awaited));
+            assert!(parked.text.contains(&plain.text), "{parked}");
+        }
+        let error = AccessError::Busy { account: account() };
+        assert_eq!(error.fault_parked_under(&awaited), error.fault());
+    }
 
     #[test]
     fn no_fault_costs_an_attempt_and_only_a_person_ends_the_first_two() {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use shared::record_key::{FlowName, RecordKey};
 
 const PROVIDER_BYTES_MAX: usize = 32;
 const USER_BYTES_MAX: usize = 64;
@@ -126,6 +127,25 @@ impl AccountId {
     }
 }
 
+/// The account of a CRM user as the record of a flow whose runs are about accounts: `calendar:microsoft.6b00526cc80a09e94`.
+/// What waits for the account is parked under this key, and what is to happen for it at once is published under it.
+impl AccountId {
+    /// The key of a user's account; nothing for the application's own, which nobody connects.
+    pub fn record_key(&self, flow: &FlowName) -> Option<RecordKey> {
+        let id = format!("{}.{}", self.provider, self.user()?);
+        RecordKey::new(flow.clone(), id).ok()
+    }
+
+    /// The account that such a key's id names.
+    ///
+    /// # Errors
+    /// [`NameError`].
+    pub fn of_record_id(id: &str) -> Result<Self, NameError> {
+        let (provider, user) = id.split_once('.').ok_or(NameError::Account)?;
+        Ok(Self::of_user(ProviderName::new(provider)?, CrmUser::new(user)?))
+    }
+}
+
 impl fmt::Display for AccountId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.holder {
@@ -200,13 +220,18 @@ mod tests {
                 AccountId::of_user(provider.clone(), CrmUser::new(user).unwrap()),
                 AccountId::of_application(provider),
             ] {
-                prop_assert_eq!(account.to_string().parse(), Ok(account));
+                prop_assert_eq!(account.to_string().parse(), Ok(account.clone()));
+                let key = account.record_key(&FlowName::new("calendar").unwrap());
+                match account.user() {
+                    Some(_) => prop_assert_eq!(AccountId::of_record_id(key.unwrap().id()), Ok(account)),
+                    None => prop_assert_eq!(key, None),
+                }
             }
         }
 
         #[test]
         fn no_text_makes_it_panic(text in "\\PC{0,80}") {
-            let _ = text.parse::<AccountId>();
+            let _ = (text.parse::<AccountId>(), AccountId::of_record_id(&text));
         }
     }
 }

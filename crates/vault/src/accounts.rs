@@ -16,6 +16,7 @@ use shared::fault::Fault;
 use shared::meter::Meter;
 use shared::ports::state::{State, Write};
 use shared::ports::token_source::TokenSource;
+use shared::record_key::RecordKey;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -226,9 +227,10 @@ impl Accounts {
         self.0.look(account).await.map(|_| grant.about())
     }
 
-    /// The tokens of one account, for a connector.
-    pub fn source(&self, account: AccountId) -> Arc<dyn TokenSource> {
-        Arc::new(Source { accounts: self.clone(), account })
+    /// The tokens of one account, for a connector. Where the account must be connected first, the fault parks the
+    /// message under `awaited`, where one is given ([`AccessError::fault_parked_under`]).
+    pub fn source(&self, account: AccountId, awaited: Option<RecordKey>) -> Arc<dyn TokenSource> {
+        Arc::new(Source { accounts: self.clone(), account, awaited })
     }
 
     /// An account; nothing where it is not connected.
@@ -262,6 +264,14 @@ impl Accounts {
     /// [`AccessError::Vault`].
     pub async fn mark_told(&self, account: &AccountId) -> Result<bool, AccessError> {
         Ok(self.0.change(account, None, None, &Grant::told).await?.is_some())
+    }
+
+    /// Takes back [`Self::mark_told`], since the telling failed: the next one tells.
+    ///
+    /// # Errors
+    /// [`AccessError::Vault`].
+    pub async fn mark_untold(&self, account: &AccountId) -> Result<(), AccessError> {
+        self.0.change(account, None, None, &Grant::untold).await.map(|_| ())
     }
 
     /// Takes an account out: the provider takes the grant back, where it has an address for that, and it is deleted.
@@ -441,16 +451,23 @@ impl Inner {
 struct Source {
     accounts: Accounts,
     account: AccountId,
+    awaited: Option<RecordKey>,
+}
+
+impl Source {
+    fn fault(&self, error: &AccessError) -> Fault {
+        self.awaited.as_ref().map_or_else(|| error.fault(), |awaited| error.fault_parked_under(awaited))
+    }
 }
 
 #[async_trait]
 impl TokenSource for Source {
     async fn token(&self) -> Result<SecretString, Fault> {
-        self.accounts.access_token(&self.account).await.map_err(|error| error.fault())
+        self.accounts.access_token(&self.account).await.map_err(|error| self.fault(&error))
     }
 
     async fn refused(&self, token: &SecretString, claims: Option<&str>) -> Result<(), Fault> {
-        self.accounts.refused(&self.account, token, claims).await.map_err(|error| error.fault())
+        self.accounts.refused(&self.account, token, claims).await.map_err(|error| self.fault(&error))
     }
 }
 

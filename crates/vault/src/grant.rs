@@ -294,6 +294,17 @@ impl Grant {
         }
     }
 
+    /// The person was not told after all. Nothing where nobody was to be told.
+    pub(crate) fn untold(&self) -> Option<Self> {
+        match self.state {
+            GrantState::NeedsReconnect { reason, since, told: true } => {
+                let state = GrantState::NeedsReconnect { reason, since, told: false };
+                Some(Self { state, ..self.clone() })
+            }
+            _ => None,
+        }
+    }
+
     /// As the text that is sealed.
     pub(crate) fn to_secret(&self) -> Option<SecretString> {
         serde_json::to_string(self).ok().map(SecretString::from)
@@ -397,6 +408,8 @@ pub(crate) mod tests {
         let told = again.told().unwrap();
         assert!(told.told().is_none() && told.over(Reason::Ended, None, at(30)).told().is_none());
         assert!(grant_with_life(1).told().is_none());
+        assert_eq!(told.untold().unwrap().state, since);
+        assert!(again.untold().is_none() && grant_with_life(1).untold().is_none());
         assert_eq!(told.refreshed(&tokens("a", None, 60), at(40)).state, GrantState::Active);
     }
 

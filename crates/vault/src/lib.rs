@@ -30,7 +30,7 @@ mod tests;
 pub use access_error::AccessError;
 pub use account::{AccountId, CrmUser, Holder, NameError, ProviderName};
 pub use accounts::{Accounts, AccountsSettings, Listed, Revoked, Waits};
-pub use connect::{Before, Begun, ConnectError, Connected, Connecting};
+pub use connect::{Before, Begun, ConnectError, Connected, Connecting, Notice};
 pub use error::Reason;
 pub use expiry::{SecretExpiry, grant_ends, grant_ends_soon, secret_expiry};
 pub use grant::{AccountSummary, GrantState, Identity};

@@ -13,7 +13,8 @@ pub trait TokenSource: Send + Sync + Debug {
     /// A token that is valid now. To be asked for before each request: it is another one from time to time.
     ///
     /// # Errors
-    /// [`crate::fault::FaultKind::Unauthorized`] where a person must connect the account again; paused or busy where
+    /// [`crate::fault::FaultKind::Unauthorized`] where a person must connect the account again, or
+    /// [`crate::fault::FaultKind::Parked`] where it is known what the message waits for then; paused or busy where
     /// there is no token for now. None costs an attempt.
     async fn token(&self) -> Result<SecretString, Fault>;
 

@@ -138,6 +138,7 @@ impl<'a> Demo<'a> {
         let webhooks = address(&bind(0).await.map_err(|error| unavailable(error.to_string()))?)?;
         let hooks =
             systems.webhooks(&format!("http://{webhooks}/webhooks/parties")).await.map_err(unavailable)?;
+        systems.register(&format!("http://{webhooks}")).await.map_err(unavailable)?;
         let written = settings::Demo {
             dir: dir.path(),
             systems: systems.addresses(),

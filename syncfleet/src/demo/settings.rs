@@ -8,7 +8,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use simulators::AdvowareOptions;
+use simulators::{AdvowareOptions, GoogleOptions, MicrosoftOptions};
 
 use super::systems::Webhook;
 use crate::simulators::Addresses;
@@ -42,6 +42,8 @@ impl Demo<'_> {
         keep_secret(&secrets.join("espocrm_api_key"), simulators::espocrm::API_KEY)?;
         keep_secret(&secrets.join("advoware_api_key"), &advoware.api_key)?;
         keep_secret(&secrets.join("advoware_password"), &advoware.password)?;
+        keep_secret(&secrets.join("microsoft_client_secret"), &MicrosoftOptions::default().client_secret)?;
+        keep_secret(&secrets.join("google_client_secret"), &GoogleOptions::default().client_secret)?;
         for hook in self.hooks {
             keep_secret(&secrets.join(&hook.id), &hook.secret)?;
         }
@@ -127,7 +129,50 @@ mass_change_share_max = 1.0
             // Writing to a string cannot fail.
             let _ = writeln!(text, "{} = {}", quoted(&hook.id), secret(&hook.id));
         }
+        self.add_accounts(&mut text);
         text
+    }
+
+    /// The simulated providers, where they run.
+    fn add_accounts(&self, text: &mut String) {
+        let quoted = |text: &str| toml::Value::from(text).to_string();
+        let secret = |name: &str| quoted(&format!("file:{}", self.dir.join("secrets").join(name).display()));
+        let (Some(microsoft), Some(google)) = (&self.systems.microsoft, &self.systems.google) else { return };
+        let google_at = |path: &str| quoted(&format!("{google}{path}"));
+        let _ = write!(
+            text,
+            r#"
+# With a demo that runs, `syncfleet --config {file} accounts connect microsoft USER` prints a link for the browser.
+[accounts]
+public_url = "http://{public}"
+
+[provider.microsoft]
+client_id = {microsoft_id}
+client_secret = {microsoft_secret}
+authority_url = {authority}
+api_url = {graph}
+
+[provider.google]
+client_id = {google_id}
+client_secret = {google_secret}
+authorize_url = {authorize}
+token_url = {token}
+revoke_url = {revoke}
+api_url = {calendar}
+"#,
+            file = self.dir.join("syncfleet.toml").display(),
+            public = self.webhooks,
+            microsoft_id = quoted(&MicrosoftOptions::default().client_id),
+            microsoft_secret = secret("microsoft_client_secret"),
+            authority = quoted(microsoft),
+            graph = quoted(&format!("{microsoft}/v1.0")),
+            google_id = quoted(&GoogleOptions::default().client_id),
+            google_secret = secret("google_client_secret"),
+            authorize = google_at("/o/oauth2/v2/auth"),
+            token = google_at("/token"),
+            revoke = google_at("/revoke"),
+            calendar = google_at("/calendar/v3"),
+        );
     }
 }
 
@@ -144,13 +189,20 @@ mod tests {
     #[test]
     fn the_configuration_of_the_demo_is_accepted() {
         let dir = tempfile::tempdir().unwrap();
-        let systems =
-            Addresses { pid: 1, espocrm: "http://127.0.0.1:1".into(), advoware: "http://127.0.0.1:2".into() };
+        let systems = Addresses {
+            pid: 1,
+            espocrm: "http://127.0.0.1:1".into(),
+            advoware: "http://127.0.0.1:2".into(),
+            microsoft: Some("http://127.0.0.1:5".into()),
+            google: Some("http://127.0.0.1:6".into()),
+        };
         let hooks = [Webhook { id: "6b00526cc80a09e94".into(), secret: "s".into() }];
         let (webhooks, metrics) = ("127.0.0.1:3".parse().unwrap(), "127.0.0.1:4".parse().unwrap());
         let demo =
             Demo { dir: dir.path(), systems: &systems, webhooks, metrics, hooks: &hooks, parties: 20_000 };
         let config = Config::load(Some(&demo.write().unwrap()), []).unwrap();
+        assert!(config.provider.microsoft.is_some() && config.provider.google.is_some());
+        assert_eq!(config.accounts.unwrap().public_url.as_str(), "http://127.0.0.1:3/");
         let parties = config.flow.parties.unwrap();
         assert!(parties.webhook_secrets.contains_key("6b00526cc80a09e94"));
         assert_eq!(config.producer.webhook_listen, Some(webhooks));

@@ -11,7 +11,7 @@ use simulators::{ActorKind, FaultRule, JournalEntry};
 
 use super::oracle::Record;
 use crate::http;
-use crate::simulators::Addresses;
+use crate::simulators::{Addresses, redirect_url};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 /// Entries of the ledger read in one request.
@@ -133,6 +133,19 @@ impl Systems {
     pub async fn misbehave(&self, side: Side, rules: &[FaultRule]) -> Result<(), String> {
         self.control(side, Method::DELETE, "/_control/faults", None).await?;
         self.control(side, Method::POST, "/_control/faults", Some(json!(rules))).await.map(|_| ())
+    }
+
+    /// Registers our address with the simulated providers: they send browsers to no other.
+    pub async fn register(&self, public_url: &str) -> Result<(), String> {
+        let providers = [("microsoft", &self.addresses.microsoft), ("google", &self.addresses.google)];
+        for (provider, base) in providers {
+            let Some(base) = base else { continue };
+            let settings = json!({ "redirect_uris": [redirect_url(public_url, provider)] });
+            let request = self.http.post(format!("{base}/_control/settings"));
+            let sent = send(request, Some(settings)).await;
+            sent.map_err(|why| format!("the simulated {provider} refuses our address: {why}"))?;
+        }
+        Ok(())
     }
 
     /// Makes the webhooks in EspoCRM, or directs those that are there to `url`.

@@ -9,7 +9,7 @@ use serde_json::Value;
 use shared::envelope::{Cause, Envelope, Operation};
 use shared::fault::Fault;
 use shared::flow::{
-    Check, Failure, Flow, FlowSpec, Outcome, Preview, Run, SweepPage, WebhookItem, WebhookRefusal,
+    Check, Failure, Flow, FlowSpec, Outcome, Preview, Run, SweepPage, WebhookContent, WebhookRefusal,
     WebhookRequest,
 };
 use shared::ports::queue::{FlowTopology, Outbound};
@@ -105,7 +105,7 @@ impl Flow for BenchFlow {
         Ok(SweepPage::default())
     }
 
-    fn read_webhook(&self, _: &WebhookRequest<'_>) -> Result<Vec<WebhookItem>, WebhookRefusal> {
+    fn read_webhook(&self, _: &WebhookRequest<'_>) -> Result<WebhookContent, WebhookRefusal> {
         Err(WebhookRefusal::Unknown("no webhooks".to_owned()))
     }
 

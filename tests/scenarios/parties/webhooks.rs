@@ -10,7 +10,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use secrecy::SecretString;
 use sha2::Sha256;
 use shared::envelope::Operation;
-use shared::flow::{Flow as _, WebhookItem, WebhookRefusal, WebhookRequest};
+use shared::flow::{Flow as _, WebhookContent, WebhookItem, WebhookRefusal, WebhookRequest};
 
 use system_tests::supervise::Folder;
 use system_tests::wait;
@@ -38,7 +38,14 @@ fn read(bench: &Bench, path: &str, body: &str, secret: &str) -> Result<Vec<Webho
     let body = Bytes::copy_from_slice(body.as_bytes());
     let signature = signature(&body, secret);
     let headers = [("signature", signature.as_str())];
-    bench.flow.read_webhook(&WebhookRequest { path, headers: &headers, body: &body })
+    bench.flow.read_webhook(&WebhookRequest::post(path, &headers, &body)).map(items)
+}
+
+fn items(content: WebhookContent) -> Vec<WebhookItem> {
+    match content {
+        WebhookContent::Items(items) => items,
+        WebhookContent::Challenge(text) => panic!("a challenge: {text}"),
+    }
 }
 
 #[tokio::test]
@@ -67,8 +74,7 @@ async fn what_is_not_signed_by_a_known_webhook_is_refused() {
     let refused = read(&bench, "fieldUpdate", "[]", SECRET).unwrap_err();
     assert!(matches!(refused, WebhookRefusal::Unknown(_)), "{refused}");
     let body = Bytes::from_static(b"[]");
-    let refused =
-        bench.flow.read_webhook(&WebhookRequest { path: "update", headers: &[], body: &body }).unwrap_err();
+    let refused = bench.flow.read_webhook(&WebhookRequest::post("update", &[], &body)).unwrap_err();
     assert!(matches!(refused, WebhookRefusal::Unverified(_)), "{refused}");
 }
 
@@ -91,9 +97,8 @@ async fn a_webhook_that_is_provisioned_later_is_learned_of_within_bounds() {
     let body = Bytes::from_static(br#"[{"id":"6b00526cc80a09e94"}]"#);
     let signature = signature(&body, SECRET);
     let headers = [("signature", signature.as_str())];
-    let read = |flow: &Parties| {
-        flow.read_webhook(&WebhookRequest { path: "update", headers: &headers, body: &body })
-    };
+    let read =
+        |flow: &Parties| flow.read_webhook(&WebhookRequest::post("update", &headers, &body)).map(items);
     assert!(matches!(read(&running), Err(WebhookRefusal::Unverified(_))));
     assert!(!running.learn().await.unwrap(), "there is nothing yet");
 

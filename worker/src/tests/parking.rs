@@ -84,6 +84,32 @@ async fn a_message_waits_for_another_record_and_is_released_once_when_that_succe
     bench.end().await;
 }
 
+/// An account that must be connected again: its own calendar's message waits for its own key, and so do others.
+#[tokio::test]
+async fn what_waits_for_an_account_costs_no_attempt_and_goes_on_when_the_account_works_again() {
+    let behaviours =
+        [("account", Behaviour::WaitsUntilConnected), ("meeting", Behaviour::WaitsFor("account"))];
+    let flow = Scripted::new(&behaviours, true);
+    let (mut bench, _) = counted(&flow);
+    bench.publish(&["account", "meeting"]).await;
+    bench.begin();
+    let waiting = until_parked(&bench, 2).await;
+    assert_eq!((waiting.len(), waiting[0].0.id()), (1, "account"), "both wait under one key");
+    // Whatever comes for it meanwhile waits with it.
+    bench.publish(&["account"]).await;
+    bench.until_empty().await;
+    until_parked(&bench, 2).await;
+    assert!(bench.letters().await.is_empty() && flow.reports.lock().unwrap().is_empty(), "no attempt failed");
+
+    flow.connected.store(true, Ordering::SeqCst);
+    bench.publish(&["account"]).await;
+    until_parked(&bench, 0).await;
+    bench.until("what waited", || flow.is_done("account") && flow.runs_of("meeting") == 3).await;
+    bench.until_empty().await;
+    assert!(bench.letters().await.is_empty());
+    bench.end().await;
+}
+
 #[tokio::test]
 async fn what_happens_between_the_look_and_the_parking_is_seen_by_the_second_look() {
     let flow = Scripted::new(&[("child", Behaviour::WaitsOnce("parent"))], true);

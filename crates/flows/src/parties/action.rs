@@ -7,6 +7,7 @@ use super::notice::Notice;
 use super::party::{Field, Party};
 use super::plan::CreateIntent;
 use super::sides::CrmPatch;
+use crate::guard::MassChange;
 
 /// One step.
 #[derive(Debug, Clone, PartialEq)]
@@ -87,15 +88,6 @@ pub enum Verdict {
     Gone,
     /// The CRM record is gone.
     Deleted,
-}
-
-/// What the mass-change guard counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MassChange {
-    /// A value is replaced by another, or emptied.
-    Overwrite,
-    /// A pair comes to its end.
-    Tombstone,
 }
 
 /// The decision.

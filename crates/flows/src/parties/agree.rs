@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use shared::fault::Fault;
 
-use super::action::{Action, MassChange, Plan, Verdict};
+use super::action::{Action, Plan, Verdict};
 use super::communications::plan::Agreement;
 use super::conclude::Settling;
 use super::link::{Attempt, ConflictField, OpenConflict, Overwritten, PartyLink, Subject};
@@ -12,6 +12,7 @@ use super::notice::{self, Notice};
 use super::party::{Field, Party, Salutation};
 use super::plan::{Input, Rules, SALUTATION_LEFT, communicate, fresh, no_name, warning, write_entries};
 use super::sides::{CrmPatch, CrmSide, RemoteSide, Status};
+use crate::guard::MassChange;
 
 /// How two records are compared.
 enum Basis {

@@ -46,7 +46,7 @@ impl Parties {
         let plan = plan(&look.input(&rules, run.clock.now()))?;
         self.note(run, &plan);
         if let Some(change) = plan.mass_change {
-            self.permit(run, change).await?;
+            self.guard.permit(run.sweep_id.as_deref(), run.key.id(), change, run.clock.now()).await?;
         }
         let mut steps = Steps::new(self, run, look, version);
         let mut differs = false;

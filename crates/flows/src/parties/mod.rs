@@ -38,7 +38,6 @@ mod claim;
 mod communications;
 mod conclude;
 mod execute;
-mod guard;
 mod link;
 mod look;
 mod map;
@@ -68,12 +67,14 @@ use jiff::Timestamp;
 use serde_json::Value;
 use shared::fault::Fault;
 use shared::flow::{
-    Check, Failure, Flow, FlowSpec, Outcome, Preview, Run, SweepPage, WebhookItem, WebhookRefusal,
+    Check, Failure, Flow, FlowSpec, Outcome, Preview, Run, SweepPage, WebhookContent, WebhookRefusal,
     WebhookRequest,
 };
 use shared::meter::Meter;
 use shared::ports::state::State;
 use shared::record_key::{FlowName, RecordKey};
+
+use crate::guard::MassGuard;
 
 pub use communications::kind::CommunicationsSettings;
 pub use link::LookAgain;
@@ -103,6 +104,7 @@ pub struct Parties {
     /// Salutations that EspoCRM refused since this process started; at most those of the table.
     refused: Mutex<BTreeSet<String>>,
     secrets: WebhookSecrets,
+    guard: MassGuard,
     settings: PartiesSettings,
 }
 
@@ -141,8 +143,29 @@ impl Parties {
             ..Rules::default()
         };
         let table = SalutationTable::new(settings.salutations.clone());
+        let guard = MassGuard {
+            flow: NAME,
+            ask_again_label: "parties.ask_again_seconds",
+            share_max: settings.mass_change_share_max,
+            count_min: settings.mass_change_count_min,
+            state: state.clone(),
+            meter: meter.clone(),
+        };
         let refused = Mutex::default();
-        Ok(Self { spec, crm, advoware, state, meter, entity_type, table, rules, refused, secrets, settings })
+        Ok(Self {
+            spec,
+            crm,
+            advoware,
+            state,
+            meter,
+            entity_type,
+            table,
+            rules,
+            refused,
+            secrets,
+            guard,
+            settings,
+        })
     }
 
     /// With the secrets of the webhooks that were provisioned.
@@ -222,8 +245,8 @@ impl Flow for Parties {
         self.sweep_page(cursor, sweep_id, now).await
     }
 
-    fn read_webhook(&self, request: &WebhookRequest<'_>) -> Result<Vec<WebhookItem>, WebhookRefusal> {
-        webhook::read(self, request)
+    fn read_webhook(&self, request: &WebhookRequest<'_>) -> Result<WebhookContent, WebhookRefusal> {
+        webhook::read(self, request).map(WebhookContent::Items)
     }
 
     async fn learn(&self) -> Result<bool, Fault> {
@@ -239,11 +262,11 @@ impl Flow for Parties {
     }
 
     async fn held_back(&self) -> Result<Option<String>, Fault> {
-        self.held_text().await
+        self.guard.held_text().await
     }
 
     async fn release(&self, by: &str, now: Timestamp) -> Result<u32, Fault> {
-        self.release_guard(by, now).await
+        self.guard.release(by, now).await
     }
 }
 

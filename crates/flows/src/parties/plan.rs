@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use shared::fault::Fault;
 
-use super::action::{Action, MassChange, Plan, Verdict};
+use super::action::{Action, Plan, Verdict};
 use super::agree::agree;
 use super::communications::kind::Kinds;
 use super::communications::plan as communications;
@@ -23,6 +23,7 @@ use super::merge::Winner;
 use super::notice;
 use super::party::{Party, Salutation};
 use super::sides::{CrmPatch, CrmSide, RemoteSide, Status};
+use crate::guard::MassChange;
 
 /// What stands in `syncErrorMessage` of a record whose party is gone.
 pub const GONE_TEXT: &str = "Not found in Advoware";

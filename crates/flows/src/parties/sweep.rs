@@ -15,11 +15,11 @@ use shared::flow::{SweepHit, SweepPage};
 use shared::link;
 use shared::ports::state::Write;
 
-use super::guard::SweepFacts;
 use super::link::PartyLink;
 use super::map::{self, CRM_CONTENT};
 use super::sides::Status;
 use super::{NAME, Parties};
+use crate::guard::SweepFacts;
 
 /// Links compared with EspoCRM in one request; more would make its address too long.
 const LINKS_PAGE: u32 = 100;
@@ -59,7 +59,7 @@ impl Parties {
         let (records, next) = match cursor {
             None => {
                 let records = self.crm.total(&self.entity_type, &ListQuery::default()).await?;
-                self.keep_facts(sweep_id, &SweepFacts { records, at: now }).await?;
+                self.guard.keep_facts(sweep_id, &SweepFacts { records, at: now }).await?;
                 self.sweep_records(None, now).await?
             }
             Some(Cursor::Records { after }) => self.sweep_records(after.as_deref(), now).await?,

@@ -121,6 +121,18 @@ impl Account {
         }
     }
 
+    /// A person who signs in with `<user_name>-password` and may do what the recorded API user may.
+    #[must_use]
+    pub fn person(id: &str, user_name: &str, first_name: &str, last_name: &str, email: &str) -> Self {
+        Self {
+            first_name: Some(first_name.to_owned()),
+            last_name: last_name.to_owned(),
+            email: Some(email.to_owned()),
+            kind: AccountKind::Regular,
+            ..Self::api(id, user_name, Credential::Password(format!("{user_name}-password")), Role::sync())
+        }
+    }
+
     /// First and last name.
     #[must_use]
     pub fn name(&self) -> String {

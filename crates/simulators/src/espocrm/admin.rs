@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::Espocrm;
 use super::accounts::{Account, AccountKind, Credential, Role, object};
 use super::answers::{not_simulated, ok, php_json, refuse};
-use super::definitions::{ENTITY_TYPE, FieldRefusal, OTHER_TYPES};
+use super::definitions::{ENTITY_TYPE, FieldRefusal, OTHER_TYPES, simulated};
 use super::list::{self, Source};
 use super::records::body;
 use super::validation::stamp;
@@ -74,11 +74,11 @@ impl Espocrm {
             ("POST", ["EntityManager", "action", "createEntity"]) => self.create_entity(&body),
             ("POST", ["EntityManager", "action", "updateEntity"]) => self.update_entity(&body),
             ("POST", ["Admin", "rebuild"]) => Ok(Answered::read(ok(&json!(true)))),
-            ("POST", ["Admin", "fieldManager", ENTITY_TYPE]) if self.definitions.exists() => {
-                self.create_field(&body)
+            ("POST", ["Admin", "fieldManager", name]) if self.is_there(name) => {
+                self.create_field(name, &body)
             }
-            ("PUT", ["Admin", "fieldManager", ENTITY_TYPE, field]) if self.definitions.exists() => {
-                self.change_field(field, &body)
+            ("PUT", ["Admin", "fieldManager", name, field]) if self.is_there(name) => {
+                self.change_field(name, field, &body)
             }
             ("GET", ["Role"]) => Ok(Answered::read(self.role_list(request))),
             ("GET", ["Role", id]) => self.role(id).map(|role| Answered::read(ok(&Value::Object(role)))),
@@ -113,7 +113,7 @@ impl Espocrm {
             return Err(refuse(500, &format!("Type '{template}' does not exist.")));
         }
         let name = format!("C{asked}");
-        if self.others.contains(&name) || (name == ENTITY_TYPE && self.definitions.exists()) {
+        if self.others.contains(&name) || self.is_there(&name) {
             let reason = format!("Name '{name}' is already used.");
             let translation = json!({ "messageTranslation": {
                 "label": "nameIsAlreadyUsed", "scope": "EntityManager", "data": { "name": name },
@@ -121,10 +121,11 @@ impl Espocrm {
             return Err(refuse(409, &reason).body(php_json(&translation)));
         }
         if name == ENTITY_TYPE && template == "Person" {
-            self.definitions.create();
             // 9.2 takes the flag and drops it.
             let asked = body.get("optimisticConcurrencyControl") == Some(&json!(true));
-            self.optimistic_concurrency = asked && self.version() >= (9, 3);
+            let has_versions = asked && self.version() >= (9, 3);
+            self.catalogue.beteiligte.create();
+            self.catalogue.beteiligte.has_versions = has_versions;
         } else {
             self.others.insert(name.clone());
         }
@@ -133,24 +134,30 @@ impl Espocrm {
 
     fn update_entity(&mut self, body: &Record) -> Result<Answered, Answer> {
         let name = text(body, "name");
-        if name != ENTITY_TYPE || !self.definitions.exists() {
+        if !self.is_there(name) {
             return Err(not_simulated(&format!("updateEntity of {name}")));
         }
         if let Some(Value::Bool(on)) = body.get("optimisticConcurrencyControl") {
-            self.optimistic_concurrency = *on;
+            self.catalogue.of_mut(name).has_versions = *on;
         }
         Ok(Answered::changed(ok(&json!(true)), Operation::Update, "EntityManager", name))
     }
 
-    fn create_field(&mut self, body: &Record) -> Result<Answered, Answer> {
+    /// Whether there is a simulated entity type of this name.
+    pub(super) fn is_there(&self, name: &str) -> bool {
+        simulated(name).is_some_and(|scope| self.definitions(scope).exists())
+    }
+
+    fn create_field(&mut self, scope: &str, body: &Record) -> Result<Answered, Answer> {
         let name = text(body, "name").to_owned();
-        let shown = self.definitions.create_field(body).map_err(|refusal| field_refused(&refusal, &name))?;
+        let made = self.catalogue.of_mut(scope).create_field(body);
+        let shown = made.map_err(|refusal| field_refused(&refusal, scope, &name))?;
         Ok(Answered::changed(ok(&Value::Object(shown)), Operation::Create, "Field", &name))
     }
 
-    fn change_field(&mut self, name: &str, body: &Record) -> Result<Answered, Answer> {
-        let shown =
-            self.definitions.replace_field(name, body).map_err(|refusal| field_refused(&refusal, name))?;
+    fn change_field(&mut self, scope: &str, name: &str, body: &Record) -> Result<Answered, Answer> {
+        let changed = self.catalogue.of_mut(scope).replace_field(name, body);
+        let shown = changed.map_err(|refusal| field_refused(&refusal, scope, name))?;
         Ok(Answered::changed(ok(&Value::Object(shown)), Operation::Update, "Field", name))
     }
 
@@ -176,6 +183,7 @@ impl Espocrm {
             is_attribute: &|name| ["id", "name"].contains(&name) || PERMISSIONS.contains(&name),
             always: &[],
             order: ("name", false),
+            show_link: &list::plain_link,
             is_uncounted: false,
         };
         list::answer(request, &source)
@@ -193,7 +201,7 @@ impl Espocrm {
             OTHER_TYPES.contains(&scope)
                 || SWITCHES.contains(&scope)
                 || self.others.contains(scope)
-                || (scope == ENTITY_TYPE && self.definitions.exists())
+                || self.is_there(scope)
         };
         match scopes.into_iter().find(|scope| !is_known(scope)) {
             Some(scope) => Err(refuse(400, &format!("Bad data. Scope *{scope}* is not allowed."))),
@@ -342,15 +350,15 @@ fn texts(record: &Record, name: &str) -> Vec<String> {
     list.filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
-fn field_refused(refusal: &FieldRefusal, field: &str) -> Answer {
+fn field_refused(refusal: &FieldRefusal, scope: &str, field: &str) -> Answer {
     match refusal {
         FieldRefusal::NoType => refuse(500, "No type."),
         FieldRefusal::Unknown => not_simulated(&format!("a change of {field}, which is not there")),
         FieldRefusal::Exists => {
-            let reason = format!("Field '{field}' already exists in '{ENTITY_TYPE}'.");
+            let reason = format!("Field '{field}' already exists in '{scope}'.");
             refuse(409, &reason).body(php_json(&json!({ "messageTranslation": {
                 "label": "fieldAlreadyExists", "scope": "FieldManager",
-                "data": { "field": field, "entityType": ENTITY_TYPE },
+                "data": { "field": field, "entityType": scope },
             }})))
         }
     }

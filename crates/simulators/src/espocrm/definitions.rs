@@ -1,13 +1,21 @@
-//! The entity type's definition, as recorded from the real system's metadata: it steers validation,
-//! views and filters, and is what `Metadata` answers.
+//! Definitions of entity types: they steer validation, views and filters, and are what `Metadata` answers. That of
+//! CBeteiligte is recorded; Meeting, Call, Contact and Lead come with the system and have what a calendar needs of them.
 
 use serde_json::{Value, json};
 
 use super::accounts::object;
 use crate::upstream::Record;
 
-/// The simulated entity type.
+/// The simulated entity type that an administrator makes.
 pub(super) const ENTITY_TYPE: &str = "CBeteiligte";
+
+/// The simulated entity types that are there from the beginning.
+pub(super) const BUILT_IN: [&str; 4] = ["Meeting", "Call", "Contact", "Lead"];
+
+/// The simulated entity type of this name.
+pub(super) fn simulated(name: &str) -> Option<&'static str> {
+    std::iter::once(ENTITY_TYPE).chain(BUILT_IN).find(|own| *own == name)
+}
 
 /// Types of the real system that an API user's role can name.
 pub(super) const OTHER_TYPES: [&str; 9] =
@@ -17,9 +25,51 @@ pub(super) const OTHER_TYPES: [&str; 9] =
 const PLAIN: [&str; 7] =
     ["id", "deleted", "isFollowed", "followersIds", "followersNames", "versionNumber", "emailAddressData"];
 
-/// Definition of CBeteiligte.
+/// The definitions of all simulated entity types.
+#[derive(Debug, Clone)]
+pub(super) struct Catalogue {
+    /// That of CBeteiligte.
+    pub(super) beteiligte: Definitions,
+    built_in: Vec<Definitions>,
+}
+
+impl Catalogue {
+    pub(super) fn new(beteiligte: Definitions) -> Self {
+        Self { beteiligte, built_in: BUILT_IN.into_iter().map(Definitions::built_in).collect() }
+    }
+
+    pub(super) fn of(&self, scope: &str) -> &Definitions {
+        self.built_in.iter().find(|own| own.name == scope).unwrap_or(&self.beteiligte)
+    }
+
+    pub(super) fn of_mut(&mut self, scope: &str) -> &mut Definitions {
+        self.built_in.iter_mut().find(|own| own.name == scope).unwrap_or(&mut self.beteiligte)
+    }
+
+    /// What `Metadata?key=` answers; none when there is nothing (or nothing the user may see).
+    pub(super) fn metadata(&self, key: Option<&str>, may_read: impl Fn(&str) -> bool) -> Option<Value> {
+        let (mut entities, mut scopes) = (Record::new(), Record::new());
+        for own in std::iter::once(&self.beteiligte).chain(&self.built_in) {
+            if own.exists && may_read(own.name) {
+                entities.insert(own.name.to_owned(), own.entity_defs());
+                scopes.insert(own.name.to_owned(), Value::Object(own.scope.clone()));
+            }
+        }
+        let whole = json!({ "entityDefs": entities, "scopes": scopes });
+        match key {
+            None => Some(whole),
+            Some(key) => key.split('.').try_fold(&whole, |value, part| value.get(part)).cloned(),
+        }
+    }
+}
+
+/// Definition of an entity type.
 #[derive(Debug, Clone)]
 pub(super) struct Definitions {
+    /// Its name.
+    pub(super) name: &'static str,
+    /// optimisticConcurrencyControl.
+    pub(super) has_versions: bool,
     entity: Record,
     scope: Record,
     /// Whether the entity type was made.
@@ -37,10 +87,48 @@ impl Definitions {
     pub(super) fn recorded() -> Self {
         let parse = |text| object(serde_json::from_str(text).unwrap_or(Value::Null));
         Self {
+            name: ENTITY_TYPE,
+            has_versions: false,
             entity: parse(include_str!("data/entity_defs.json")),
             scope: parse(include_str!("data/scopes.json")),
             exists: true,
         }
+    }
+
+    fn built_in(name: &'static str) -> Self {
+        let all: Value = serde_json::from_str(include_str!("data/built_in.json")).unwrap_or(Value::Null);
+        let kind = if ["Meeting", "Call"].contains(&name) { "Event" } else { "Person" };
+        let scope = json!({
+            "entity": true, "acl": true, "customizable": true, "stream": name != "Call", "disabled": false,
+            "type": kind, "module": "Crm", "object": true,
+        });
+        Self {
+            name,
+            has_versions: false,
+            entity: object(all.get(name).cloned().unwrap_or(Value::Null)),
+            scope: object(scope),
+            exists: true,
+        }
+    }
+
+    fn is_built_in(&self) -> bool {
+        BUILT_IN.contains(&self.name)
+    }
+
+    /// Whether records have a stream that can be followed.
+    pub(super) fn has_stream(&self) -> bool {
+        flag(&self.scope, "stream")
+    }
+
+    /// Whether records are persons: with a name of several parts, and a look for duplicates.
+    pub(super) fn is_person(&self) -> bool {
+        self.field("name").is_some_and(|field| kind(field) == "personName")
+    }
+
+    /// Order of lists when none is asked for, and whether it is descending.
+    pub(super) fn order(&self) -> (&str, bool) {
+        let order_by = self.entity.get("collection").and_then(|collection| collection.get("orderBy"));
+        (order_by.and_then(Value::as_str).unwrap_or("createdAt"), true)
     }
 
     /// A system in which nobody has made the entity type yet.
@@ -68,7 +156,8 @@ impl Definitions {
 
     /// Makes a field; answers it as the field manager does.
     pub(super) fn create_field(&mut self, body: &Record) -> Result<Record, FieldRefusal> {
-        let name = body.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let asked = body.get("name").and_then(Value::as_str).unwrap_or_default();
+        let name = if self.is_built_in() { prefixed(asked) } else { asked.to_owned() };
         if self.field(&name).is_some() {
             return Err(FieldRefusal::Exists);
         }
@@ -84,7 +173,7 @@ impl Definitions {
             return Err(FieldRefusal::NoType);
         }
         let is_custom = flag(self.field(name).ok_or(FieldRefusal::Unknown)?, "isCustom");
-        let core = Self::template();
+        let core = if self.is_built_in() { Self::built_in(self.name) } else { Self::template() };
         let mut definition = core.field(name).filter(|_| !is_custom).cloned().unwrap_or_default();
         definition.extend(body.clone());
         Ok(self.save_field(name, definition, is_custom))
@@ -148,7 +237,11 @@ impl Definitions {
     pub(super) fn attributes_of(name: &str, field: &Record) -> Vec<String> {
         match kind(field) {
             "link" => vec![format!("{name}Id"), format!("{name}Name")],
+            "linkMultiple" if field.contains_key("columns") => {
+                vec![format!("{name}Ids"), format!("{name}Names"), format!("{name}Columns")]
+            }
             "linkMultiple" => vec![format!("{name}Ids"), format!("{name}Names")],
+            "linkParent" => vec![format!("{name}Id"), format!("{name}Type"), format!("{name}Name")],
             "email" | "phone" => vec![name.to_owned(), format!("{name}Data")],
             "address" | "map" => Vec::new(),
             _ => vec![name.to_owned()],
@@ -163,22 +256,20 @@ impl Definitions {
                 .any(|(name, field)| Self::attributes_of(name, field).iter().any(|own| own == attribute))
     }
 
-    /// What `Metadata?key=` answers; none when there is nothing (or nothing the user may see).
-    pub(super) fn metadata(&self, key: Option<&str>, may_read: bool, has_versions: bool) -> Option<Value> {
-        let whole = if may_read && self.exists {
-            let mut entity = self.entity.clone();
-            if has_versions {
-                entity.insert("optimisticConcurrencyControl".to_owned(), json!(true));
-            }
-            json!({ "entityDefs": { ENTITY_TYPE: entity }, "scopes": { ENTITY_TYPE: self.scope } })
-        } else {
-            json!({ "entityDefs": {}, "scopes": {} })
-        };
-        match key {
-            None => Some(whole),
-            Some(key) => key.split('.').try_fold(&whole, |value, part| value.get(part)).cloned(),
+    fn entity_defs(&self) -> Value {
+        let mut entity = self.entity.clone();
+        if self.has_versions {
+            entity.insert("optimisticConcurrencyControl".to_owned(), json!(true));
         }
+        Value::Object(entity)
     }
+}
+
+/// What is made on a type that comes with the system gets a `c` in front.
+fn prefixed(name: &str) -> String {
+    let mut letters = name.chars();
+    let first = letters.next().map(|first| first.to_ascii_uppercase());
+    std::iter::once('c').chain(first).chain(letters).collect()
 }
 
 /// A field's type.
@@ -200,9 +291,10 @@ mod tests {
         assert_eq!(definitions.fields().count(), 37);
         assert!(definitions.has_attribute("assignedUserId"));
         assert!(!definitions.has_attribute("noAttr"));
-        let length =
-            definitions.metadata(Some("entityDefs.CBeteiligte.fields.advowareRowId.maxLength"), true, false);
-        assert_eq!(length, Some(json!(50)));
-        assert_eq!(definitions.metadata(Some("scopes.CNope"), true, false), None);
+        let catalogue = Catalogue::new(definitions);
+        let key = Some("entityDefs.CBeteiligte.fields.advowareRowId.maxLength");
+        assert_eq!(catalogue.metadata(key, |_| true), Some(json!(50)));
+        assert_eq!(catalogue.metadata(key, |scope| scope == "Meeting"), None);
+        assert_eq!(catalogue.metadata(Some("scopes.CNope"), |_| true), None);
     }
 }

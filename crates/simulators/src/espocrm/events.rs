@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::answers::php_json;
 use super::auth::{hex, hmac};
-use super::definitions::{Definitions, ENTITY_TYPE};
+use super::definitions::Definitions;
 use super::{Espocrm, webhooks};
 use crate::store::{Change, Store};
 use crate::upstream::{Delivery, Record};
@@ -34,12 +34,13 @@ fn key(number: u64) -> String {
 /// Changes that queue an event, for every kind of event that some webhook asks for.
 pub(super) fn raise(
     store: &Store,
+    scope: &str,
     kind: &str,
     definitions: Option<&Definitions>,
     actor_id: &str,
     payload: Value,
 ) -> Vec<Change> {
-    let mut events = vec![(format!("{ENTITY_TYPE}.{kind}"), payload.clone())];
+    let mut events = vec![(format!("{scope}.{kind}"), payload.clone())];
     for (name, field) in definitions.into_iter().flat_map(Definitions::fields) {
         let attributes = Definitions::attributes_of(name, field);
         if attributes.iter().any(|attribute| payload.get(attribute).is_some()) {
@@ -48,7 +49,7 @@ pub(super) fn raise(
                 .filter_map(|attribute| Some((attribute.clone(), payload.get(attribute)?.clone())))
                 .collect();
             part.insert("id".to_owned(), payload.get("id").cloned().unwrap_or(Value::Null));
-            events.push((format!("{ENTITY_TYPE}.fieldUpdate.{name}"), Value::Object(part)));
+            events.push((format!("{scope}.fieldUpdate.{name}"), Value::Object(part)));
         }
     }
     events.retain(|(event, _)| webhooks::all(store).any(|hook| hook.get("event") == Some(&json!(event))));
@@ -128,10 +129,11 @@ impl Espocrm {
     }
 
     fn owner_may_read(&self, hook: &Record) -> bool {
+        let scope = hook.get("entityType").and_then(Value::as_str).unwrap_or_default();
         self.accounts()
             .iter()
             .find(|account| hook.get("userId") == Some(&json!(account.id)))
-            .is_some_and(|owner| owner.is_active && owner.level(ENTITY_TYPE, "read") != "no")
+            .is_some_and(|owner| owner.is_active && owner.level(scope, "read") != "no")
     }
 
     /// Applies the sender's table to a batch.

@@ -21,12 +21,19 @@ pub(super) struct Source<'a> {
     pub(super) get: &'a dyn Fn(&Record, &str) -> Vec<Value>,
     /// What may be filtered and ordered by.
     pub(super) is_attribute: &'a dyn Fn(&str) -> bool,
+    /// What a link-multiple that is asked for is shown as.
+    pub(super) show_link: &'a dyn Fn(&Record, &str) -> Record,
     /// Added to every selection.
     pub(super) always: &'a [&'a str],
     /// Order when none is asked for, and whether it is descending.
     pub(super) order: (&'a str, bool),
     /// Whether the number of records is always left out.
     pub(super) is_uncounted: bool,
+}
+
+/// A link-multiple of which only the ids are known.
+pub(super) fn plain_link(record: &Record, attribute: &str) -> Record {
+    Record::from_iter([(attribute.to_owned(), record.get(attribute).cloned().unwrap_or(json!([])))])
 }
 
 /// The answer to `GET {Type}`.
@@ -117,10 +124,11 @@ fn select(source: &Source<'_>, record: &Record, parameters: &Record, order_by: &
         name == "id"
             || source.always.contains(&name.as_str())
             || order_by == name
-            || selected.iter().any(|selected| selected == name)
+            // A time that may be a date brings the date along.
+            || selected.iter().any(|own| own == name || name.strip_suffix("Date") == Some(own))
     });
     for name in selected.iter().filter(|name| name.ends_with("sIds")) {
-        item.insert(name.clone(), record.get(name).cloned().unwrap_or(json!([])));
+        item.extend((source.show_link)(record, name));
     }
     Value::Object(item)
 }

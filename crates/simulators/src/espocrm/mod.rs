@@ -1,5 +1,5 @@
-//! EspoCRM 9.2.7 (9.3.10, where `version` says so) as far as a sync client of CBeteiligte sees it, and an administrator
-//! who makes what such a client needs. What the real system has and this one
+//! EspoCRM 9.2.7 (9.3.10, where `version` says so) as far as a sync client of CBeteiligte, Meeting and Call sees it, with
+//! the people that these name, and an administrator who makes what such a client needs. What the real system has and this one
 //! has not is answered 501, so that no test takes it for a real answer.
 
 mod accounts;
@@ -7,9 +7,11 @@ mod admin;
 mod answers;
 mod auth;
 mod contact_data;
+mod control;
 mod definitions;
 mod events;
 mod list;
+mod meetings;
 mod notes;
 mod query;
 mod records;
@@ -23,6 +25,7 @@ use std::io;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -31,14 +34,12 @@ pub use accounts::{Account, AccountKind, Credential, Role};
 use accounts::object;
 use answers::{method_not_allowed, not_simulated, refuse, routing};
 use auth::Lockout;
-use definitions::{Definitions, ENTITY_TYPE, OTHER_TYPES};
+use definitions::{Catalogue, Definitions, ENTITY_TYPE, OTHER_TYPES, simulated};
 use list::Source;
-use records::By;
 use views::{View, Viewer};
 
 use crate::deliveries;
 use crate::host::{Hosting, Simulator};
-use crate::journal::ActorKind;
 use crate::store::Store;
 use crate::upstream::{Delivery, Record, Upstream};
 use crate::wire::{Answer, Request};
@@ -56,7 +57,8 @@ pub const PERSON_ID: &str = "6b0052294e41f2ecf";
 
 /// Settings of the simulated EspoCRM. [`Simulator::configure`] takes `last_name_required`,
 /// `optimistic_concurrency` (booleans), `version` (text), `fields` (`{"name": {...}}` changes parts of a
-/// field's definition or adds one, `{"name": null}` removes it), `webhook_allowed_addresses` (`["host:port"]`, what
+/// field's definition or adds one, `{"name": null}` removes it), `types` (`{"Meeting": {"fields": {...},
+/// "optimistic_concurrency": true}}`: the same of another type), `webhook_allowed_addresses` (`["host:port"]`, what
 /// webhookAllowedAddressList is in 9.3), `mention_permission` and
 /// `message_permission` (booleans, for all API users), `accounts_active` (`{"user name": false}`) and
 /// `forget_failed_logins` (true).
@@ -75,6 +77,8 @@ pub struct EspocrmOptions {
     pub last_name_required: bool,
     /// optimisticConcurrencyControl of CBeteiligte.
     pub optimistic_concurrency: bool,
+    /// `Settings.timeZone`: where days begin.
+    pub time_zone: String,
     /// How often the webhook queue is worked off by itself; never when absent.
     pub webhook_interval: Option<Duration>,
     /// Events taken from the queue in one round (webhookQueueEventPortionSize).
@@ -123,6 +127,7 @@ impl Default for EspocrmOptions {
             has_entity_type: true,
             last_name_required: false,
             optimistic_concurrency: false,
+            time_zone: "Europe/Berlin".to_owned(),
             webhook_interval: None,
             webhook_portion: 20,
             webhook_retry_delay: Duration::from_mins(10),
@@ -134,8 +139,8 @@ impl Default for EspocrmOptions {
 #[derive(Debug)]
 pub struct Espocrm {
     options: EspocrmOptions,
-    definitions: Definitions,
-    optimistic_concurrency: bool,
+    catalogue: Catalogue,
+    time_zone: TimeZone,
     lockout: Lockout,
     ids: Ids,
     /// Further entity types that were asked for by name; they have no records.
@@ -162,11 +167,12 @@ impl EspocrmSimulator {
             let required = json!({ "required": options.last_name_required });
             definitions.change_field("lastName", &required).map_err(io::Error::other)?;
         }
-        let optimistic_concurrency = options.optimistic_concurrency;
+        definitions.has_versions = options.optimistic_concurrency;
+        let time_zone = TimeZone::get(&options.time_zone).map_err(io::Error::other)?;
         let espocrm = Espocrm {
             options,
-            definitions,
-            optimistic_concurrency,
+            catalogue: Catalogue::new(definitions),
+            time_zone,
             lockout: Lockout::default(),
             ids: Ids::default(),
             others: BTreeSet::new(),
@@ -207,40 +213,46 @@ impl Espocrm {
         &self.options.accounts
     }
 
-    fn viewer(&self) -> Viewer<'_> {
-        Viewer {
-            definitions: &self.definitions,
-            accounts: self.accounts(),
-            has_versions: self.optimistic_concurrency,
-        }
+    fn definitions(&self, scope: &str) -> &Definitions {
+        self.catalogue.of(scope)
     }
 
-    fn record_list(&self, store: &Store, account: &Account, request: &Request) -> Answer {
-        if account.level(ENTITY_TYPE, "read") == "no" {
+    fn viewer<'a>(&'a self, store: &'a Store, scope: &str, reader: &'a Account) -> Viewer<'a> {
+        let definitions = self.definitions(scope);
+        Viewer { definitions, accounts: self.accounts(), store, reader_id: &reader.id }
+    }
+
+    fn record_list(&self, store: &Store, account: &Account, scope: &str, request: &Request) -> Answer {
+        if account.level(scope, "read") == "no" {
             return refuse(403, "No read access.");
         }
-        let viewer = self.viewer();
+        let definitions = self.definitions(scope);
+        let viewer = self.viewer(store, scope, account);
         let show = |record: &Record| viewer.show(record, View::Item);
         let get = |record: &Record, name: &str| match name {
             "emailAddress" | "phoneNumber" => contact_data::set(record, name)
                 .iter()
                 .map(|entry| entry.get(name).cloned().unwrap_or(Value::Null))
                 .collect(),
-            "name" => vec![views::name_of(record)],
+            "name" => vec![views::title(record)],
+            link if definitions.has_attribute(&format!("{link}Ids")) => {
+                meetings::ids(record, link).into_iter().map(Value::from).collect()
+            }
             _ => vec![record.get(name).cloned().unwrap_or(Value::Null)],
         };
         let source = Source {
             records: store
-                .rows(ENTITY_TYPE)
+                .rows(scope)
                 .filter_map(|(_, record)| record.as_object())
                 .filter(|record| record.get("deleted") != Some(&json!(true)))
-                .filter(|record| account.may(ENTITY_TYPE, "read", record))
+                .filter(|record| account.may(scope, "read", record))
                 .collect(),
             show: &show,
+            show_link: &|record, attribute| viewer.show_link(record, attribute),
             get: &get,
-            is_attribute: &|name| self.definitions.has_attribute(name),
-            always: &["createdById", "assignedUserId"],
-            order: ("createdAt", true),
+            is_attribute: &|name| definitions.has_attribute(name),
+            always: &["createdById", "assignedUserId", "parentName"],
+            order: definitions.order(),
             is_uncounted: false,
         };
         list::answer(request, &source)
@@ -257,10 +269,6 @@ impl Espocrm {
             }
             _ => None,
         }
-    }
-
-    fn as_person(&mut self) -> Option<Account> {
-        self.accounts().iter().find(|account| account.id == PERSON_ID).cloned()
     }
 }
 
@@ -295,14 +303,20 @@ impl Upstream for Espocrm {
             ("POST", ["Note"]) => self.create_note(store, now, &account, request),
             (_, ["Webhook"]) => self.webhook(store, now, &account, request, None),
             (_, ["Webhook", id]) => self.webhook(store, now, &account, request, Some(id)),
-            (_, [ENTITY_TYPE, ..]) if !self.definitions.exists() => {
+            (_, [ENTITY_TYPE, ..]) if !self.is_there(ENTITY_TYPE) => {
                 Ok(refuse(404, &format!("Controller '{ENTITY_TYPE}' does not exist.")))
             }
-            ("GET", [ENTITY_TYPE]) => Ok(self.record_list(store, &account, request)),
-            ("POST", [ENTITY_TYPE]) => self.create_record(store, now, &account, request),
-            ("GET", [ENTITY_TYPE, id]) => Ok(self.read_record(store, &account, id)),
-            ("PUT" | "PATCH", [ENTITY_TYPE, id]) => self.update_record(store, now, &account, id, request),
-            ("DELETE", [ENTITY_TYPE, id]) => self.delete_record(store, now, &account, id),
+            (method, [name, rest @ ..]) if rest.len() <= 1 && simulated(name).is_some() => {
+                let scope = simulated(name).unwrap_or(ENTITY_TYPE);
+                match (method, rest) {
+                    ("GET", []) => Ok(self.record_list(store, &account, scope, request)),
+                    ("POST", []) => self.create_record(store, now, scope, &account, request),
+                    ("GET", [id]) => Ok(self.read_record(store, &account, scope, id)),
+                    ("PUT" | "PATCH", [id]) => self.update_record(store, now, scope, &account, id, request),
+                    ("DELETE", [id]) => self.delete_record(store, now, scope, &account, id),
+                    _ => Ok(not_simulated(&format!("{method} {}", path.join("/")))),
+                }
+            }
             (_, ["EntityManager" | "Admin" | "Role", ..]) if account.kind != AccountKind::Admin => {
                 Ok(refuse(403, ""))
             }
@@ -339,43 +353,38 @@ impl Upstream for Espocrm {
     }
 
     fn records(&self, store: &Store) -> Vec<Value> {
-        let viewer = self.viewer();
-        let records = store.rows(ENTITY_TYPE).filter_map(|(_, record)| record.as_object());
-        records.map(|record| Value::Object(viewer.show(record, View::Read))).collect()
+        self.all_of(store, ENTITY_TYPE)
     }
 
     fn record(&self, store: &Store, id: &str) -> Option<Value> {
-        let record = store.get(ENTITY_TYPE, id)?.as_object()?;
-        Some(Value::Object(self.viewer().show(record, View::Read)))
+        self.one_of(store, ENTITY_TYPE, id)
     }
 
     fn seed(&mut self, store: &mut Store, now: Timestamp, record: Record) -> io::Result<String> {
-        self.seed_record(store, now, record)
+        self.seed_record(store, now, ENTITY_TYPE, record)
     }
 
     fn edit(&mut self, store: &mut Store, now: Timestamp, id: &str, fields: &Record) -> Result<(), String> {
-        let person = self.as_person().ok_or("there is no person among the users")?;
-        let before = records::find(store, id).ok_or("there is no such record")?;
-        let input =
-            validation::read(&self.definitions, fields, false).map_err(|error| records::in_words(&error))?;
-        let by = By { account: &person, kind: ActorKind::Person };
-        self.overwrite(store, now, &by, &before, &input).map(|_| ()).map_err(|error| error.to_string())
+        self.edit_as(store, now, PERSON_ID, ENTITY_TYPE, id, fields)
     }
 
     fn create(&mut self, store: &mut Store, now: Timestamp, fields: &Record) -> Result<String, String> {
-        let person = self.as_person().ok_or("there is no person among the users")?;
-        let input =
-            validation::read(&self.definitions, fields, true).map_err(|error| records::in_words(&error))?;
-        let by = By { account: &person, kind: ActorKind::Person };
-        let record = self.insert(store, now, &by, &input).map_err(|error| error.to_string())?;
-        Ok(record.get("id").and_then(Value::as_str).unwrap_or_default().to_owned())
+        self.create_as(store, now, PERSON_ID, ENTITY_TYPE, fields)
     }
 
     fn remove(&mut self, store: &mut Store, now: Timestamp, id: &str) -> Result<(), String> {
-        let person = self.as_person().ok_or("there is no person among the users")?;
-        let before = records::find(store, id).ok_or("there is no such record")?;
-        let by = By { account: &person, kind: ActorKind::Person };
-        self.bury(store, now, &by, &before).map_err(|error| error.to_string())
+        self.remove_as(store, now, PERSON_ID, ENTITY_TYPE, id)
+    }
+
+    fn control(
+        &mut self,
+        store: &mut Store,
+        now: Timestamp,
+        method: &str,
+        path: &[&str],
+        body: &Value,
+    ) -> Result<Value, String> {
+        control::answer(self, store, now, method, path, body)
     }
 
     fn configure(&mut self, settings: &Record) -> Result<(), String> {
@@ -384,13 +393,19 @@ impl Upstream for Espocrm {
                 self.options.accounts.iter_mut().filter(|account| account.kind == AccountKind::Api);
             match (key.as_str(), value) {
                 ("last_name_required", Value::Bool(_)) => {
-                    self.definitions.change_field("lastName", &json!({ "required": value }))?;
+                    let change = json!({ "required": value });
+                    self.catalogue.beteiligte.change_field("lastName", &change)?;
                 }
-                ("optimistic_concurrency", Value::Bool(on)) => self.optimistic_concurrency = *on,
+                ("optimistic_concurrency", Value::Bool(on)) => self.catalogue.beteiligte.has_versions = *on,
                 ("version", Value::String(version)) => self.options.version.clone_from(version),
                 ("fields", Value::Object(fields)) => {
                     for (name, change) in fields {
-                        self.definitions.change_field(name, change)?;
+                        self.catalogue.beteiligte.change_field(name, change)?;
+                    }
+                }
+                ("types", Value::Object(types)) => {
+                    for (name, change) in types {
+                        self.configure_type(name, change)?;
                     }
                 }
                 ("mention_permission", Value::Bool(on)) => {

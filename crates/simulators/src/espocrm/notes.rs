@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 
 use super::accounts::{Account, AccountKind};
 use super::answers::{invalid, ok, refuse};
-use super::definitions::ENTITY_TYPE;
+use super::definitions::simulated;
 use super::list::{self, Source};
 use super::records::{self, body};
 use super::validation::{Invalid, stamp};
-use super::views::name_of;
+use super::views::title;
 use super::{Espocrm, object};
 use crate::journal::{ActorKind, Operation};
 use crate::store::{Change, Note, Store};
@@ -133,17 +133,17 @@ impl Espocrm {
         note: &mut Record,
     ) -> Result<Vec<(Account, &'static str)>, Answer> {
         let parent_id = body.get("parentId").and_then(Value::as_str).unwrap_or_default();
-        if body.get("parentType").and_then(Value::as_str) != Some(ENTITY_TYPE) {
+        let Some(scope) = body.get("parentType").and_then(Value::as_str).and_then(simulated) else {
             return Ok(Vec::new());
-        }
-        let parent =
-            records::find(store, parent_id).ok_or_else(|| refuse(404, "Parent record does not exist."))?;
-        if !account.may(ENTITY_TYPE, "read", &parent) {
+        };
+        let parent = records::find(store, scope, parent_id)
+            .ok_or_else(|| refuse(404, "Parent record does not exist."))?;
+        if !account.may(scope, "read", &parent) {
             return Err(refuse(403, "No access to parent record."));
         }
         note.insert("parentId".to_owned(), json!(parent_id));
-        note.insert("parentType".to_owned(), json!(ENTITY_TYPE));
-        note.insert("parentName".to_owned(), name_of(&parent));
+        note.insert("parentType".to_owned(), json!(scope));
+        note.insert("parentName".to_owned(), title(&parent));
         let may_mention = account.kind == AccountKind::Admin || account.role.mention_permission;
         let post = note.get("post").and_then(Value::as_str).unwrap_or_default().to_owned();
         let is_named = |user: &&Account| {
@@ -165,7 +165,7 @@ impl Espocrm {
             .collect();
         note.insert("data".to_owned(), json!({ "mentions": mentions }));
         let readers: Vec<&Account> =
-            named.into_iter().filter(|user| user.may(ENTITY_TYPE, "read", &parent)).collect();
+            named.into_iter().filter(|user| user.may(scope, "read", &parent)).collect();
         let ids: Vec<&str> = readers.iter().map(|user| user.id.as_str()).collect();
         note.insert("notifiedUserIdList".to_owned(), json!(ids));
         Ok(readers.into_iter().map(|user| (user.clone(), "MentionInPost")).collect())
@@ -192,6 +192,7 @@ impl Espocrm {
             is_attribute: &|name| ["id", "number", "type", "read", "createdAt"].contains(&name),
             always: &[],
             order: ("number", true),
+            show_link: &list::plain_link,
             is_uncounted: true,
         };
         let answer = list::answer(request, &source);

@@ -7,7 +7,7 @@ use crate::upstream::Record;
 use crate::wire::{Answer, Request};
 
 /// Filters of the real system that are not simulated: a 501, never a wrong answer.
-const NOT_SIMULATED: [&str; 26] = [
+const NOT_SIMULATED: [&str; 25] = [
     "after",
     "before",
     "on",
@@ -24,7 +24,6 @@ const NOT_SIMULATED: [&str; 26] = [
     "currentYear",
     "olderThanXDays",
     "afterXDays",
-    "linkedWith",
     "notLinkedWith",
     "linkedWithAll",
     "isLinked",
@@ -102,11 +101,12 @@ pub(super) fn check(filter: &Value, is_attribute: &impl Fn(&str) -> bool) -> Opt
         return Some(refuse(400, &format!("Unknown where item type '{kind}'.")));
     }
     let attribute = filter.get("attribute").and_then(Value::as_str).unwrap_or_default();
-    (!is_attribute(attribute))
-        .then(|| refuse(400, &format!("Not existing attribute '{attribute}' in where.")))
+    let known = if kind == "linkedWith" { format!("{attribute}Ids") } else { attribute.to_owned() };
+    (!is_attribute(&known)).then(|| refuse(400, &format!("Not existing attribute '{attribute}' in where.")))
 }
 
-const COMPARISONS: [&str; 17] = [
+const COMPARISONS: [&str; 18] = [
+    "linkedWith",
     "equals",
     "notEquals",
     "in",
@@ -154,7 +154,7 @@ pub(super) fn passes(filter: &Value, get: &impl Fn(&str) -> Vec<Value>) -> bool 
         "notEquals" if operand.is_none() => !is_null,
         "equals" => any(&|order| order == Equal),
         "notEquals" => !is_null && !any(&|order| order == Equal),
-        "in" => {
+        "in" | "linkedWith" => {
             items(filter).iter().any(|operand| own.iter().any(|own| compare(own, operand) == Some(Equal)))
         }
         "notIn" => {

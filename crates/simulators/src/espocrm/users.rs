@@ -60,6 +60,7 @@ impl Espocrm {
             is_attribute: &|name| item(account, &maker).contains_key(name),
             always: &["createdById"],
             order: ("userName", false),
+            show_link: &list::plain_link,
             is_uncounted: false,
         };
         list::answer(request, &source)
@@ -133,13 +134,13 @@ impl Espocrm {
         let mut settings =
             object(serde_json::from_str(include_str!("data/settings.json")).unwrap_or(Value::Null));
         settings.insert("version".to_owned(), json!(self.options.version));
+        settings.insert("timeZone".to_owned(), json!(self.options.time_zone));
         ok(&Value::Object(settings))
     }
 
     pub(super) fn metadata(&self, account: &Account, request: &Request) -> Answer {
-        let may_read = account.level(ENTITY_TYPE, "read") != "no";
-        let has_versions = self.optimistic_concurrency;
-        match self.definitions.metadata(request.query_value("key").as_deref(), may_read, has_versions) {
+        let may_read = |scope: &str| account.level(scope, "read") != "no";
+        match self.catalogue.metadata(request.query_value("key").as_deref(), may_read) {
             Some(value) => ok(&value),
             None => ok(&Value::Null).body(""),
         }

@@ -40,7 +40,8 @@ impl From<Value> for Accepted {
 pub(super) fn read(definitions: &Definitions, body: &Record, creating: bool) -> Result<Input, Invalid> {
     let mut input = Input::default();
     for (name, field) in definitions.fields() {
-        if flag(field, "readOnly") || flag(field, "notStorable") || kind(field) == "personName" {
+        let is_computed = flag(field, "notStorable") && kind(field) != "jsonArray";
+        if flag(field, "readOnly") || is_computed || kind(field) == "personName" {
             continue;
         }
         let bad = |kind| Invalid { field: name.to_owned(), kind };
@@ -49,7 +50,8 @@ pub(super) fn read(definitions: &Definitions, body: &Record, creating: bool) -> 
             .filter(|attribute| body.contains_key(attribute))
             .collect();
         for attribute in &given {
-            if attribute.ends_with("Name") && kind(field) == "link" || attribute.ends_with("Names") {
+            let is_link = matches!(kind(field), "link" | "linkParent" | "linkMultiple");
+            if is_link && (attribute.ends_with("Name") || attribute.ends_with("Names")) {
                 continue;
             }
             let accepted = accept(name, field, attribute, &body[attribute.as_str()]).map_err(bad)?;
@@ -65,8 +67,14 @@ pub(super) fn read(definitions: &Definitions, body: &Record, creating: bool) -> 
             let default = if default == "" { Value::Null } else { default.clone() };
             input.values.insert(name.to_owned(), default);
         }
-        let blank = input.values.get(name).is_none_or(Value::is_null);
-        if flag(field, "required") && blank && (creating || !given.is_empty()) {
+        let blank = |attribute: &str| input.values.get(attribute).is_none_or(Value::is_null);
+        let is_blank = match kind(field) {
+            "link" => blank(&format!("{name}Id")),
+            // A date does as well; a time that is emptied beside it comes from it.
+            "datetimeOptional" => blank(name) && body.get(&format!("{name}Date")).is_none_or(Value::is_null),
+            _ => blank(name),
+        };
+        if flag(field, "required") && is_blank && (creating || !given.is_empty()) {
             return Err(bad("required"));
         }
     }
@@ -80,6 +88,10 @@ fn accept(name: &str, field: &Record, attribute: &str, value: &Value) -> Result<
             contact_data::accept(name, types, attribute, value).map(Accepted::from)
         }
         "enum" => option(field, value).map(Accepted::from),
+        "linkMultiple" if attribute.ends_with("Columns") => {
+            Ok(if value.is_object() { value.clone() } else { json!({}) }.into())
+        }
+        "jsonArray" => reminders(value).map(Accepted::from),
         "linkMultiple" => match value {
             Value::Array(_) => Ok(value.clone().into()),
             _ => Ok(json!([]).into()),
@@ -89,7 +101,8 @@ fn accept(name: &str, field: &Record, attribute: &str, value: &Value) -> Result<
         "text" => text(field, value, false).map(Accepted::from),
         "int" => number(field, value).map(Accepted::from),
         "date" => date(value).map(Accepted::from),
-        "datetime" => date_time(value),
+        "datetime" | "datetimeOptional" => date_time(value),
+        "linkParent" => value.as_str().map(|id| json!(id).into()).ok_or("valid"),
         "bool" => value.as_bool().map(|on| json!(on).into()).ok_or("valid"),
         "link" => value.as_str().map(|id| json!(id).into()).ok_or("valid"),
         _ => Ok(value.clone().into()),
@@ -174,6 +187,25 @@ fn date_time(value: &Value) -> Result<Accepted, &'static str> {
         Ok(time) if text.contains('T') && !text.contains('.') => Ok(json!(stamp(time)).into()),
         _ => Err("valid"),
     }
+}
+
+fn reminders(value: &Value) -> Result<Value, &'static str> {
+    let entries = value.as_array().map(Vec::as_slice).unwrap_or_default();
+    let is_valid = |entry: &Value| {
+        let kind = entry.get("type").and_then(Value::as_str).unwrap_or_default();
+        entry.get("seconds").is_some_and(Value::is_u64) && ["Popup", "Email"].contains(&kind)
+    };
+    match entries {
+        entries if !entries.iter().all(is_valid) => Err("valid"),
+        entries if entries.len() > 10 => Err("maxCount"),
+        entries => Ok(json!(entries)),
+    }
+}
+
+/// Reads [`stamp`].
+pub(super) fn read_stamp(text: &str) -> Option<Timestamp> {
+    let civil = DateTime::strptime("%Y-%m-%d %H:%M:%S", text).ok()?;
+    civil.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
 }
 
 /// A time as EspoCRM writes it: UTC, whole seconds.

@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 
 use super::accounts::Account;
-use super::contact_data;
 use super::definitions::{Definitions, kind};
 use super::validation::Input;
+use super::{contact_data, list, meetings};
+use crate::store::Store;
 use crate::upstream::Record;
 
 /// What is shown.
@@ -23,7 +24,9 @@ pub(super) enum View {
 pub(super) struct Viewer<'a> {
     pub(super) definitions: &'a Definitions,
     pub(super) accounts: &'a [Account],
-    pub(super) has_versions: bool,
+    pub(super) store: &'a Store,
+    /// Who reads.
+    pub(super) reader_id: &'a str,
 }
 
 impl Viewer<'_> {
@@ -34,14 +37,21 @@ impl Viewer<'_> {
         };
         let get = |name: &str| record.get(name).cloned();
         show("id", get("id").unwrap_or(Value::Null));
-        let name = name_of(record);
+        let name = title(record);
         if view != View::Created || !name.is_null() {
             show("name", name);
         }
         show("deleted", get("deleted").unwrap_or(json!(false)));
-        for (field, definition) in self.definitions.fields() {
+        for (field, definition) in self.definitions.fields().filter(|(field, _)| *field != "name") {
             let value = match kind(definition) {
-                "personName" | "address" | "map" | "link" | "linkMultiple" => continue,
+                "personName" | "address" | "map" | "link" | "linkMultiple" | "linkParent" => continue,
+                "jsonArray" if view == View::Item => continue,
+                "jsonArray" => Some(meetings::reminders(record, self.reader_id)),
+                "jsonObject" if view == View::Item => continue,
+                "jsonObject" => Some(meetings::phones(record, self.store)),
+                "duration" if view == View::Created => definition.get("default").cloned(),
+                "duration" => Some(meetings::duration(record)),
+                "url" => Some(get(field).unwrap_or(Value::Null)),
                 "email" | "phone" => Some(contact_data::primary_address(record, field)),
                 "bool" if field.ends_with("IsOptedOut") || field.ends_with("IsInvalid") => {
                     let flag = contact_data::primary_flag(record, field);
@@ -57,9 +67,27 @@ impl Viewer<'_> {
                 show(field, value.unwrap_or(Value::Null));
             }
         }
-        if view != View::Item {
+        if view != View::Item && self.definitions.field("emailAddress").is_some() {
             show("emailAddressData", json!(contact_data::set(record, "emailAddress")));
             show("phoneNumberData", json!(contact_data::set(record, "phoneNumber")));
+        }
+        if self.definitions.field("parent").is_some() {
+            for (name, value) in self.parent(record) {
+                if name == "parentName" || !(value.is_null() && view == View::Created) {
+                    show(name, value);
+                }
+            }
+            if view != View::Created {
+                show("accountId", Value::Null);
+            }
+            show("accountName", Value::Null);
+        }
+        if view != View::Item {
+            for link in meetings::attendee_links(self.definitions) {
+                for (name, value) in meetings::shown(record, link, |scope, id| self.name(scope, id)) {
+                    show(&name, value);
+                }
+            }
         }
         for link in ["createdBy", "modifiedBy", "assignedUser"] {
             let id = format!("{link}Id");
@@ -72,21 +100,46 @@ impl Viewer<'_> {
         if view != View::Item {
             show("teamsIds", get("teamsIds").unwrap_or(json!([])));
             show("teamsNames", json!({}));
+        }
+        if view != View::Item && self.definitions.has_stream() {
             show("isFollowed", json!(false));
             show("followersIds", json!([]));
             show("followersNames", json!({}));
         }
-        if self.has_versions {
+        if self.definitions.has_versions {
             show("versionNumber", get("versionNumber").unwrap_or(Value::Null));
         }
         shown
     }
 
     fn user_name(&self, id: &Value) -> Value {
-        self.accounts
-            .iter()
-            .find(|account| id == &json!(account.id))
-            .map_or(Value::Null, |account| json!(account.name()))
+        id.as_str().and_then(|id| self.name("User", id)).unwrap_or(Value::Null)
+    }
+
+    /// The name of a record that is linked; none where it is not there.
+    fn name(&self, scope: &str, id: &str) -> Option<Value> {
+        if scope == "User" {
+            let user = self.accounts.iter().find(|account| id == account.id);
+            return user.map(|user| json!(user.name()));
+        }
+        let record = self.store.get(scope, id)?.as_object()?;
+        (record.get("deleted") != Some(&json!(true))).then(|| title(record))
+    }
+
+    fn parent(&self, record: &Record) -> [(&'static str, Value); 3] {
+        let get = |name: &str| record.get(name).cloned().unwrap_or(Value::Null);
+        let (id, kind) = (get("parentId"), get("parentType"));
+        let name = id.as_str().zip(kind.as_str()).and_then(|(id, kind)| self.name(kind, id));
+        [("parentId", id), ("parentType", kind), ("parentName", name.unwrap_or(Value::Null))]
+    }
+
+    /// What a list shows of a link-multiple that is asked for.
+    pub(super) fn show_link(&self, record: &Record, attribute: &str) -> Record {
+        let link = attribute.trim_end_matches("Ids");
+        if meetings::attendee_links(self.definitions).any(|own| own == link) {
+            return meetings::shown(record, link, |scope, id| self.name(scope, id)).into_iter().collect();
+        }
+        list::plain_link(record, attribute)
     }
 
     /// The answer to a PUT: as written, but contact data may still be the old ones.
@@ -119,6 +172,11 @@ impl Viewer<'_> {
     pub(super) fn created_payload(&self, record: &Record, input: &Input) -> Value {
         let mut shown = self.show(record, View::Created);
         let dropped = [
+            "duration",
+            "reminders",
+            "phoneNumbersMap",
+            "parentName",
+            "accountName",
             "createdByName",
             "modifiedByName",
             "assignedUserName",
@@ -139,8 +197,16 @@ impl Viewer<'_> {
 
     /// The payload of an update event: what differs, and the id. None when nothing a receiver hears of differs.
     pub(super) fn changed_payload(&self, before: &Record, after: &Record, input: &Input) -> Option<Value> {
-        let silent =
-            ["modifiedAt", "versionNumber", "streamUpdatedAt", "emailAddressData", "phoneNumberData"];
+        let silent = [
+            "modifiedAt",
+            "versionNumber",
+            "streamUpdatedAt",
+            "emailAddressData",
+            "phoneNumberData",
+            "duration",
+            "reminders",
+            "phoneNumbersMap",
+        ];
         let old = self.show(before, View::Read);
         let mut changed = self.show(after, View::Read);
         changed.retain(|name, value| !silent.contains(&name.as_str()) && old.get(name) != Some(&*value));
@@ -155,6 +221,11 @@ impl Viewer<'_> {
         changed.insert("id".to_owned(), after.get("id").cloned().unwrap_or(Value::Null));
         is_news.then_some(Value::Object(changed))
     }
+}
+
+/// What a record is called.
+pub(super) fn title(record: &Record) -> Value {
+    record.get("name").filter(|name| name.is_string()).cloned().unwrap_or_else(|| name_of(record))
 }
 
 /// First and last name; null when there is neither.

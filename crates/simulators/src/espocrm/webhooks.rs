@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::accounts::{Account, AccountKind};
 use super::answers::{invalid, ok, php_json, refuse};
-use super::definitions::{ENTITY_TYPE, OTHER_TYPES};
+use super::definitions::{ENTITY_TYPE, OTHER_TYPES, simulated};
 use super::list::{self, Source};
 use super::records::body;
 use super::validation::{Invalid, stamp};
@@ -76,6 +76,7 @@ impl Espocrm {
                     },
                     always: &[],
                     order: ("createdAt", true),
+                    show_link: &list::plain_link,
                     is_uncounted: false,
                 };
                 Ok(list::answer(request, &source))
@@ -117,7 +118,7 @@ impl Espocrm {
             [entity_type, ..] => (*entity_type, "", None),
             [] => ("", "", None),
         };
-        let is_there = entity_type == ENTITY_TYPE && self.definitions.exists();
+        let is_there = entity_type == ENTITY_TYPE && self.definitions(ENTITY_TYPE).exists();
         if !is_there && !OTHER_TYPES.contains(&entity_type) {
             return Ok(refuse(403, "Entity type is not available for Webhooks."));
         }
@@ -127,7 +128,10 @@ impl Espocrm {
         if kind.is_empty() {
             return Ok(refuse(403, "Not supported event."));
         }
-        if field.is_some_and(|field| self.definitions.field(field).is_none()) {
+        let has_field = |field| {
+            simulated(entity_type).is_some_and(|scope| self.definitions(scope).field(field).is_some())
+        };
+        if field.is_some_and(|field| !has_field(field)) {
             return Ok(refuse(403, "Field does not exist."));
         }
         if self.refuses_address(url) {

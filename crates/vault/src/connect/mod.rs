@@ -2,6 +2,7 @@
 
 mod error;
 mod link;
+mod notice;
 mod query;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use uuid::Uuid;
 
 pub use error::ConnectError;
 use link::Link;
+pub use notice::Notice;
 use query::Outcome;
 
 use crate::account::{AccountId, CrmUser, ProviderName};
@@ -113,6 +115,11 @@ impl Connecting {
             return Err(SetupError::Address(what.to_owned()));
         }
         Ok(Self { accounts, public_url: Arc::new(public_url) })
+    }
+
+    /// The accounts.
+    pub fn accounts(&self) -> &Accounts {
+        &self.accounts
     }
 
     /// The address to register with the provider, to which it sends browsers back.

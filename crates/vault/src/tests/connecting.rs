@@ -3,10 +3,13 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
+use shared::fault::Fault;
 
 use super::server::{Consent, Mood};
 use super::*;
-use crate::{Before, Begun, ConnectError, Connected, Connecting, CrmUser, GrantState, ProviderName, Reason};
+use crate::{
+    Before, Begun, ConnectError, Connected, Connecting, CrmUser, GrantState, Notice, ProviderName, Reason,
+};
 
 const LIFE: Duration = Duration::from_secs(3_600);
 
@@ -369,4 +372,40 @@ async fn the_public_address_is_https_or_this_machine() {
     assert!(
         begun.set_cookie.starts_with("syncfleet-connect-microsoft=") && !begun.set_cookie.contains("Secure")
     );
+}
+
+#[tokio::test]
+async fn a_user_is_told_once_with_a_new_link_and_again_only_where_telling_failed() {
+    let bench = Bench::new().await;
+    let connecting = connecting(&bench);
+    let told = std::sync::Mutex::new(Vec::new());
+    let tell = async |outcome: Result<(), Fault>| {
+        let telling = async |notice: Notice| {
+            told.lock().unwrap().push(notice);
+            outcome
+        };
+        connecting.tell_once(&account(), LIFE, bench.clock.now(), telling).await
+    };
+    assert_eq!(tell(Ok(())).await, Ok(false), "it is not connected");
+    let begun = begin(&bench, &connecting).await;
+    let code = consent(&bench, &begun, &all_scopes(&bench));
+    finish(&connecting, &begun, &callback(&begun, &code)).await.unwrap();
+    assert_eq!(tell(Ok(())).await, Ok(false), "it works");
+
+    bench.clock.advance(2 * HOUR);
+    bench.server.next(Mood::Says(400, json!({"error": "invalid_grant", "error_codes": [50173]})));
+    assert!(token(&bench.member(), &account()).await.is_err());
+    let away = Fault::retryable("crm_away", "the CRM does not answer");
+    assert_eq!(tell(Err(away.clone())).await, Err(away));
+    assert_eq!(tell(Ok(())).await, Ok(true));
+    assert_eq!(tell(Ok(())).await, Ok(false), "it was told");
+    let told = told.into_inner().unwrap();
+    assert_eq!(told.len(), 2);
+    let Notice { account: of, text, link } = &told[1];
+    assert_eq!(*of, account());
+    assert!(
+        text.contains("Microsoft 365") && text.contains("revoked") && text.contains(link.as_str()),
+        "{text}"
+    );
+    connecting.begin("microsoft", &query(link)).await.unwrap();
 }

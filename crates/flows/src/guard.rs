@@ -1,19 +1,17 @@
-//! The mass-change guard: what one sweep overwrites or tombstones is counted, and beyond the set share it stops
+//! The mass-change guard of a flow: what one sweep overwrites or ends is counted, and beyond the set share it stops
 //! and waits for a person. While one sweep waits, so do the changes of all others.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use shared::fault::{Fault, FaultKind};
-use shared::flow::Run;
 use shared::labelled;
+use shared::meter::Meter;
 use shared::names::MASS_CHANGE_GUARD;
-use shared::ports::state::{Expected, Write, Written};
-
-use super::action::MassChange;
-use super::{NAME, Parties};
+use shared::ports::state::{Expected, State, Write, Written};
 
 /// How long what is known of a sweep is kept: longer than its messages live.
 const SWEEP_MEMORY: Duration = Duration::from_secs(7 * 24 * 3_600);
@@ -24,13 +22,39 @@ const HELD_MAX: usize = 100;
 /// How often a clashing write is tried again.
 const TRIES_MAX: u32 = 10;
 
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MassChange {
+    /// A value is replaced by another, or emptied.
+    Overwrite,
+    /// A pair comes to its end.
+    Tombstone,
+}
+
 /// What is known of a sweep.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct SweepFacts {
-    /// Records of the type in all, when the sweep began.
-    pub(super) records: u64,
+pub struct SweepFacts {
+    /// Records in all that it may change, when it began.
+    pub records: u64,
     /// When it began.
-    pub(super) at: Timestamp,
+    pub at: Timestamp,
+}
+
+/// The guard of one flow.
+#[derive(Debug)]
+pub struct MassGuard {
+    /// The flow's name, in keys and texts.
+    pub flow: &'static str,
+    /// The labelled point for the time after which a run that waits for a release asks again.
+    pub ask_again_label: &'static str,
+    /// Share of the records that a sweep may change, 0 to 1.
+    pub share_max: f64,
+    /// Number of records up to which the share does not matter.
+    pub count_min: u32,
+    /// Where it remembers.
+    pub state: Arc<dyn State>,
+    /// Where it shows that something waits.
+    pub meter: Arc<dyn Meter>,
 }
 
 /// What waits, and what was released.
@@ -59,48 +83,41 @@ fn is_mass_change(changes: u64, records: u64, share_max: f64, count_min: u32) ->
     share && changes > u64::from(count_min)
 }
 
-fn ask_again() -> Duration {
-    let seconds = labelled::number("parties.ask_again_seconds", ASK_AGAIN_SECONDS);
-    Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
-}
-
-fn guard_key() -> String {
-    format!("guard/{NAME}")
-}
-
-fn facts_key(sweep_id: &str) -> String {
-    format!("sweep/{NAME}/{sweep_id}")
-}
-
-impl Parties {
+impl MassGuard {
     /// Keeps what the guard has to know of a sweep.
-    pub(super) async fn keep_facts(&self, sweep_id: &str, facts: &SweepFacts) -> Result<(), Fault> {
+    pub async fn keep_facts(&self, sweep_id: &str, facts: &SweepFacts) -> Result<(), Fault> {
         let value = to_bytes(facts);
-        let key = facts_key(sweep_id);
+        let key = self.facts_key(sweep_id);
         self.state.write(Write { time_to_live: Some(SWEEP_MEMORY), ..Write::put(&key, &value) }).await?;
-        let (guard, _) = self.read::<GuardState>(&guard_key()).await?.unwrap_or_default();
+        let (guard, _) = self.read::<GuardState>(&self.guard_key()).await?.unwrap_or_default();
         self.show(&guard);
         Ok(())
     }
 
-    /// Counts a change that a sweep causes, and permits it. What webhooks and people cause is not counted.
-    pub(super) async fn permit(&self, run: &Run, change: MassChange) -> Result<(), Fault> {
-        let Some(sweep_id) = run.sweep_id.as_deref() else { return Ok(()) };
-        let facts = self.read::<SweepFacts>(&facts_key(sweep_id)).await?.map(|(facts, _)| facts);
-        let (guard, _) = self.read::<GuardState>(&guard_key()).await?.unwrap_or_default();
+    /// Counts a change that a sweep causes to a record, and permits it. What webhooks and people cause, without a sweep,
+    /// is not counted.
+    pub async fn permit(
+        &self,
+        sweep_id: Option<&str>,
+        record_id: &str,
+        change: MassChange,
+        now: Timestamp,
+    ) -> Result<(), Fault> {
+        let Some(sweep_id) = sweep_id else { return Ok(()) };
+        let facts = self.read::<SweepFacts>(&self.facts_key(sweep_id)).await?.map(|(facts, _)| facts);
+        let (guard, _) = self.read::<GuardState>(&self.guard_key()).await?.unwrap_or_default();
         self.show(&guard);
         let released = facts.as_ref().is_some_and(|facts| guard.released_at >= Some(facts.at));
         if released {
             return Ok(());
         }
         let records = facts.map_or(0, |facts| facts.records);
-        let changes = self.count_change(run, sweep_id).await?;
+        let changes = self.count_change(sweep_id, record_id).await?;
         let held = !guard.held.is_empty();
-        let (share, min) = (self.settings.mass_change_share_max, self.settings.mass_change_count_min);
-        if !held && !is_mass_change(changes, records, share, min) {
+        if !held && !is_mass_change(changes, records, self.share_max, self.count_min) {
             return Ok(());
         }
-        let entry = Held { sweep_id: sweep_id.to_owned(), since: run.clock.now(), changes, records };
+        let entry = Held { sweep_id: sweep_id.to_owned(), since: now, changes, records };
         self.hold(entry).await?;
         let what = match change {
             MassChange::Overwrite => "overwrite",
@@ -108,14 +125,15 @@ impl Parties {
         };
         let text = format!(
             "One sweep would {what} more than {changes} of {records} records: its changes wait until somebody \
-             releases them (syncfleet release parties)."
+             releases them (syncfleet release {}).",
+            self.flow
         );
-        Err(Fault::new(FaultKind::Paused { after: ask_again() }, "mass_change", text))
+        Err(Fault::new(FaultKind::Paused { after: self.ask_again() }, "mass_change", text))
     }
 
     /// Counts a record once for each sweep, however often its run is repeated.
-    async fn count_change(&self, run: &Run, sweep_id: &str) -> Result<u64, Fault> {
-        let seen = format!("counted/{NAME}/{sweep_id}/{}", run.key.id());
+    async fn count_change(&self, sweep_id: &str, record_id: &str) -> Result<u64, Fault> {
+        let seen = format!("counted/{}/{sweep_id}/{record_id}", self.flow);
         let mark = Write {
             expected: Expected::Absent,
             time_to_live: Some(SWEEP_MEMORY),
@@ -125,7 +143,7 @@ impl Parties {
             Written::Done(_) => 1,
             Written::Clash => 0,
         };
-        Ok(self.state.count(&format!("changes/{NAME}/{sweep_id}"), amount, SWEEP_MEMORY).await?)
+        Ok(self.state.count(&format!("changes/{}/{sweep_id}", self.flow), amount, SWEEP_MEMORY).await?)
     }
 
     async fn hold(&self, entry: Held) -> Result<(), Fault> {
@@ -147,8 +165,8 @@ impl Parties {
     }
 
     /// What waits for a release, in one sentence.
-    pub(super) async fn held_text(&self) -> Result<Option<String>, Fault> {
-        let (guard, _) = self.read::<GuardState>(&guard_key()).await?.unwrap_or_default();
+    pub async fn held_text(&self) -> Result<Option<String>, Fault> {
+        let (guard, _) = self.read::<GuardState>(&self.guard_key()).await?.unwrap_or_default();
         let Some(first) = guard.held.first() else { return Ok(None) };
         let others = match guard.held.len() {
             1 => String::new(),
@@ -156,13 +174,16 @@ impl Parties {
         };
         Ok(Some(format!(
             "the sweep of {} would change more than {} of {} records{others}: look at some with `syncfleet plan \
-             {NAME} ID`, then `syncfleet release {NAME}`",
-            first.since, first.changes, first.records
+             {flow} ID`, then `syncfleet release {flow}`",
+            first.since,
+            first.changes,
+            first.records,
+            flow = self.flow
         )))
     }
 
     /// Releases all sweeps that wait, and those begun until now.
-    pub(super) async fn release_guard(&self, by: &str, now: Timestamp) -> Result<u32, Fault> {
+    pub async fn release(&self, by: &str, now: Timestamp) -> Result<u32, Fault> {
         let before = self
             .edit_guard(|guard| {
                 if !guard.held.is_empty() {
@@ -183,7 +204,7 @@ impl Parties {
 
     /// Edits the guard's document; answers what it was before.
     async fn edit_guard(&self, edit: impl Fn(&mut GuardState) + Send + Sync) -> Result<GuardState, Fault> {
-        let key = guard_key();
+        let key = self.guard_key();
         for _ in 0..TRIES_MAX {
             let found = self.read::<GuardState>(&key).await?;
             let expected =
@@ -202,14 +223,27 @@ impl Parties {
             }
         }
         Err(Fault::new(
-            FaultKind::Paused { after: ask_again() },
+            FaultKind::Paused { after: self.ask_again() },
             "guard_busy",
             "The mass-change guard keeps changing.",
         ))
     }
 
     fn show(&self, guard: &GuardState) {
-        self.meter.set(&MASS_CHANGE_GUARD, &[NAME], f64::from(u8::from(!guard.held.is_empty())));
+        self.meter.set(&MASS_CHANGE_GUARD, &[self.flow], f64::from(u8::from(!guard.held.is_empty())));
+    }
+
+    fn ask_again(&self) -> Duration {
+        let seconds = labelled::number(self.ask_again_label, ASK_AGAIN_SECONDS);
+        Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
+    }
+
+    fn guard_key(&self) -> String {
+        format!("guard/{}", self.flow)
+    }
+
+    fn facts_key(&self, sweep_id: &str) -> String {
+        format!("sweep/{}/{sweep_id}", self.flow)
     }
 
     async fn read<T: DeserializeOwned>(&self, key: &str) -> Result<Option<(T, u64)>, Fault> {
