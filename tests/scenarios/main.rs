@@ -8,6 +8,7 @@
 )]
 
 mod accounts;
+mod calendar;
 mod connections;
 mod fleet;
 mod grants;
