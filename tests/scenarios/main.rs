@@ -9,9 +9,11 @@
 
 mod accounts;
 mod calendar;
+mod clients;
 mod connections;
 mod fleet;
 mod grants;
+mod grants_killed;
 mod guard;
 mod leader;
 mod messages;
