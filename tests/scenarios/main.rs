@@ -10,6 +10,7 @@
 mod accounts;
 mod calendar;
 mod clients;
+mod calendar_crm;
 mod connections;
 mod fleet;
 mod grants;

@@ -63,7 +63,7 @@ impl Administration {
 
     /// The name under which a webhook's secret is kept in the vault.
     pub fn secret_name(&self, webhook: &EspoId) -> String {
-        flows::parties::vault_name(webhook)
+        flows::webhook_secrets::vault_name(flows::parties::NAME, webhook)
     }
 }
 

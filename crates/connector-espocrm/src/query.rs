@@ -27,6 +27,8 @@ pub enum Where {
     /// The attribute is this or greater. Times have a grain of one second: changes since a time are asked for
     /// with this, and those already seen are skipped.
     GreaterThanOrEquals(String, Value),
+    /// One of these records is linked by the link of this name.
+    LinkedWith(String, Vec<Value>),
     /// Any of these holds.
     Or(Vec<Self>),
     /// All of these hold.
@@ -42,6 +44,11 @@ impl Where {
     /// [`Where::In`].
     pub fn any_of<V: Into<Value>>(attribute: &str, values: impl IntoIterator<Item = V>) -> Self {
         Self::In(attribute.into(), values.into_iter().map(Into::into).collect())
+    }
+
+    /// [`Where::LinkedWith`].
+    pub fn linked_with<V: Into<Value>>(link: &str, ids: impl IntoIterator<Item = V>) -> Self {
+        Self::LinkedWith(link.into(), ids.into_iter().map(Into::into).collect())
     }
 
     /// [`Where::LessThan`].
@@ -72,6 +79,9 @@ impl Where {
             Self::Equals(attribute, value) => compare("equals", attribute, value),
             Self::NotEquals(attribute, value) => compare("notEquals", attribute, value),
             Self::In(attribute, values) => json!({"type": "in", "attribute": attribute, "value": values}),
+            Self::LinkedWith(link, ids) => {
+                json!({"type": "linkedWith", "attribute": link, "value": ids})
+            }
             Self::IsNull(attribute) => json!({"type": "isNull", "attribute": attribute}),
             Self::IsNotNull(attribute) => json!({"type": "isNotNull", "attribute": attribute}),
             Self::LessThan(attribute, value) => compare("lessThan", attribute, value),

@@ -3,5 +3,7 @@
 //! A flow knows [`shared`] and the connectors of its systems; it knows no broker, no store and no HTTP.
 
 pub mod calendar;
+mod crm_checks;
 mod guard;
 pub mod parties;
+pub mod webhook_secrets;

@@ -5,6 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use secrecy::SecretString;
 use serde::Serialize;
+use url::Url;
 
 /// The method of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub enum Method {
     Post,
     /// Writes.
     Put,
+    /// Writes a part.
+    Patch,
     /// Removes.
     Delete,
 }
@@ -26,6 +29,7 @@ impl Method {
             Self::Get => "GET",
             Self::Post => "POST",
             Self::Put => "PUT",
+            Self::Patch => "PATCH",
             Self::Delete => "DELETE",
         }
     }
@@ -45,6 +49,7 @@ pub struct Request {
     pub(crate) method: Method,
     pub(crate) template: String,
     pub(crate) segments: Vec<String>,
+    pub(crate) link: Option<Url>,
     pub(crate) query: Vec<(&'static str, String)>,
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) secret_headers: Vec<(&'static str, SecretString)>,
@@ -68,11 +73,18 @@ impl Request {
             method,
             template,
             segments,
+            link: None,
             query: Vec::new(),
             headers: Vec::new(),
             secret_headers: Vec::new(),
             body: None,
         }
+    }
+
+    /// A request to a link that the upstream gave, exactly as it gave it: for pages. `template` only names the operation.
+    /// It is not sent anywhere but to the base address's own host.
+    pub fn to_link(method: Method, template: impl Into<String>, link: Url) -> Self {
+        Self { link: Some(link), ..Self::new(method, template, &[]) }
     }
 
     /// Adds a query parameter; it is encoded when the request is sent.
@@ -120,6 +132,16 @@ impl Request {
     /// The path, relative to the base address, without query.
     pub fn path(&self) -> String {
         self.segments.join("/")
+    }
+
+    /// The segments of the path, before encoding.
+    pub fn path_segments(&self) -> &[String] {
+        &self.segments
+    }
+
+    /// The link it goes to, where it goes to one.
+    pub fn link(&self) -> Option<&Url> {
+        self.link.as_ref()
     }
 
     /// The query parameters, before encoding.

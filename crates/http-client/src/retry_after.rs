@@ -1,4 +1,4 @@
-//! `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date.
+//! `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date. Microsoft Graph sends fractions of seconds as well.
 
 use std::time::Duration;
 
@@ -17,8 +17,24 @@ pub fn parse(text: &str, now: Timestamp) -> Option<Duration> {
         let seconds = text.parse().unwrap_or(u64::MAX);
         return Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX));
     }
+    if let Some(wait) = fraction(text) {
+        return Some(wait.min(RETRY_AFTER_MAX));
+    }
     let wait = parse_date(text)?.duration_since(now);
     Some(Duration::try_from(wait).unwrap_or(Duration::ZERO).min(RETRY_AFTER_MAX))
+}
+
+/// `2.128`, as whole milliseconds, never less than was asked for.
+fn fraction(text: &str) -> Option<Duration> {
+    let (seconds, part) = text.split_once('.')?;
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    if !is_number(seconds) || !is_number(part) {
+        return None;
+    }
+    let millis: u64 = format!("{part:0<3}").get(..3)?.parse().ok()?;
+    let up = u64::from(part.bytes().skip(3).any(|b| b != b'0'));
+    let seconds = Duration::from_secs(seconds.parse().unwrap_or(u64::MAX));
+    Some(seconds.saturating_add(Duration::from_millis(millis + up)))
 }
 
 /// Reads an HTTP date in its preferred form, such as `Fri, 20 Nov 2026 14:20:28 GMT`.
@@ -44,9 +60,19 @@ mod tests {
         check("Fri, 20 Nov 2026 14:00:00 GMT", Some(0));
         check("99999999999999999999999999", Some(86_400));
         check("Fri, 20 Nov 2099 14:22:28 GMT", Some(86_400));
-        for bad in ["", "soon", "-1", "1.5", "12 s", "2026-11-20"] {
+        for bad in ["", "soon", "-1", "1.", ".5", "1.5.2", "1,5", "12 s", "2026-11-20"] {
             check(bad, None);
         }
+    }
+
+    #[test]
+    fn fractions_of_a_second_are_never_shortened() {
+        let wait = |text| parse(text, Timestamp::UNIX_EPOCH).unwrap().as_millis();
+        assert_eq!(
+            (wait("2.128"), wait("1.5"), wait("0.0001"), wait("600.1280")),
+            (2_128, 1_500, 1, 600_128)
+        );
+        assert_eq!(parse("99999999999999999999999.5", Timestamp::UNIX_EPOCH), Some(RETRY_AFTER_MAX));
     }
 
     #[test]

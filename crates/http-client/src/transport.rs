@@ -43,14 +43,7 @@ pub(crate) fn client(limits: &Limits) -> Result<reqwest::Client, SetupError> {
 
 /// The request as it goes out. The error says which part of it cannot be written.
 pub(crate) fn wire(base: &Url, request: &Request) -> Result<reqwest::Request, String> {
-    let mut url = base.clone();
-    url.path_segments_mut()
-        .map_err(|()| "the base address takes no path")?
-        .pop_if_empty()
-        .extend(&request.segments);
-    if !request.query.is_empty() {
-        url.query_pairs_mut().extend_pairs(&request.query);
-    }
+    let url = address(base, request)?;
     let method =
         reqwest::Method::from_bytes(request.method.as_str().as_bytes()).map_err(|e| e.to_string())?;
     let mut wire = reqwest::Request::new(method, url);
@@ -66,6 +59,26 @@ pub(crate) fn wire(base: &Url, request: &Request) -> Result<reqwest::Request, St
         *wire.body_mut() = Some(body.clone().into());
     }
     Ok(wire)
+}
+
+/// Where it goes. Credentials go with every request, so a link leads nowhere else than the base address.
+fn address(base: &Url, request: &Request) -> Result<Url, String> {
+    if let Some(link) = &request.link {
+        let is_own = link.origin() == base.origin() && link.username().is_empty();
+        return is_own.then(|| link.clone()).ok_or_else(|| "its link leads to another host".to_owned());
+    }
+    let mut url = base.clone();
+    url.path_segments_mut()
+        .map_err(|()| "the base address takes no path")?
+        .pop_if_empty()
+        .extend(&request.segments);
+    if !request.query.is_empty() {
+        url.query_pairs_mut().extend_pairs(&request.query);
+        // A blank as `+` is read as a plus by some; a plus of its own is `%2B` here.
+        let query = url.query().unwrap_or_default().replace('+', "%20");
+        url.set_query(Some(&query));
+    }
+    Ok(url)
 }
 
 fn set_header(headers: &mut HeaderMap, name: &str, value: &str, secret: bool) -> Result<(), String> {
@@ -114,4 +127,42 @@ async fn read_body(mut response: reqwest::Response, bytes_max: usize) -> Result<
         body.extend_from_slice(&chunk);
     }
     Ok(body.freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Method;
+
+    fn url(text: &str) -> Url {
+        Url::parse(text).unwrap()
+    }
+
+    #[test]
+    fn blanks_in_a_query_are_percent_encoded_and_ids_in_a_path_too() {
+        let request = Request::new(Method::Get, "events/{id}", &["a/b=="]).query("$filter", "a eq 'b+c'");
+        let address = address(&url("https://graph.example/v1.0/"), &request).unwrap();
+        assert_eq!(
+            address.as_str(),
+            "https://graph.example/v1.0/events/a%2Fb==?%24filter=a%20eq%20%27b%2Bc%27"
+        );
+    }
+
+    #[test]
+    fn a_link_is_followed_as_it_is_and_only_on_its_own_host() {
+        let base = url("https://graph.example/v1.0/");
+        let link =
+            "https://graph.example/v1.0/me/calendarView/microsoft.graph.delta?$skiptoken=-e6j9'~(x)ta3";
+        let to = |link: &str| address(&base, &Request::to_link(Method::Get, "delta", url(link)));
+        assert_eq!(to(link).unwrap(), url(link));
+        assert!(to(link).unwrap().as_str().contains("$skiptoken=-e6j9"));
+        for foreign in [
+            "https://graph.example.evil/v1.0/me",
+            "http://graph.example/v1.0/me",
+            "https://graph.example:8443/v1.0/me",
+            "https://user@graph.example/v1.0/me",
+        ] {
+            assert!(to(foreign).is_err(), "{foreign}");
+        }
+    }
 }

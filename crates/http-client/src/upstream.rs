@@ -149,6 +149,12 @@ impl Upstream {
         self.pause(PauseKind::Refused, pause, why.to_owned());
     }
 
+    /// Pauses the account because it asked for fewer requests in words of its own; what a 429 or a `Retry-After` says is
+    /// heeded without that. `why` is for the operator and holds no secrets.
+    pub fn pause_throttled(&self, pause: Duration, why: &str) {
+        self.pause(PauseKind::Throttled, pause, why.to_owned());
+    }
+
     /// Whether a request would be held back now, by a pause or by the circuit breaker.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest as _, Sha256};
 use shared::clock::later;
 use uuid::Uuid;
 
@@ -86,6 +87,13 @@ pub struct Identity {
     pub subject: String,
     /// What a person knows it by, an address as a rule. Personal data: not for logs.
     pub address: Option<String>,
+}
+
+impl Identity {
+    fn digest(&self) -> String {
+        let digest = hex::encode(Sha256::digest(self.subject.as_bytes()));
+        digest.chars().take(16).collect()
+    }
 }
 
 impl fmt::Debug for Identity {
@@ -325,6 +333,7 @@ impl Grant {
             refreshed_at: self.refreshed_at,
             access_expires_at: self.access.as_ref().map(|access| access.expires_at),
             state: self.state.clone(),
+            mailbox: self.identity.as_ref().map(Identity::digest),
             failures: self.retry.as_ref().map_or(0, |retry| retry.failures),
             problem: self.retry.as_ref().map(|retry| retry.why.clone()),
         }
@@ -346,6 +355,9 @@ pub struct AccountSummary {
     pub access_expires_at: Option<Timestamp>,
     /// Whether it works.
     pub state: GrantState,
+    /// Tells mailboxes apart without naming them; none where the provider does not say who signed in.
+    #[serde(default)]
+    pub mailbox: Option<String>,
     /// Failed requests for a token in a row.
     #[serde(default)]
     pub failures: u32,

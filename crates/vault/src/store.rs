@@ -150,8 +150,11 @@ impl Secrets {
         Ok(page.into_iter().map(|(place, document)| (place, about(&document))).collect())
     }
 
-    /// Signs a message for a purpose, with a key derived from the present one.
-    pub(crate) fn sign(&self, purpose: &str, message: &[u8]) -> Result<Vec<u8>, VaultError> {
+    /// Signs a message for a purpose, with a key derived from the present one: another key signs differently.
+    ///
+    /// # Errors
+    /// [`VaultError::Key`] where there is no key.
+    pub fn sign(&self, purpose: &str, message: &[u8]) -> Result<Vec<u8>, VaultError> {
         let key = self.source.read_or_make()?;
         key.sign(purpose, message).ok_or_else(|| VaultError::Damaged(purpose.to_owned()))
     }

@@ -17,8 +17,8 @@ pub(super) async fn look(setting: &Setting, session: &mut Session) -> Result<Fou
     let (admin, wanted) = (&setting.administration.admin, &setting.administration.wanted);
     let version = admin.version().await.map_err(|fault| admin_failed("EspoCRM's version", &fault))?;
     let mut entities = BTreeMap::new();
-    for needs in &wanted.needs {
-        let name = &needs.entity.name;
+    for need in &wanted.merged().entities {
+        let name = &need.name;
         let entity = admin.entity_found(name).await.map_err(|fault| admin_failed(name.as_str(), &fault))?;
         entities.extend(entity.map(|entity| (name.clone(), entity)));
     }

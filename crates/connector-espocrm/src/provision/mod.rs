@@ -9,7 +9,7 @@ mod plan;
 mod rights;
 
 pub use found::{EntityFound, Found, RoleFound, UserFound, WebhookFound};
-pub use need::{EntityNeed, FieldNeed, Lack, Needs, Right, lacks};
+pub use need::{EntityNeed, FieldNeed, Lack, Needs, Right, Template, lacks};
 pub use plan::{Action, Obstacle, Plan, Wanted, plan_provision};
 
 #[cfg(test)]

@@ -10,12 +10,38 @@ use crate::{EntityType, FieldDefinition, Version};
 pub struct Needs {
     /// The oldest version that will do.
     pub version_min: Version,
-    /// The entity type whose records the flow handles.
-    pub entity: EntityNeed,
+    /// The entity types whose records the flow handles.
+    pub entities: Vec<EntityNeed>,
     /// What the API user must be allowed to do, beside reading its own account.
     pub rights: Vec<Right>,
     /// Webhooks: the event, such as `CBeteiligte.update`, and the path below `/webhooks/` of a producer.
     pub webhooks: Vec<(String, String)>,
+}
+
+impl Needs {
+    /// What both need, each thing once: several flows share one EspoCRM. Where both need a field, it must do for both, and
+    /// is made as the first one says.
+    #[must_use]
+    pub fn merge(mut self, other: Self) -> Self {
+        self.version_min = self.version_min.max(other.version_min);
+        for entity in other.entities {
+            match self.entities.iter_mut().find(|own| own.name == entity.name) {
+                Some(own) => own.merge(entity),
+                None => self.entities.push(entity),
+            }
+        }
+        add_new(&mut self.rights, other.rights);
+        add_new(&mut self.webhooks, other.webhooks);
+        self
+    }
+}
+
+fn add_new<T: PartialEq>(own: &mut Vec<T>, others: Vec<T>) {
+    for other in others {
+        if !own.contains(&other) {
+            own.push(other);
+        }
+    }
 }
 
 /// A right of a role.
@@ -34,14 +60,47 @@ pub enum Right {
 pub struct EntityNeed {
     /// Its name, with the `C` that EspoCRM puts in front of those that it makes.
     pub name: EntityType,
-    /// The template that it is made from.
-    pub template: &'static str,
+    /// What it is made from; none for one that comes with EspoCRM.
+    pub template: Option<Template>,
+    /// Its fields.
+    pub fields: Vec<FieldNeed>,
+}
+
+impl EntityNeed {
+    /// A field's name in records and definitions: what is made for a type that comes with EspoCRM gets a `c` in front.
+    pub fn attribute(&self, field: &FieldNeed) -> String {
+        if self.template.is_some() || field.is_native {
+            return field.name.to_owned();
+        }
+        prefixed(field.name)
+    }
+
+    fn merge(&mut self, other: Self) {
+        for field in other.fields {
+            match self.fields.iter_mut().find(|own| own.name == field.name) {
+                Some(own) => own.merge(field),
+                None => self.fields.push(field),
+            }
+        }
+    }
+}
+
+/// What EspoCRM calls a field that was made for a type that comes with it: `location` becomes `cLocation`.
+fn prefixed(name: &str) -> String {
+    let mut letters = name.chars();
+    let first = letters.next().map(|first| first.to_ascii_uppercase());
+    std::iter::once('c').chain(first).chain(letters).collect()
+}
+
+/// What an entity type is made from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Template {
+    /// The template: `Person`, `Base`, …
+    pub name: &'static str,
     /// What one record is called.
     pub label: &'static str,
     /// What several are called.
     pub label_plural: &'static str,
-    /// Its fields.
-    pub fields: Vec<FieldNeed>,
 }
 
 /// A field.
@@ -108,6 +167,17 @@ impl FieldNeed {
     pub fn may_be_empty(mut self) -> Self {
         self.may_be_empty = true;
         self
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.length_min = self.length_min.max(other.length_min);
+        let length = self.definition.get("maxLength").and_then(Value::as_u64);
+        if length.zip(self.length_min).is_some_and(|(length, needed)| length < u64::from(needed)) {
+            self.definition.insert("maxLength".to_owned(), json!(self.length_min));
+        }
+        self.may_be_empty |= other.may_be_empty;
+        add_new(&mut self.options_needed, other.options_needed);
+        add_new(&mut self.options_wished, other.options_wished);
     }
 
     /// Its type.

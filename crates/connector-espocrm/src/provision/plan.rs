@@ -24,23 +24,17 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// Everything that the API user must be allowed to do, each once.
-    fn rights(&self) -> Vec<&Right> {
-        let mut rights: Vec<&Right> = Vec::new();
-        for right in self.needs.iter().flat_map(|needs| &needs.rights) {
-            if !rights.contains(&right) {
-                rights.push(right);
-            }
-        }
-        rights
+    /// What all flows need together, each thing once.
+    pub fn merged(&self) -> Needs {
+        let nothing =
+            Needs { version_min: Version(0, 0, 0), entities: vec![], rights: vec![], webhooks: vec![] };
+        self.needs.iter().cloned().fold(nothing, Needs::merge)
     }
 
-    /// The webhooks: event and full address.
-    fn webhooks(&self) -> Vec<(&str, String)> {
-        let Some(base) = &self.webhook_url else { return Vec::new() };
-        let base = base.as_str().trim_end_matches('/');
-        let webhooks = self.needs.iter().flat_map(|needs| &needs.webhooks);
-        webhooks.map(|(event, path)| (event.as_str(), format!("{base}/webhooks/{path}"))).collect()
+    /// The full address of a webhook; none where no webhooks are made.
+    fn address(&self, path: &str) -> Option<String> {
+        let base = self.webhook_url.as_ref()?.as_str().trim_end_matches('/');
+        Some(format!("{base}/webhooks/{path}"))
     }
 }
 
@@ -207,36 +201,45 @@ impl Plan {
 /// done twice, it leaves only what is still lacking.
 pub fn plan_provision(wanted: &Wanted, found: &Found) -> Plan {
     let mut plan = Plan::default();
-    let version_min = wanted.needs.iter().map(|needs| needs.version_min).max().unwrap_or(Version(0, 0, 0));
-    if found.version < version_min {
-        let Found { version, .. } = found;
+    let needs = wanted.merged();
+    if found.version < needs.version_min {
+        let (Found { version, .. }, Needs { version_min, .. }) = (found, &needs);
         plan.stop(format!(
             "EspoCRM is {version}: update it to {version_min} or later, before which webhooks report our own writes."
         ));
         return plan;
     }
-    for needs in &wanted.needs {
-        plan_entity(&needs.entity, found.entities.get(&needs.entity.name), &mut plan);
+    for entity in &needs.entities {
+        plan_entity(entity, found.entities.get(&entity.name), &mut plan);
     }
-    plan_user(wanted, found, &mut plan);
-    plan_webhooks(wanted, found, &mut plan);
+    plan_user(wanted, &needs, found, &mut plan);
+    plan_webhooks(wanted, &needs, found, &mut plan);
     plan
 }
 
 fn plan_entity(need: &EntityNeed, found: Option<&EntityFound>, plan: &mut Plan) {
     let name = &need.name;
-    if found.is_none() {
-        let body = json!({
-            "name": asked_name(name.as_str()), "type": need.template, "labelSingular": need.label,
-            "labelPlural": need.label_plural, "stream": true, "optimisticConcurrencyControl": true,
-        });
-        plan.actions.push(Action::CreateEntity { entity: name.clone(), body });
+    match (&need.template, found) {
+        (Some(template), None) => {
+            let body = json!({
+                "name": asked_name(name.as_str()), "type": template.name, "labelSingular": template.label,
+                "labelPlural": template.label_plural, "stream": true, "optimisticConcurrencyControl": true,
+            });
+            plan.actions.push(Action::CreateEntity { entity: name.clone(), body });
+        }
+        (None, None) => {
+            plan.stop(format!(
+                "EspoCRM has no {name}, which should come with it: install its module, or switch it on."
+            ));
+            return;
+        }
+        (_, Some(_)) => {}
     }
     if !found.is_some_and(|found| found.has_versions) {
         plan.actions.push(Action::SwitchOnVersions { entity: name.clone() });
     }
     for field in &need.fields {
-        plan_field(name, field, found, plan);
+        plan_field(need, field, found, plan);
     }
 }
 
@@ -248,10 +251,11 @@ fn asked_name(name: &str) -> &str {
     }
 }
 
-fn plan_field(entity: &EntityType, need: &FieldNeed, found: Option<&EntityFound>, plan: &mut Plan) {
+fn plan_field(of: &EntityNeed, need: &FieldNeed, found: Option<&EntityFound>, plan: &mut Plan) {
+    let (entity, attribute) = (&of.name, of.attribute(need));
     // What the template brings along is there as soon as the entity type is.
     let present = match found {
-        Some(found) => found.fields.get(need.name).cloned(),
+        Some(found) => found.fields.get(&attribute).cloned(),
         None => need.is_native.then(|| need.definition.clone()),
     };
     let Some(present) = present else {
@@ -265,7 +269,7 @@ fn plan_field(entity: &EntityType, need: &FieldNeed, found: Option<&EntityFound>
     if lacks.is_empty() {
         return;
     }
-    let field = need.name.to_owned();
+    let field = attribute;
     match mended(need, &present, &lacks) {
         Some(body) => {
             let changes = lacks.iter().map(|lack| change(need, lack)).collect();
@@ -295,8 +299,8 @@ fn change(need: &FieldNeed, lack: &Lack) -> String {
     }
 }
 
-fn plan_user(wanted: &Wanted, found: &Found, plan: &mut Plan) {
-    let rights = wanted.rights();
+fn plan_user(wanted: &Wanted, needs: &Needs, found: &Found, plan: &mut Plan) {
+    let rights: Vec<&Right> = needs.rights.iter().collect();
     match &found.user {
         None => {
             plan_role(wanted, found, &rights, plan);
@@ -357,9 +361,10 @@ fn plan_role(wanted: &Wanted, found: &Found, rights: &[&Right], plan: &mut Plan)
     }
 }
 
-fn plan_webhooks(wanted: &Wanted, found: &Found, plan: &mut Plan) {
-    for (event, url) in wanted.webhooks() {
-        let same = |hook: &&super::WebhookFound| hook.event == event && hook.url == url;
+fn plan_webhooks(wanted: &Wanted, needs: &Needs, found: &Found, plan: &mut Plan) {
+    for (event, path) in &needs.webhooks {
+        let Some(url) = wanted.address(path) else { continue };
+        let same = |hook: &&super::WebhookFound| hook.event == *event && hook.url == url;
         let event = event.to_owned();
         // The one that works already, where there are several.
         let best = found.webhooks.iter().filter(same).max_by_key(|hook| (hook.is_active, hook.skip_own));

@@ -62,9 +62,10 @@ fn wanted() -> Wanted {
         Right::Permission("messagePermission"),
     ];
     let webhooks = EVENTS.map(|event| (format!("CBeteiligte.{event}"), format!("parties/{event}"))).into();
-    let need = EntityNeed { name: entity(), template: "Person", label: "x", label_plural: "x", fields };
+    let template = Template { name: "Person", label: "x", label_plural: "x" };
+    let need = EntityNeed { name: entity(), template: Some(template), fields };
     Wanted {
-        needs: vec![Needs { version_min: Version(9, 2, 2), entity: need, rights, webhooks }],
+        needs: vec![Needs { version_min: Version(9, 2, 2), entities: vec![need], rights, webhooks }],
         user: "sync".into(),
         role: "sync".into(),
         webhook_url: Some(BASE.parse().unwrap()),
@@ -423,4 +424,44 @@ fn what_a_person_must_change_first_is_named_and_nothing_is_done_by_force() {
 fn without_an_address_there_are_no_webhooks() {
     let wanted = Wanted { webhook_url: None, ..wanted() };
     assert!(!texts(&plan_provision(&wanted, &nothing())).iter().any(|text| text.contains("webhook ")));
+}
+
+/// What comes with EspoCRM: its own fields, and those that were made for it, with the letter in front.
+fn meeting(fields: &[&str]) -> EntityFound {
+    let field = |name: &&str| ((*name).to_owned(), object(json!({ "type": "varchar", "maxLength": 100 })));
+    EntityFound { fields: fields.iter().map(field).collect(), has_versions: false }
+}
+
+#[test]
+fn flows_share_what_they_need_and_built_in_types_are_not_made() {
+    let name = EntityType::new("Meeting").unwrap();
+    let field = |length: u32| FieldNeed::custom("place", json!({ "type": "varchar" })).length_min(length);
+    let needs = |fields, version_min, path: &str| Needs {
+        version_min,
+        entities: vec![EntityNeed { name: name.clone(), template: None, fields }],
+        rights: vec![Right::Switch("Webhook"), Right::Records("Meeting".into(), "read")],
+        webhooks: vec![("Meeting.update".into(), path.into())],
+    };
+    let native = FieldNeed::native("status", json!({ "type": "varchar" }));
+    let both = Wanted {
+        needs: vec![
+            needs(vec![field(50)], Version(9, 2, 2), "one/update"),
+            needs(vec![field(200), native], Version(9, 2, 5), "two/update"),
+        ],
+        ..wanted()
+    };
+    let merged = both.merged();
+    assert_eq!((merged.version_min, merged.entities.len(), merged.rights.len()), (Version(9, 2, 5), 1, 2));
+    assert_eq!((merged.entities[0].fields.len(), merged.webhooks.len()), (2, 2));
+
+    assert!(plan_provision(&both, &nothing()).obstacles[0].0.contains("no Meeting"));
+    let found = |fields: &[&str]| Found { entities: [(name.clone(), meeting(fields))].into(), ..nothing() };
+    let made = texts(&plan_provision(&both, &found(&["status", "place"])));
+    assert_eq!(
+        made[..2],
+        ["switch optimistic concurrency control on for Meeting", "make the field Meeting.place (varchar)",],
+        "the field that has the name without the letter is not the one that is made"
+    );
+    let mended = texts(&plan_provision(&both, &found(&["status", "cPlace"])));
+    assert_eq!(mended[1], "change the field Meeting.cPlace: maximum length 200 instead of 100");
 }

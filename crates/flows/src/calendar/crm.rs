@@ -12,6 +12,9 @@ use super::client::Written;
 use super::event::{Event, Field};
 use super::sides::{MeetingKind, MeetingRef, MeetingSide};
 
+/// Most records that are looked for at once: more would make the request's address too long.
+pub const PRESENT_MAX: usize = 100;
+
 /// The CRM's side.
 #[async_trait]
 pub trait CrmClient: Send + Sync + Debug {
@@ -26,7 +29,9 @@ pub trait CrmClient: Send + Sync + Debug {
     /// Attendees whom the CRM does not know are not written.
     async fn create(&self, key: &str, event: &Event, user_id: &str) -> Result<CrmFound, Fault>;
 
-    /// Writes these fields of a record whose present version is `expected`.
+    /// Writes these fields of a record whose present version is `expected`. The target's attendees are all its people that
+    /// have a mail address, as in [`CrmMeeting`]: who is not among them is removed, so the user of the pair's calendar must
+    /// be put back before.
     async fn update(
         &self,
         record: &MeetingRef,
@@ -51,6 +56,9 @@ pub trait CrmClient: Send + Sync + Debug {
         after: Option<&str>,
         max: u16,
     ) -> Result<Vec<Changed>, Fault>;
+
+    /// Which of these records are there, at most [`PRESENT_MAX`] of them.
+    async fn present(&self, records: &BTreeSet<MeetingRef>) -> Result<BTreeSet<MeetingRef>, Fault>;
 
     /// Who the CRM knows by these mail addresses, in lower case; unknown ones are left out.
     async fn people(&self, mails: &BTreeSet<String>) -> Result<BTreeMap<String, Person>, Fault>;
@@ -127,6 +135,6 @@ pub struct Changed {
     pub record: MeetingRef,
     /// When.
     pub at: Option<Timestamp>,
-    /// Ids of its users.
-    pub users: BTreeSet<String>,
+    /// Its version, where it has one.
+    pub version: Option<i64>,
 }

@@ -38,19 +38,49 @@
 //! <https://developers.google.com/workspace/calendar/api/guides/sync>, <https://docs.espocrm.com/development/api/>.
 
 pub mod action;
+mod again;
 mod agree;
+mod apply;
+mod calendars;
 pub mod client;
+mod compare;
 pub mod copies;
 pub mod crm;
 pub mod cursor;
+mod delivery;
 mod end;
+pub mod espocrm;
 pub mod event;
+mod failing;
+mod flow;
+pub mod google;
+mod instances;
+pub mod key;
 pub mod link;
+mod links;
 pub mod merge;
+mod notice;
+pub mod outlook;
+mod pair;
+mod people;
 pub mod plan;
+mod reasons;
+mod records;
+mod report;
+mod rounds;
 pub mod series;
+mod settings;
 pub mod sides;
+mod standing;
+mod sweep;
+mod watch;
 pub mod zones;
+
+pub use flow::{CalendarFlow, CalendarParts};
+pub use settings::{CalendarSettings, UserSettings, WindowSettings};
+
+/// The flow's name.
+pub const NAME: &str = "calendar";
 
 #[cfg(test)]
 mod examples;

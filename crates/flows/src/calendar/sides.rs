@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::event::{Attendee, Busy, Event, Field, OriginalStart, Reach};
 use super::series::Series;
@@ -68,6 +69,9 @@ pub struct MeetingRef {
     pub id: String,
 }
 
+/// Longest key of an event in the CRM, in characters: what a database can keep in an index.
+pub const KEY_CHARS_MAX: usize = 191;
+
 /// What is the same in all calendars that hold a real-world event.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SharedKey {
@@ -78,12 +82,19 @@ pub struct SharedKey {
 }
 
 impl SharedKey {
-    /// The form that is kept in the CRM.
+    /// The form that is kept in the CRM: what is longer than its field ends in a digest of all of it.
     pub fn text(&self) -> String {
-        match &self.original {
-            None => self.ical_uid.clone(),
-            Some(original) => format!("{}|{}", self.ical_uid, original.text()),
+        let uid = self.ical_uid.trim();
+        let whole = match &self.original {
+            None => uid.to_owned(),
+            Some(original) => format!("{uid}|{}", original.text()),
+        };
+        if whole.chars().count() <= KEY_CHARS_MAX {
+            return whole;
         }
+        let digest = hex::encode(Sha256::digest(whole.as_bytes()));
+        let begin: String = whole.chars().take(KEY_CHARS_MAX - digest.len() - 1).collect();
+        format!("{begin}#{digest}")
     }
 }
 

@@ -50,7 +50,6 @@ mod party;
 mod plan;
 mod preview;
 mod report;
-mod secrets;
 mod settings;
 mod sides;
 mod sweep;
@@ -79,13 +78,12 @@ use crate::guard::MassGuard;
 pub use communications::kind::CommunicationsSettings;
 pub use link::LookAgain;
 pub use plan::Policy;
-pub use secrets::vault_name;
 pub use settings::{PartiesSettings, SettingsError};
 
 use communications::kind::Kinds;
 use party::SalutationTable;
 use plan::Rules;
-use secrets::WebhookSecrets;
+use crate::webhook_secrets::WebhookSecrets;
 
 /// The flow's name.
 pub const NAME: &str = "parties";
@@ -125,7 +123,7 @@ impl Parties {
         if let Some(id) = &settings.notify_user_id {
             EspoId::new(id.clone()).map_err(|e| SettingsError::new("notify_user_id", e))?;
         }
-        let secrets = WebhookSecrets::configured(&settings.webhook_secrets)
+        let secrets = WebhookSecrets::configured(NAME, &settings.webhook_secrets)
             .map_err(|e| SettingsError::new("webhook_secrets", e))?;
         let spec = FlowSpec {
             name: FlowName::new(NAME).map_err(|e| SettingsError::new("name", e))?,
@@ -250,7 +248,7 @@ impl Flow for Parties {
     }
 
     async fn learn(&self) -> Result<bool, Fault> {
-        self.learn_secrets().await
+        self.secrets.learn().await
     }
 
     async fn check(&self) -> Vec<Check> {

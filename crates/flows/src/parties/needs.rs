@@ -4,17 +4,16 @@
 
 use std::collections::BTreeSet;
 
-use connector_espocrm::provision::{EntityNeed, FieldNeed, Needs, Right};
-use connector_espocrm::{EntityType, Version};
+use connector_espocrm::EntityType;
+use connector_espocrm::provision::{EntityNeed, FieldNeed, Needs, Right, Template};
 use serde_json::json;
 
 use super::NAME;
 use super::communications::kind::Kinds;
 use super::party::SalutationTable;
 use super::sides::Status;
+use crate::crm_checks::VERSION_MIN;
 
-/// The oldest EspoCRM that leaves our own writes out of its webhooks (`skipOwn`).
-pub(super) const VERSION_MIN: Version = Version(9, 2, 2);
 /// The events, each with a webhook and an address of its own: deliveries do not name theirs.
 pub(super) const EVENTS: [&str; 3] = ["create", "update", "delete"];
 /// EspoCRM's salutations in an entity type that was just made.
@@ -28,13 +27,11 @@ pub(super) fn needs(entity_type: &EntityType, table: &SalutationTable, kinds: Op
     let records = |action| Right::Records(entity_type.to_string(), action);
     Needs {
         version_min: VERSION_MIN,
-        entity: EntityNeed {
+        entities: vec![EntityNeed {
             name: entity_type.clone(),
-            template: "Person",
-            label: "Beteiligter",
-            label_plural: "Beteiligte",
+            template: Some(Template { name: "Person", label: "Beteiligter", label_plural: "Beteiligte" }),
             fields: fields(table).into_iter().chain(kinds.into_iter().flat_map(communications)).collect(),
-        },
+        }],
         rights: vec![
             records("create"),
             records("read"),

@@ -64,6 +64,19 @@ impl Google {
         found.ok_or_else(not_found)
     }
 
+    /// The event that a request is to change, in a calendar in which its user may write.
+    fn event_to_change(
+        &self,
+        store: &Store,
+        now: Timestamp,
+        by: &By<'_>,
+        call: &Call,
+    ) -> Result<(Access, Record), Refusal> {
+        let access = writable(store, by.user, call.path("calendarId"))?;
+        let event = self.find_event(store, now, &access.id, call.path("eventId"))?;
+        Ok((access, event))
+    }
+
     pub(super) fn get_event(
         &self,
         store: &Store,
@@ -188,8 +201,7 @@ impl Google {
         request: &Request,
     ) -> Outcome<Answer> {
         let found = || {
-            let access = writable(store, by.user, call.path("calendarId"))?;
-            let event = self.find_event(store, now, &access.id, call.path("eventId"))?;
+            let (access, event) = self.event_to_change(store, now, by, call)?;
             check_match(request, &event)?;
             Ok((access, event))
         };
@@ -291,8 +303,7 @@ impl Google {
         request: &Request,
     ) -> Outcome<Answer> {
         let found = || {
-            let access = writable(store, by.user, call.path("calendarId"))?;
-            let event = self.find_event(store, now, &access.id, call.path("eventId"))?;
+            let (access, event) = self.event_to_change(store, now, by, call)?;
             if event::is_cancelled(&event) {
                 return Err(deleted());
             }
@@ -318,9 +329,8 @@ impl Google {
         call: &Call,
     ) -> Outcome<Answer> {
         let found = || {
-            let source = writable(store, by.user, call.path("calendarId"))?;
+            let (source, event) = self.event_to_change(store, now, by, call)?;
             let target = writable(store, by.user, call.parameter("destination").unwrap_or_default())?;
-            let event = self.find_event(store, now, &source.id, call.path("eventId"))?;
             if !event::organizer(&event).eq_ignore_ascii_case(&source.id) {
                 return Err(forbidden_for_non_organizer());
             }

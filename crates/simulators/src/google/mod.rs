@@ -146,6 +146,12 @@ impl GoogleSimulator {
         self.journal().into_iter().filter(|entry| entry.entity == MAIL).collect()
     }
 
+    /// Those of [`Self::mails`] that a client's writes would have sent: what a sync must not do.
+    #[must_use]
+    pub fn mails_by_clients(&self) -> Vec<JournalEntry> {
+        self.mails().into_iter().filter(|mail| mail.actor_kind == ActorKind::Api).collect()
+    }
+
     /// The requests that lay outside the vendor's description.
     #[must_use]
     pub fn outside_description(&self) -> Vec<JournalEntry> {

@@ -37,6 +37,14 @@ impl Google {
         calendars::find_as_owner(store, &id).ok_or_else(|| format!("there is no calendar {id}"))
     }
 
+    /// An event of somebody's, cancelled or not, and the calendar that it is in.
+    fn event_by_hand(&self, store: &Store, id: &str) -> Result<(Access, Record), String> {
+        let (calendar, id) = split_id(id)?;
+        let access = self.calendar_of(store, Some(calendar.to_owned()))?;
+        let event = series::find(store, &access.id, id).ok_or("there is no such event")?;
+        Ok((access, event))
+    }
+
     pub(super) fn create_by_hand(
         &mut self,
         store: &mut Store,
@@ -59,9 +67,7 @@ impl Google {
         fields: &Record,
     ) -> Result<(), String> {
         let mut fields = fields.clone();
-        let (calendar, id) = split_id(id)?;
-        let access = self.calendar_of(store, Some(calendar.to_owned()))?;
-        let before = series::find(store, &access.id, id).ok_or("there is no such event")?;
+        let (access, before) = self.event_by_hand(store, id)?;
         let mails = Policy::from_name(taken(&mut fields, "sendUpdates").as_deref());
         if let Some(at) = taken(&mut fields, "splitAt") {
             return self.split_by_hand(store, now, &access, before, &at, &fields);
@@ -141,10 +147,10 @@ impl Google {
         now: Timestamp,
         id: &str,
     ) -> Result<(), String> {
-        let (calendar, id) = split_id(id)?;
-        let access = self.calendar_of(store, Some(calendar.to_owned()))?;
-        let before = series::find(store, &access.id, id).filter(|event| !event::is_cancelled(event));
-        let before = before.ok_or("there is no such event")?;
+        let (access, before) = self.event_by_hand(store, id)?;
+        if event::is_cancelled(&before) {
+            return Err("it was deleted before".to_owned());
+        }
         let by = By { kind: ActorKind::Person, user: &access.user };
         let after = cancelled(before.clone(), now);
         let step = Step { before: Some(before), after };

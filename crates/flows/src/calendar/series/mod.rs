@@ -95,7 +95,7 @@ pub enum Pattern {
         month: i8,
         /// 1 to 31.
         day: i8,
-        /// As in `MonthlyOn`.
+        /// As in `MonthlyOn`; never set where the month always has that day.
         clamped: bool,
     },
     /// On the n-th of these days of a month of every n-th year.
@@ -228,6 +228,20 @@ impl Series {
         })
     }
 
+    /// The start by the rule on a day, for a series that starts then.
+    ///
+    /// # Errors
+    /// [`SeriesError`] for a zone that nobody knows.
+    pub fn original_on(&self, when: &When, day: Date) -> Result<OriginalStart, SeriesError> {
+        match when {
+            When::AllDay { .. } => Ok(OriginalStart::On(day)),
+            When::Timed { .. } => {
+                let time = self.wall_start(when)?.time();
+                original(day.to_datetime(time), Some(&self.time_zone()?))
+            }
+        }
+    }
+
     /// In the one form in which equal rules are equal.
     fn canonical(mut self) -> Self {
         if let (Pattern::Weekly { days, week_start }, interval) = (&mut self.pattern, self.interval)
@@ -239,6 +253,10 @@ impl Series {
             &mut self.pattern
         {
             *clamped &= *day >= 29;
+        }
+        let always = graph::is_always_there(&self.pattern);
+        if let Pattern::YearlyOn { clamped, .. } = &mut self.pattern {
+            *clamped &= !always;
         }
         if let Pattern::MonthlyOn { day: day @ 31, clamped: clamped @ true } = &mut self.pattern {
             // What is on the 31st, or else on the last day, is on the last day.

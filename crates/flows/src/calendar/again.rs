@@ -1,0 +1,140 @@
+//! Events that could not be handled with their page: each gets a message of its own, with tries and dead letter.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use shared::fault::Fault;
+use shared::flow::{Outcome, Run, SweepHit};
+use shared::ports::state::Write;
+use tracing::warn;
+
+use super::failing;
+use super::flow::CalendarFlow;
+use super::key::{CalendarId, EventHash, Subject};
+use super::links::Slot;
+use super::pair::Known;
+use super::rounds::Rounds;
+
+const PREFIX: &str = "calendar/again/";
+
+/// An event that is to be looked at by itself.
+#[derive(Debug, Serialize, Deserialize)]
+struct Again {
+    event_id: String,
+    since: Timestamp,
+    /// It is a series whose instances are to be compared.
+    #[serde(default)]
+    instances: bool,
+}
+
+fn key(calendar: &CalendarId, event: &EventHash) -> String {
+    format!("{PREFIX}{}.{}", calendar.text(), event.as_str())
+}
+
+/// Notes that an event is to be looked at by itself. The next sweep sends its message.
+pub(super) async fn note(
+    flow: &CalendarFlow,
+    calendar: &CalendarId,
+    event_id: &str,
+    fault: &Fault,
+    run: &Run,
+) -> Result<(), Fault> {
+    let event = EventHash::of(event_id);
+    warn!(
+        calendar = calendar.text(),
+        event = event.as_str(),
+        error.type = fault.code,
+        "An event is looked at again by itself: {fault}"
+    );
+    write(flow, calendar, event_id, false, run).await
+}
+
+/// Notes that the instances of a series are to be compared: until that is done, whatever happens meanwhile.
+pub(super) async fn note_series(
+    flow: &CalendarFlow,
+    calendar: &CalendarId,
+    event_id: &str,
+    run: &Run,
+) -> Result<(), Fault> {
+    write(flow, calendar, event_id, true, run).await
+}
+
+/// The instances of a series have been compared.
+pub(super) async fn forget(flow: &CalendarFlow, calendar: &CalendarId, event_id: &str) -> Result<(), Fault> {
+    flow.state.write(Write::delete(&key(calendar, &EventHash::of(event_id)))).await?;
+    Ok(())
+}
+
+async fn write(
+    flow: &CalendarFlow,
+    calendar: &CalendarId,
+    event_id: &str,
+    instances: bool,
+    run: &Run,
+) -> Result<(), Fault> {
+    let again = Again { event_id: event_id.to_owned(), since: run.clock.now(), instances };
+    // Serialising plain structs cannot fail.
+    let value = serde_json::to_vec(&again).unwrap_or_default();
+    flow.state.write(Write::put(&key(calendar, &EventHash::of(event_id)), &value)).await?;
+    Ok(())
+}
+
+impl CalendarFlow {
+    /// A page of what is to be looked at by itself; `after` is the last key of the page before.
+    pub(super) async fn noted(
+        &self,
+        after: Option<&str>,
+        max: u32,
+    ) -> Result<(Vec<SweepHit>, Option<String>), Fault> {
+        let found = self.state.scan(PREFIX, after, max).await?;
+        let mut hits = Vec::new();
+        for (key, document) in &found {
+            let id = key.strip_prefix(PREFIX).unwrap_or(key);
+            let Some(subject) = Subject::read(id) else { continue };
+            let since = serde_json::from_slice::<Again>(&document.value).ok().map(|again| again.since);
+            hits.push(SweepHit { key: self.key(&subject)?, changed_at: since });
+        }
+        Ok((hits, found.last().map(|(key, _)| key.clone())))
+    }
+
+    /// Looks at one event.
+    pub(super) async fn handle_event(
+        &self,
+        run: &Run,
+        calendar: &CalendarId,
+        event: EventHash,
+    ) -> Result<Outcome, Fault> {
+        let opened = self.calendars.open(&calendar.account, &self.settings, run.clock.now()).await?;
+        let nothing = Outcome { converged: true, ..Outcome::default() };
+        // It was taken out, or another mailbox is connected now.
+        let Some(open) = opened.filter(|open| open.id == *calendar) else { return Ok(nothing) };
+        let noted_key = key(calendar, &event);
+        let noted = self.state.get(&noted_key).await?;
+        let noted = noted.and_then(|document| serde_json::from_slice::<Again>(&document.value).ok());
+        let linked = self.links.at(calendar, Slot::Event(event)).await?;
+        let id = noted
+            .as_ref()
+            .map(|again| again.event_id.clone())
+            .or(linked.and_then(|stored| stored.link.event_id));
+        let Some(id) = id else { return Ok(nothing) };
+        let mut rounds = Rounds::beside(self, run, &open).await?;
+        let looked = match noted.as_ref().is_some_and(|again| again.instances) {
+            true => rounds.look_at_series(&id).await,
+            false => rounds.look(&id, rounds.pair().of_event_id(&id, Known::Unread)).await,
+        };
+        match looked {
+            Ok(()) => {}
+            Err(fault) if failing::is_over(&fault) => return Err(self.waits_for(calendar, &fault)),
+            Err(fault) => return Err(fault),
+        }
+        self.state.write(Write::delete(&noted_key)).await?;
+        Ok(Outcome { actions: rounds.wrote, converged: true, look_again_at: None })
+    }
+
+    /// The message waits until the account is connected again.
+    pub(super) fn waits_for(&self, calendar: &CalendarId, fault: &Fault) -> Fault {
+        match self.key(&Subject::Calendar(calendar.account.clone())) {
+            Ok(awaited) => Fault::parked("needs_reconnect", &fault.text, awaited),
+            Err(bug) => bug,
+        }
+    }
+}

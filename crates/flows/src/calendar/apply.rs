@@ -1,0 +1,189 @@
+//! The steps of a plan, applied one by one. Each asks first whether this run may still write.
+
+use shared::fault::Fault;
+use shared::labelled;
+
+use super::action::{Action, Plan};
+use super::client::{EventUpdate, Written};
+use super::event::Event;
+use super::links::Saving;
+use super::pair::{Known, KnownRecord, Pair};
+use super::{again, notice};
+
+impl Pair<'_> {
+    /// Applies a plan; answers false where something was met in another version than it was planned with: then it is
+    /// planned again with what is there now.
+    pub(super) async fn apply(&mut self, plan: &Plan) -> Result<bool, Fault> {
+        for action in &plan.actions {
+            let fence = self.run.guard.fence()?;
+            let (before, after) = labels(action);
+            labelled::reach(before);
+            let met = self.step(action, fence.as_ref()).await?;
+            labelled::reach(after);
+            if !met {
+                return Ok(false);
+            }
+            if action.is_upstream_write() {
+                self.wrote(action.name());
+            }
+        }
+        Ok(true)
+    }
+
+    async fn step(
+        &mut self,
+        action: &Action,
+        fence: Option<&shared::ports::state::Fence>,
+    ) -> Result<bool, Fault> {
+        match action {
+            Action::SaveLink(link) => {
+                let guests = self.guests();
+                let saving = Saving {
+                    calendar: &self.open.id,
+                    user_id: &self.open.calendar.user_id,
+                    guests: guests.as_ref(),
+                    fence,
+                };
+                self.stored = Some(self.flow.links.save(link, self.stored.as_ref(), saving).await?);
+                Ok(true)
+            }
+            Action::CreateMeeting { key, event, user_id } => {
+                let created = self.flow.crm.create(key, event, user_id).await?;
+                self.take_record(&created);
+                if let Some(record) = self.record.clone() {
+                    self.wrote_record(&record);
+                }
+                Ok(true)
+            }
+            Action::UpdateMeeting { record, expected, target, fields } => {
+                let mut target = Event::clone(target);
+                // The CRM's record has the calendar's user among its people.
+                target.attendees.extend(self.owner.clone());
+                match self.flow.crm.update(record, *expected, &target, fields).await? {
+                    Written::Done(found) => {
+                        self.take_record(&found);
+                        self.wrote_record(record);
+                        Ok(true)
+                    }
+                    Written::Changed => {
+                        self.meeting = KnownRecord::Unread;
+                        Ok(false)
+                    }
+                    Written::Gone => {
+                        self.meeting = KnownRecord::Gone;
+                        Ok(false)
+                    }
+                }
+            }
+            Action::DeleteMeeting { record } => {
+                self.flow.crm.delete(record).await?;
+                self.wrote_record(record);
+                self.meeting = KnownRecord::Gone;
+                Ok(true)
+            }
+            Action::CreateEvent { token, event, guests } => {
+                let created = self.open.client.create(token, event, *guests).await?;
+                self.event_id = Some(created.id.clone());
+                // A create that was begun has its answer now.
+                self.searched = true;
+                self.event = self.known(created).await?;
+                Ok(true)
+            }
+            Action::UpdateEvent { id, expected, target, fields, guests } => {
+                let update = EventUpdate { id, expected, target, fields, guests: *guests };
+                let written = self.open.client.update(&update).await?;
+                self.met(written).await
+            }
+            Action::StampEvent { id, record } => {
+                let written = self.open.client.stamp(id, record).await?;
+                self.met(written).await
+            }
+            Action::DeleteEvent { id, expected } => match self.open.client.delete(id, expected).await? {
+                Written::Done(()) | Written::Gone => {
+                    self.event = Known::Gone;
+                    Ok(true)
+                }
+                Written::Changed => {
+                    self.event = Known::Unread;
+                    Ok(false)
+                }
+            },
+            Action::ReadEvent { id } => {
+                self.get(id).await?;
+                Ok(true)
+            }
+            Action::ReadMeeting { record } => {
+                self.record = Some(record.clone());
+                self.meeting = KnownRecord::Unread;
+                Ok(true)
+            }
+            Action::LookAtInstances { id } => {
+                // The plan's other steps say that the series is agreed on: this must not be forgotten.
+                again::note_series(self.flow, &self.open.id, id, self.run).await?;
+                self.look_at_instances();
+                Ok(true)
+            }
+            Action::Notify(notice) => {
+                self.tell(&notice::text(notice, &self.title(), self.open.calendar.provider)).await;
+                Ok(true)
+            }
+        }
+    }
+
+    async fn met(&mut self, written: Written<super::sides::EventSide>) -> Result<bool, Fault> {
+        match written {
+            Written::Done(event) => {
+                self.event = self.known(event).await?;
+                Ok(true)
+            }
+            Written::Changed => {
+                self.event = Known::Unread;
+                Ok(false)
+            }
+            Written::Gone => {
+                self.event = Known::Gone;
+                Ok(false)
+            }
+        }
+    }
+
+    async fn known(&self, event: super::sides::EventSide) -> Result<Known, Fault> {
+        Ok(Known::Found(Box::new(self.flow.known_people(event, self.run).await?)))
+    }
+
+    /// A notice that cannot be delivered does not hold the pair up.
+    async fn tell(&self, text: &str) {
+        if let Err(fault) = self.flow.crm.tell(&self.open.calendar.user_id, text).await {
+            tracing::warn!(error.type = fault.code, "a calendar's user could not be told: {fault}");
+        }
+    }
+
+    /// The subject, for people.
+    fn title(&self) -> String {
+        let of = |event: &Event| event.subject.clone();
+        match (&self.meeting, &self.event) {
+            (KnownRecord::Found(meeting), _) => of(&meeting.event),
+            (_, Known::Found(event)) => of(&event.event),
+            _ => String::new(),
+        }
+    }
+}
+
+/// The labelled points around a step.
+fn labels(action: &Action) -> (&'static str, &'static str) {
+    match action {
+        Action::SaveLink(_) => ("calendar.before_link_save", "calendar.after_link_save"),
+        Action::CreateMeeting { .. } => ("calendar.before_meeting_create", "calendar.after_meeting_create"),
+        Action::UpdateMeeting { .. } | Action::DeleteMeeting { .. } => {
+            ("calendar.before_meeting_write", "calendar.after_meeting_write")
+        }
+        Action::CreateEvent { .. } => ("calendar.before_event_create", "calendar.after_event_create"),
+        Action::UpdateEvent { .. } | Action::StampEvent { .. } | Action::DeleteEvent { .. } => {
+            ("calendar.before_event_write", "calendar.after_event_write")
+        }
+        Action::ReadEvent { .. } | Action::ReadMeeting { .. } | Action::LookAtInstances { .. } => {
+            ("calendar.before_look", "calendar.after_look")
+        }
+        Action::Notify(_) => ("calendar.before_notice", "calendar.after_notice"),
+    }
+}

@@ -1,0 +1,202 @@
+//! The calendars that users connected: opened once for each process, with what is known of their owners.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use shared::clock::elapsed;
+use shared::fault::Fault;
+use shared::ports::state::{State, Write};
+use vault::{AccountId, AccountSummary, Accounts, ProviderName};
+
+use super::client::{CalendarClient, CalendarProvider, Owner};
+use super::cursor::Reach;
+use super::key::CalendarId;
+use super::settings::CalendarSettings;
+use super::sides::{Calendar, Provider};
+
+/// How long the list of accounts is used before it is read again.
+const ACCOUNTS_FRESH: Duration = Duration::from_secs(30);
+/// Accounts read in one page.
+const PAGE: u32 = 200;
+/// Accounts at most.
+const ACCOUNTS_MAX: usize = 20_000;
+/// How long the vendor's word on who owns a mailbox is kept.
+const OWNER_KEPT: Duration = Duration::from_secs(24 * 3_600);
+
+/// A calendar that can be asked.
+#[derive(Debug, Clone)]
+pub(super) struct Opened {
+    /// Our id of it.
+    pub id: CalendarId,
+    /// For plans.
+    pub calendar: Calendar,
+    /// Addresses of its owner.
+    pub owner: Owner,
+    /// How far it is synchronised.
+    pub reach: Reach,
+    /// Users who have a calendar that is synchronised.
+    pub connected: Arc<BTreeSet<String>>,
+    /// Where to ask.
+    pub client: Arc<dyn CalendarClient>,
+}
+
+/// The calendars of all accounts.
+#[derive(Debug)]
+pub(super) struct Calendars {
+    accounts: Accounts,
+    providers: BTreeMap<ProviderName, Arc<dyn CalendarProvider>>,
+    state: Arc<dyn State>,
+    clients: Mutex<HashMap<CalendarId, Arc<dyn CalendarClient>>>,
+    list: Mutex<Option<(Timestamp, Arc<BTreeMap<AccountId, AccountSummary>>)>>,
+}
+
+/// What is known of a mailbox.
+#[derive(Debug, Serialize, Deserialize)]
+struct KnownOwner {
+    mail: String,
+    aliases: Vec<String>,
+    /// Since when: another connection may be another mailbox.
+    granted_at: Timestamp,
+}
+
+impl Calendars {
+    pub(super) fn new(
+        accounts: Accounts,
+        providers: BTreeMap<ProviderName, Arc<dyn CalendarProvider>>,
+        state: Arc<dyn State>,
+    ) -> Self {
+        Self { accounts, providers, state, clients: Mutex::default(), list: Mutex::default() }
+    }
+
+    pub(super) fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+
+    /// The accounts whose calendars are synchronised.
+    pub(super) async fn connected(
+        &self,
+        settings: &CalendarSettings,
+        now: Timestamp,
+    ) -> Result<Arc<BTreeMap<AccountId, AccountSummary>>, Fault> {
+        let known = self.list.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((at, list)) = known.filter(|(at, _)| *at <= now && elapsed(*at, now) < ACCOUNTS_FRESH) {
+            let _ = at;
+            return Ok(list);
+        }
+        let mut found = BTreeMap::new();
+        let mut after = None;
+        loop {
+            let page = self.accounts.list(after.as_ref(), PAGE).await.map_err(|error| error.fault())?;
+            let Some(last) = page.last().map(|listed| listed.account.clone()) else { break };
+            for listed in page {
+                let has_calendars = self.providers.contains_key(&listed.account.provider);
+                let serves = listed.account.user().is_some_and(|user| settings.serves(user.as_str()));
+                if let Some(summary) = listed.summary.filter(|_| has_calendars && serves) {
+                    found.insert(listed.account, summary);
+                }
+            }
+            if found.len() >= ACCOUNTS_MAX {
+                break;
+            }
+            after = Some(last);
+        }
+        let found = Arc::new(found);
+        *self.list.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, found.clone()));
+        Ok(found)
+    }
+
+    /// Users who have a calendar that is synchronised.
+    pub(super) async fn users(
+        &self,
+        settings: &CalendarSettings,
+        now: Timestamp,
+    ) -> Result<BTreeSet<String>, Fault> {
+        let connected = self.connected(settings, now).await?;
+        Ok(connected
+            .keys()
+            .filter_map(|account| account.user().map(|user| user.as_str().to_owned()))
+            .collect())
+    }
+
+    /// Whose calendars a provider has; none for one that is not configured.
+    pub(super) fn provider(&self, account: &AccountId) -> Option<Provider> {
+        self.providers.get(&account.provider).map(|provider| provider.provider())
+    }
+
+    /// Opens the calendar of an account; none where it is not connected.
+    pub(super) async fn open(
+        &self,
+        account: &AccountId,
+        settings: &CalendarSettings,
+        now: Timestamp,
+    ) -> Result<Option<Opened>, Fault> {
+        let (Some(provider), Some(user)) = (self.providers.get(&account.provider), account.user()) else {
+            return Ok(None);
+        };
+        if !settings.serves(user.as_str()) {
+            return Ok(None);
+        }
+        let summary = match self.connected(settings, now).await?.get(account) {
+            Some(summary) => Some(summary.clone()),
+            // Just connected, perhaps.
+            None => self.accounts.account(account).await.map_err(|error| error.fault())?,
+        };
+        let Some(summary) = summary else { return Ok(None) };
+        let name = settings.calendar_of(account);
+        let id = CalendarId::new(account.clone(), summary.mailbox.as_deref(), name);
+        let known = self.clients.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
+        let client = match known {
+            Some(client) => client,
+            None => {
+                let client = provider.open(account, self.accounts.source(account.clone()), name)?;
+                let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+                clients.entry(id.clone()).or_insert(client).clone()
+            }
+        };
+        let owner = self.owner(&id, &summary, client.as_ref()).await?;
+        let kind = provider.provider();
+        let calendar = Calendar {
+            id: id.text(),
+            provider: kind,
+            user_id: user.as_str().to_owned(),
+            mail: owner.mail.clone(),
+        };
+        let reach = settings.reach(user.as_str(), kind == Provider::Microsoft);
+        let connected = Arc::new(self.users(settings, now).await?);
+        Ok(Some(Opened { id, calendar, owner, reach, connected, client }))
+    }
+
+    async fn owner(
+        &self,
+        id: &CalendarId,
+        summary: &AccountSummary,
+        client: &dyn CalendarClient,
+    ) -> Result<Owner, Fault> {
+        let key = format!("calendar/owner/{}", id.text());
+        let known = self.state.get(&key).await?;
+        let known = known.and_then(|document| serde_json::from_slice::<KnownOwner>(&document.value).ok());
+        if let Some(known) = known.filter(|known| known.granted_at == summary.granted_at) {
+            return Ok(Owner { mail: known.mail, aliases: known.aliases });
+        }
+        let owner = client.owner().await?;
+        let known = KnownOwner {
+            mail: owner.mail.clone(),
+            aliases: owner.aliases.clone(),
+            granted_at: summary.granted_at,
+        };
+        // Serialising plain structs cannot fail.
+        let value = serde_json::to_vec(&known).unwrap_or_default();
+        self.state.write(Write { time_to_live: Some(OWNER_KEPT), ..Write::put(&key, &value) }).await?;
+        Ok(owner)
+    }
+
+    /// Gives back what this process holds in the fleet.
+    pub(super) async fn leave(&self) {
+        let clients: Vec<_> =
+            self.clients.lock().unwrap_or_else(PoisonError::into_inner).drain().map(|(_, c)| c).collect();
+        futures_util::future::join_all(clients.iter().map(|client| client.leave())).await;
+    }
+}

@@ -1,0 +1,101 @@
+//! After a full round: what is linked and did not come is looked at, lost creates are found, and records without event
+//! are brought out.
+
+use jiff::Timestamp;
+use shared::fault::Fault;
+
+use super::cursor::{Linked, Missing, missing};
+use super::event::{Place, Window};
+use super::key::EventHash;
+use super::link::PairLink;
+use super::pair::Known;
+use super::rounds::{Rounds, series_of};
+
+/// Records of the CRM in one page.
+const RECORDS_PAGE: u16 = 100;
+
+impl Rounds<'_> {
+    /// Compares a full round of this window with the links.
+    pub(super) async fn compare(&mut self, window: &Window) -> Result<(), Fault> {
+        let (mut after, mut links) = (None, 0_u64);
+        self.keep_facts().await?;
+        loop {
+            let (page, next) = self.flow.links.page(&self.open.id, after.as_deref()).await?;
+            for link in page {
+                links += u64::from(link.tombstone.is_none());
+                self.compare_link(&link, window).await?;
+            }
+            let Some(next) = next else { break };
+            after = Some(next);
+        }
+        self.standing.links = links;
+        Ok(())
+    }
+
+    async fn compare_link(&mut self, link: &PairLink, window: &Window) -> Result<(), Fault> {
+        let Some(event_id) = &link.event_id else { return self.settle_birth(link).await };
+        let has = |id: &str| self.seen.contains(&EventHash::of(id));
+        // An occurrence that is as its rule makes it does not come: its series does, and its instances are looked at.
+        let by_series = link.base.as_ref().is_some_and(|base| {
+            matches!(base.place, Place::Occurrence { .. }) && series_of(&base.place).is_some_and(has)
+        });
+        let linked = Linked {
+            event_id: event_id.clone(),
+            base: link.agreed().cloned(),
+            seen: has(event_id) || by_series,
+            ended: link.tombstone.is_some(),
+        };
+        match missing(&linked, window) {
+            Missing::No | Missing::Outside => Ok(()),
+            Missing::Look => self.look(event_id, self.pair().of_event_id(event_id, Known::Unread)).await,
+        }
+    }
+
+    /// An event that was being created when something was lost.
+    async fn settle_birth(&mut self, link: &PairLink) -> Result<(), Fault> {
+        let Some(record) = &link.meeting else { return Ok(()) };
+        let found = self.flow.crm.get(record).await?;
+        let pair = self.pair().of_record(record, found.as_ref());
+        self.look(&record.id, pair).await
+    }
+
+    /// Brings the user's records into the calendar that have no event there.
+    pub(super) async fn bring_out(&mut self) -> Result<(), Fault> {
+        while let Some(outbound) = self.standing.outbound.clone() {
+            if !self.flow.settings.goes_out(outbound.kind) {
+                self.standing.outbound = outbound.next_kind();
+                continue;
+            }
+            let user = self.open.calendar.user_id.clone();
+            let page = self
+                .flow
+                .crm
+                .of_user(outbound.kind, &user, &outbound.window, outbound.after.as_deref(), RECORDS_PAGE)
+                .await?;
+            for changed in &page {
+                let linked = self.flow.links.of_record(&self.open.id, &changed.record).await?;
+                if linked.is_some_and(|stored| stored.link.creating.is_none()) {
+                    continue;
+                }
+                let found = self.flow.crm.get(&changed.record).await?;
+                let pair = self.pair().of_record(&changed.record, found.as_ref());
+                self.look(&changed.record.id, pair).await?;
+            }
+            let is_last = page.len() < usize::from(RECORDS_PAGE);
+            self.standing.outbound = match page.last() {
+                Some(last) if !is_last => {
+                    Some(super::standing::Outbound { after: Some(last.record.id.clone()), ..outbound })
+                }
+                _ => outbound.next_kind(),
+            };
+            self.save().await?;
+            self.in_time()?;
+        }
+        Ok(())
+    }
+
+    /// The present time.
+    pub(super) fn now(&self) -> Timestamp {
+        self.run.clock.now()
+    }
+}

@@ -1,0 +1,276 @@
+//! The CRM's side, in EspoCRM: Meeting and Call.
+//!
+//! What is odd: dates of whole days are inclusive, and the times beside them are midnights of the server; a start that is
+//! written alone moves the end; ids that are written replace the set; `name` takes no `<`, `>`, `=` and must not be empty;
+//! reminders are each user's own, so those of the calendar stand in a field of ours (`needs.rs`).
+
+mod needs;
+mod people;
+mod read;
+pub mod webhook;
+mod write;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use connector_espocrm::provision::Needs;
+use connector_espocrm::{
+    Created, DuplicateCheck, EntityType, EspoCrm, EspoId, IdError, ListQuery, Order, Record, UserRef, Where,
+    values,
+};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use shared::fault::{Fault, FaultKind};
+use shared::flow::Check;
+
+use super::client::Written;
+use super::crm::{Changed, ChangedAfter, CrmClient, CrmFound, Person};
+use super::event::{Event, Field, Window};
+use super::sides::{MeetingKind, MeetingRef};
+use crate::crm_checks::CrmChecks;
+use needs::Own;
+use people::Known;
+
+/// Meetings of one key that are looked at: MariaDB takes keys that differ in case for one.
+const SAME_KEY_MAX: u16 = 20;
+/// How far whole days may reach beyond their dates in UTC, anywhere on earth.
+const DAY_EDGE_HOURS: i64 = 14;
+
+/// Meetings and calls of one EspoCRM.
+#[derive(Debug)]
+pub struct EspoCalendar {
+    crm: EspoCrm,
+    /// The zone of times that name none.
+    zone: TimeZone,
+    types: [(MeetingKind, EntityType); 2],
+    people_types: [EntityType; 3],
+    known: Mutex<Known>,
+}
+
+impl EspoCalendar {
+    /// Sets it up. Sends nothing. `zone` is that of records which name none: those that people made in EspoCRM.
+    ///
+    /// # Errors
+    /// None that an EspoCRM could cause: the names of its entity types are ours.
+    pub fn new(crm: EspoCrm, zone: TimeZone) -> Result<Self, IdError> {
+        let named = |name: &str| EntityType::new(name);
+        let people_types = [named("User")?, named("Contact")?, named("Lead")?];
+        Ok(Self { crm, zone, types: types()?, people_types, known: Mutex::default() })
+    }
+
+    /// What the flow needs of EspoCRM.
+    ///
+    /// # Errors
+    /// As [`EspoCalendar::new`].
+    pub fn needs() -> Result<Needs, IdError> {
+        types().map(|types| needs::needs(&types))
+    }
+
+    fn entity(&self, kind: MeetingKind) -> &EntityType {
+        let [(_, meetings), (_, calls)] = &self.types;
+        match kind {
+            MeetingKind::Meeting => meetings,
+            MeetingKind::Call => calls,
+        }
+    }
+
+    async fn read(&self, kind: MeetingKind, record: &Record) -> Result<CrmFound, Fault> {
+        let linked = read::linked(record)?;
+        let mails = self.mails(&read::to_ask(&linked)).await?;
+        read::read(record, kind, &mails, &self.zone)
+    }
+
+    /// Adds to a patch who is to be linked to a record.
+    async fn link_people(
+        &self,
+        patch: connector_espocrm::Patch,
+        present: &Record,
+        target: &Event,
+    ) -> Result<connector_espocrm::Patch, Fault> {
+        let linked = read::linked(present)?;
+        let mails = self.mails(&read::to_ask(&linked)).await?;
+        let others = target.attendees.keys().filter(|mail| !mails.values().any(|own| own == *mail));
+        let found = self.who(&others.cloned().collect()).await?;
+        Ok(write::attendees(patch, &linked, &mails, &target.attendees, &found))
+    }
+
+    async fn changed_page(
+        &self,
+        kind: MeetingKind,
+        query: ListQuery,
+        max: u16,
+    ) -> Result<Vec<Changed>, Fault> {
+        let query = query.select(&["id", "modifiedAt", "usersIds"]).page_size(max);
+        let page = self.crm.list(self.entity(kind), &query).await?;
+        page.records.iter().map(|record| changed(kind, record)).collect()
+    }
+}
+
+fn types() -> Result<[(MeetingKind, EntityType); 2], IdError> {
+    let of = |kind| Ok((kind, EntityType::new(needs::type_name(kind))?));
+    Ok([of(MeetingKind::Meeting)?, of(MeetingKind::Call)?])
+}
+
+fn id_of(record: &MeetingRef) -> Result<EspoId, Fault> {
+    EspoId::new(record.id.clone())
+        .map_err(|e| Fault::permanent("record_id", format!("{e}; nothing can be looked up.")))
+}
+
+fn changed(kind: MeetingKind, record: &Record) -> Result<Changed, Fault> {
+    let users = record.attributes().get("usersIds").and_then(Value::as_array).into_iter().flatten();
+    Ok(Changed {
+        record: MeetingRef { kind, id: record.id().to_string() },
+        at: record.timestamp("modifiedAt")?,
+        users: users.filter_map(Value::as_str).map(str::to_owned).collect(),
+    })
+}
+
+/// The answer to a create leaves out what is null; a read has all.
+fn completed(record: Record) -> Result<Record, Fault> {
+    let natives = ["description", "dateStartDate", "dateEndDate", "assignedUserId"];
+    let mut attributes = record.attributes().clone();
+    for name in natives.into_iter().chain(Own::ALL.map(Own::attribute)) {
+        attributes.entry(name).or_insert(Value::Null);
+    }
+    Record::new(record.entity_type().clone(), attributes).map_err(|what| Fault::bug("record", what))
+}
+
+#[async_trait]
+impl CrmClient for EspoCalendar {
+    async fn get(&self, record: &MeetingRef) -> Result<Option<CrmFound>, Fault> {
+        match self.crm.get(self.entity(record.kind), &id_of(record)?).await? {
+            Some(found) => self.read(record.kind, &found).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn find(&self, key: &str) -> Result<Option<CrmFound>, Fault> {
+        let query = ListQuery::filtered(Where::equals(Own::EventKey.attribute(), key))
+            .select(&["id", Own::EventKey.attribute()])
+            .order_by("createdAt", Order::Ascending)
+            .page_size(SAME_KEY_MAX);
+        let page = self.crm.list(self.entity(MeetingKind::Meeting), &query).await?;
+        for record in &page.records {
+            if record.text(Own::EventKey.attribute())? == Some(key) {
+                let record = MeetingRef { kind: MeetingKind::Meeting, id: record.id().to_string() };
+                return self.get(&record).await;
+            }
+        }
+        Ok(None)
+    }
+
+    async fn create(&self, key: &str, event: &Event, user_id: &str) -> Result<CrmFound, Fault> {
+        let found = self.who(&event.attendees.keys().cloned().collect()).await?;
+        let patch = write::create(key, event, user_id, &found);
+        let meetings = self.entity(MeetingKind::Meeting);
+        match self.crm.create(meetings, &patch, DuplicateCheck::Skip).await? {
+            Created::Record(record) => self.read(MeetingKind::Meeting, &completed(record)?).await,
+            Created::Duplicates(_) => {
+                let text = "EspoCRM looked for duplicates of a meeting although it was asked not to.";
+                Err(Fault::permanent("duplicates", text))
+            }
+        }
+    }
+
+    async fn update(
+        &self,
+        record: &MeetingRef,
+        expected: Option<i64>,
+        target: &Event,
+        fields: &[Field],
+    ) -> Result<Written<CrmFound>, Fault> {
+        let (entity, id) = (self.entity(record.kind), id_of(record)?);
+        let expected = expected.and_then(|version| u64::try_from(version).ok());
+        let mut patch = write::content(record.kind, target, fields);
+        if patch.is_empty() || fields.contains(&Field::Attendees) {
+            let Some(present) = self.crm.get(entity, &id).await? else { return Ok(Written::Gone) };
+            if expected.is_some() && present.version() != expected {
+                return Ok(Written::Changed);
+            }
+            if fields.contains(&Field::Attendees) {
+                patch = self.link_people(patch, &present, target).await?;
+            }
+            if patch.is_empty() {
+                return self.read(record.kind, &present).await.map(Written::Done);
+            }
+        }
+        match self.crm.update(entity, &id, &patch, expected).await {
+            Ok(Some(written)) => self.read(record.kind, &written).await.map(Written::Done),
+            Ok(None) => Ok(Written::Gone),
+            Err(fault) if fault.kind == FaultKind::Conflict => Ok(Written::Changed),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    async fn delete(&self, record: &MeetingRef) -> Result<(), Fault> {
+        self.crm.delete(self.entity(record.kind), &id_of(record)?).await.map(|_| ())
+    }
+
+    async fn changed(
+        &self,
+        kind: MeetingKind,
+        since: &ChangedAfter,
+        max: u16,
+    ) -> Result<Vec<Changed>, Fault> {
+        let at = values::datetime(since.at);
+        let filter = match &since.id {
+            None => Where::GreaterThanOrEquals("modifiedAt".to_owned(), at.into()),
+            Some(id) => Where::Or(vec![
+                Where::greater_than("modifiedAt", at.clone()),
+                Where::And(vec![Where::equals("modifiedAt", at), Where::greater_than("id", id.as_str())]),
+            ]),
+        };
+        let query = ListQuery::filtered(filter).order_by("modifiedAt", Order::Ascending);
+        self.changed_page(kind, query, max).await
+    }
+
+    /// A series counts from its start on, however long ago that is.
+    async fn of_user(
+        &self,
+        kind: MeetingKind,
+        user_id: &str,
+        window: &Window,
+        after: Option<&str>,
+        max: u16,
+    ) -> Result<Vec<Changed>, Fault> {
+        let hours = SignedDuration::from_hours(DAY_EDGE_HOURS);
+        let from = window.from.checked_sub(hours).unwrap_or(Timestamp::MIN);
+        let to = window.to.checked_add(hours).unwrap_or(Timestamp::MAX);
+        let ends = Where::GreaterThanOrEquals("dateEnd".to_owned(), values::datetime(from).into());
+        let mut filters = vec![
+            Where::linked_with("users", [user_id]),
+            Where::equals("status", "Planned"),
+            Where::less_than("dateStart", values::datetime(to)),
+            Where::Or(vec![ends, Where::is_not_null(Own::RecurrenceRule.attribute())]),
+        ];
+        filters.extend(after.map(|id| Where::greater_than("id", id)));
+        let query = ListQuery { filters, ..ListQuery::default() }.order_by("id", Order::Ascending);
+        self.changed_page(kind, query, max).await
+    }
+
+    async fn people(&self, mails: &BTreeSet<String>) -> Result<BTreeMap<String, Person>, Fault> {
+        self.who(mails).await
+    }
+
+    async fn tell(&self, user_id: &str, text: &str) -> Result<(), Fault> {
+        let id = EspoId::new(user_id)
+            .map_err(|e| Fault::permanent("user_id", format!("{e}; nobody could be told.")))?;
+        self.crm.note_to_users(&[UserRef { id, name: String::new() }], text).await.map(|_| ())
+    }
+
+    /// Whether the secrets of the webhooks are known is the flow's to look at.
+    async fn check(&self) -> Vec<Check> {
+        let needs = needs::needs(&self.types);
+        let actions = &["create", "read", "edit", "delete"];
+        CrmChecks { flow: "calendar", crm: &self.crm, needs: &needs, actions }.all(&|_| true).await
+    }
+
+    async fn leave(&self) {
+        self.crm.leave().await;
+    }
+}
+
+#[cfg(test)]
+mod tests;

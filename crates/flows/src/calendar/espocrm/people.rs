@@ -1,0 +1,149 @@
+//! Who has which mail address: users, contacts and leads, asked for in bounded requests.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use connector_espocrm::{EntityType, ListQuery, Order, Record, Where};
+use shared::fault::Fault;
+use tokio::time::Instant;
+
+use super::EspoCalendar;
+use super::read::Mails;
+use crate::calendar::crm::{Person, PersonKind};
+
+/// Bytes of ids or addresses in one request: they stand in its address.
+const LIST_BYTES_MAX: usize = 3_000;
+/// Pages that are read of the answer to one request.
+const PAGES_MAX: usize = 10;
+/// How long an address is believed: reading a meeting would else cost two requests.
+const KNOWN_FOR: Duration = Duration::from_secs(600);
+/// Addresses that are remembered at most.
+const KNOWN_MAX: usize = 20_000;
+
+/// Addresses that were read lately; none of who has none.
+pub(super) type Known = BTreeMap<(PersonKind, String), (Option<String>, Instant)>;
+
+impl EspoCalendar {
+    /// The addresses of these people.
+    pub(super) async fn mails(&self, wanted: &BTreeSet<(PersonKind, String)>) -> Result<Mails, Fault> {
+        let now = Instant::now();
+        let (mut mails, mut unknown) = (Mails::new(), BTreeMap::<PersonKind, Vec<String>>::new());
+        {
+            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            for one in wanted {
+                match known.get(one).filter(|(_, until)| *until > now) {
+                    Some((mail, _)) => mails.extend(mail.clone().map(|mail| (one.clone(), mail))),
+                    None => unknown.entry(one.0).or_default().push(one.1.clone()),
+                }
+            }
+        }
+        for (kind, ids) in unknown {
+            for some in chunks(&ids) {
+                let found = self.list(kind, Where::any_of("id", some.iter().map(String::as_str))).await?;
+                let of = |record: &Record| Ok((record.id().to_string(), mail(record)?));
+                let found = found.iter().map(of).collect::<Result<BTreeMap<_, _>, Fault>>()?;
+                for id in some {
+                    let mail = found.get(id).cloned().flatten();
+                    self.remember(kind, id, mail.clone(), now);
+                    mails.extend(mail.map(|mail| ((kind, id.clone()), mail)));
+                }
+            }
+        }
+        Ok(mails)
+    }
+
+    /// Who has these primary addresses, the first by type and id. By another address of theirs nobody is known: a meeting
+    /// names people, not addresses, so what was written by one address would come back as another.
+    pub(super) async fn who(&self, wanted: &BTreeSet<String>) -> Result<BTreeMap<String, Person>, Fault> {
+        let now = Instant::now();
+        let mut found: BTreeMap<String, Person> = BTreeMap::new();
+        for kind in [PersonKind::User, PersonKind::Contact, PersonKind::Lead] {
+            let open: Vec<String> =
+                wanted.iter().filter(|mail| !found.contains_key(*mail)).cloned().collect();
+            for some in chunks(&open) {
+                let filter = Where::any_of("emailAddress", some.iter().map(String::as_str));
+                for record in self.list(kind, filter).await? {
+                    let Some(mail) = mail(&record)? else { continue };
+                    let id = record.id().to_string();
+                    self.remember(kind, &id, Some(mail.clone()), now);
+                    if wanted.contains(&mail) {
+                        let name = record.text("name")?.unwrap_or_default().to_owned();
+                        found.entry(mail).or_insert(Person { kind, id, name });
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    async fn list(&self, kind: PersonKind, filter: Where) -> Result<Vec<Record>, Fault> {
+        let query = ListQuery::filtered(filter)
+            .select(&["id", "name", "firstName", "lastName", "emailAddress"])
+            .order_by("id", Order::Ascending);
+        let mut pages = self.crm.pages(self.person_type(kind), query);
+        let mut all = Vec::new();
+        for _ in 0..PAGES_MAX {
+            match pages.next().await? {
+                Some(page) => all.extend(page.records),
+                None => break,
+            }
+        }
+        Ok(all)
+    }
+
+    fn person_type(&self, kind: PersonKind) -> &EntityType {
+        let [users, contacts, leads] = &self.people_types;
+        match kind {
+            PersonKind::User => users,
+            PersonKind::Contact => contacts,
+            PersonKind::Lead => leads,
+        }
+    }
+
+    fn remember(&self, kind: PersonKind, id: &str, mail: Option<String>, now: Instant) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= KNOWN_MAX {
+            known.clear();
+        }
+        known.insert((kind, id.to_owned()), (mail, now + KNOWN_FOR));
+    }
+}
+
+fn mail(record: &Record) -> Result<Option<String>, Fault> {
+    Ok(record.text("emailAddress")?.map(str::to_lowercase))
+}
+
+/// Values in lists that fit into the address of a request.
+fn chunks(values: &[String]) -> Vec<&[String]> {
+    let (mut chunks, mut start, mut bytes) = (Vec::new(), 0, 0);
+    for (at, value) in values.iter().enumerate() {
+        if at > start && bytes + value.len() > LIST_BYTES_MAX {
+            chunks.extend(values.get(start..at));
+            (start, bytes) = (at, 0);
+        }
+        bytes += value.len();
+    }
+    chunks.extend(values.get(start..).filter(|rest| !rest.is_empty()));
+    chunks
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn nothing_is_lost_and_no_list_is_too_long(lengths in prop::collection::vec(1usize..400, 0..60)) {
+            let values: Vec<String> = lengths.iter().map(|length| "x".repeat(*length)).collect();
+            let chunks = chunks(&values);
+            prop_assert_eq!(chunks.concat(), values);
+            for chunk in chunks {
+                prop_assert!(!chunk.is_empty());
+                prop_assert!(chunk.iter().map(String::len).sum::<usize>() <= LIST_BYTES_MAX);
+            }
+        }
+    }
+}

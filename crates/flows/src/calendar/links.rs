@@ -1,0 +1,349 @@
+//! The links in our store, and how they are found: by the event, by the record, by the key that copies have in common.
+//!
+//! A link stands under its event's id, or under its record while the event is being created. Beside it stand two
+//! small documents, which say where it is: under the record, and under the key. They are written before the link, so a
+//! link that exists is found; one that they name and that does not exist is no link.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use shared::fault::{Fault, FaultKind};
+use shared::ports::state::{Expected, Fence, READ_KEYS_MAX, State, Versioned, Write, Written};
+
+use super::copies::Copy;
+use super::key::{CalendarId, EventHash, digest, record_id};
+use super::link::{EndedBy, PairLink};
+use super::sides::{MeetingRef, SharedKey};
+
+/// How long the memory of what came to its end is kept: longer than anything lies in a window.
+const TOMBSTONE_KEPT: Duration = Duration::from_secs(800 * 24 * 3_600);
+/// Calendars that one record or key is looked for in: more people are in no meeting.
+const CALENDARS_MAX: u32 = 1_000;
+/// Links read in one page of a scan.
+const PAGE: u32 = 200;
+/// Digits of the hash of a shared key.
+const KEY_DIGITS: usize = 32;
+
+/// A link as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Stored {
+    /// The link.
+    pub link: PairLink,
+    /// Where it stands.
+    pub slot: Slot,
+    /// The version that was read.
+    pub version: u64,
+}
+
+/// Where a link stands in its calendar.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Slot {
+    /// Under its event.
+    Event(EventHash),
+    /// Under its record: the event is being created.
+    Birth(MeetingRef),
+}
+
+impl Slot {
+    fn of(link: &PairLink) -> Option<Self> {
+        match (&link.event_id, &link.meeting) {
+            (Some(event), _) => Some(Self::Event(EventHash::of(event))),
+            (None, Some(record)) => Some(Self::Birth(record.clone())),
+            (None, None) => None,
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Event(hash) => hash.as_str().to_owned(),
+            Self::Birth(record) => record_id(record),
+        }
+    }
+}
+
+/// What stands under a record for each calendar that has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct OfRecord {
+    user_id: String,
+    event_id: String,
+    key: Option<SharedKey>,
+    is_organizer: bool,
+    guests: BTreeSet<String>,
+    /// The record's version as both sides agreed on it.
+    version: Option<i64>,
+    ended: bool,
+}
+
+/// A calendar that has a record, or had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct KnownCopy {
+    /// Our id of the calendar.
+    pub calendar: String,
+    /// The copy, where it is linked and alive.
+    pub copy: Option<Copy>,
+    /// The record's version as both sides agreed on it.
+    pub version: Option<i64>,
+}
+
+/// What stands under a key for each calendar that has an event of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct OfKey {
+    /// The event there.
+    pub event_id: String,
+    /// The record, where it is known.
+    pub record: Option<MeetingRef>,
+    /// Why it ended, where it has.
+    pub ended: Option<EndedBy>,
+}
+
+/// The links of all calendars.
+#[derive(Debug, Clone)]
+pub(super) struct Links(pub(super) Arc<dyn State>);
+
+/// What a save needs beside the link.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Saving<'a> {
+    pub calendar: &'a CalendarId,
+    pub user_id: &'a str,
+    /// Whom the provider invites, where the event was read.
+    pub guests: Option<&'a BTreeSet<String>>,
+    pub fence: Option<&'a Fence>,
+}
+
+fn link_key(calendar: &str, slot: &str) -> String {
+    format!("link/calendar/{calendar}.{slot}")
+}
+
+fn record_key(record: &MeetingRef, calendar: &str) -> String {
+    format!("calendar/record/{}/{calendar}", record_id(record))
+}
+
+fn shared_key(key: &SharedKey, calendar: &str) -> String {
+    shared_key_text(&key.text(), calendar)
+}
+
+fn shared_key_text(key: &str, calendar: &str) -> String {
+    format!("calendar/key/{}/{calendar}", digest(&[key], KEY_DIGITS))
+}
+
+/// The lease under which what has a key is created in the CRM.
+pub(super) fn birth_lease(key: &SharedKey) -> String {
+    format!("calendar/birth/{}", digest(&[&key.text()], KEY_DIGITS))
+}
+
+impl Links {
+    /// The link of an event.
+    pub(super) async fn of_event(
+        &self,
+        calendar: &CalendarId,
+        event_id: &str,
+    ) -> Result<Option<Stored>, Fault> {
+        self.at(calendar, Slot::Event(EventHash::of(event_id))).await
+    }
+
+    /// The link at this place.
+    pub(super) async fn at(&self, calendar: &CalendarId, slot: Slot) -> Result<Option<Stored>, Fault> {
+        let key = link_key(&calendar.text(), &slot.text());
+        let Some(document) = self.0.get(&key).await? else { return Ok(None) };
+        Ok(Some(Stored { link: read(&key, &document)?, slot, version: document.version }))
+    }
+
+    /// The link of a record in a calendar: with its event, or while that one is being created.
+    pub(super) async fn of_record(
+        &self,
+        calendar: &CalendarId,
+        record: &MeetingRef,
+    ) -> Result<Option<Stored>, Fault> {
+        let key = record_key(record, &calendar.text());
+        if let Some(document) = self.0.get(&key).await? {
+            let known: OfRecord = read(&key, &document)?;
+            let found = self.of_event(calendar, &known.event_id).await?;
+            if let Some(found) = found.filter(|found| found.link.meeting.as_ref() == Some(record)) {
+                return Ok(Some(found));
+            }
+        }
+        self.at(calendar, Slot::Birth(record.clone())).await
+    }
+
+    /// Events of this key, by calendar.
+    pub(super) async fn of_key(&self, key: &str) -> Result<Vec<(String, OfKey)>, Fault> {
+        self.beside(&shared_key_text(key, "")).await
+    }
+
+    /// The link of the event of this key in a calendar.
+    pub(super) async fn of_key_in(&self, calendar: &CalendarId, key: &str) -> Result<Option<Stored>, Fault> {
+        let place = shared_key_text(key, &calendar.text());
+        let Some(document) = self.0.get(&place).await? else { return Ok(None) };
+        let known: OfKey = read(&place, &document)?;
+        self.of_event(calendar, &known.event_id).await
+    }
+
+    /// The copies of a record that are linked and alive, and the calendars that had one.
+    pub(super) async fn copies(&self, record: &MeetingRef) -> Result<Vec<KnownCopy>, Fault> {
+        let found: Vec<(String, OfRecord)> = self.beside(&record_key(record, "")).await?;
+        let copy = |(calendar_id, known): (String, OfRecord)| {
+            let OfRecord { user_id, event_id, key, is_organizer, guests, version, ended } = known;
+            let alive = key.filter(|_| !ended);
+            let copy = alive.map(|key| Copy {
+                calendar_id: calendar_id.clone(),
+                user_id,
+                event_id,
+                key,
+                is_organizer,
+                guests,
+            });
+            KnownCopy { calendar: calendar_id, copy, version }
+        };
+        Ok(found.into_iter().map(copy).collect())
+    }
+
+    /// Whether anything is being created in a calendar.
+    pub(super) async fn births(&self, calendar: &CalendarId) -> Result<bool, Fault> {
+        for kind in ["call.", "meeting."] {
+            let prefix = link_key(&calendar.text(), kind);
+            if !self.0.scan(&prefix, None, 1).await?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// A page of the links of a calendar, in the order of their places; `after` is the last place of the page before.
+    pub(super) async fn page(
+        &self,
+        calendar: &CalendarId,
+        after: Option<&str>,
+    ) -> Result<(Vec<PairLink>, Option<String>), Fault> {
+        let prefix = link_key(&calendar.text(), "");
+        let found = self.0.scan(&prefix, after, PAGE).await?;
+        let next = (found.len() >= usize::try_from(PAGE).unwrap_or(usize::MAX))
+            .then(|| found.last().map(|(key, _)| key.clone()))
+            .flatten();
+        let links = found.iter().map(|(key, document)| read(key, document)).collect::<Result<_, _>>()?;
+        Ok((links, next))
+    }
+
+    /// Saves a link where nobody else has saved it since it was read.
+    pub(super) async fn save(
+        &self,
+        link: &PairLink,
+        before: Option<&Stored>,
+        saving: Saving<'_>,
+    ) -> Result<Stored, Fault> {
+        let Some(slot) = Slot::of(link) else {
+            return Err(Fault::bug("link_of_nothing", "A link of neither event nor record was to be saved."));
+        };
+        self.point(link, saving).await?;
+        let calendar = saving.calendar.text();
+        let same = before.filter(|before| before.slot == slot);
+        let expected = same.map_or(Expected::Absent, |before| Expected::Version(before.version));
+        let key = link_key(&calendar, &slot.text());
+        let value = bytes(link)?;
+        let write = Write {
+            expected,
+            fence: saving.fence,
+            time_to_live: link.tombstone.is_some().then_some(TOMBSTONE_KEPT),
+            ..Write::put(&key, &value)
+        };
+        let version = match self.0.write(write).await? {
+            Written::Done(version) => version,
+            Written::Clash => {
+                let text = format!("The link of {} in {calendar} was saved by another run.", slot.text());
+                return Err(Fault::new(FaultKind::Conflict, "link_changed", text));
+            }
+        };
+        if let Some(before) = before.filter(|before| before.slot != slot) {
+            // The event is known now.
+            let key = link_key(&calendar, &before.slot.text());
+            self.0.write(Write { fence: saving.fence, ..Write::delete(&key) }).await?;
+        }
+        let record_before = before.and_then(|before| before.link.meeting.as_ref());
+        if let Some(record) = record_before.filter(|record| link.meeting.as_ref() != Some(*record)) {
+            let place = record_key(record, &calendar);
+            self.0.write(Write { fence: saving.fence, ..Write::delete(&place) }).await?;
+        }
+        Ok(Stored { link: link.clone(), slot, version })
+    }
+
+    /// Writes what leads to a link, where it is not there already.
+    async fn point(&self, link: &PairLink, saving: Saving<'_>) -> Result<(), Fault> {
+        let Some(event_id) = &link.event_id else { return Ok(()) };
+        let calendar = saving.calendar.text();
+        let of_key = OfKey {
+            event_id: event_id.clone(),
+            record: link.meeting.clone(),
+            ended: link.tombstone.map(|tombstone| tombstone.why),
+        };
+        let places = [
+            link.key.as_ref().map(|key| shared_key(key, &calendar)),
+            link.meeting.as_ref().map(|record| record_key(record, &calendar)),
+        ];
+        let asked: Vec<&str> = places.iter().flatten().map(String::as_str).collect();
+        debug_assert!(asked.len() <= READ_KEYS_MAX);
+        let mut present = self.0.get_many(&asked).await?.into_iter();
+        let ttl = link.tombstone.is_some().then_some(TOMBSTONE_KEPT);
+        let mut next = |place: &Option<String>| place.as_ref().and_then(|_| present.next().flatten());
+        let (by_key, by_record) = (next(&places[0]), next(&places[1]));
+        if let Some(place) = &places[0] {
+            self.put_if_other(place, by_key.as_ref(), &of_key, ttl, saving.fence).await?;
+        }
+        if let Some(place) = &places[1] {
+            let known = by_record.as_ref().and_then(|d| serde_json::from_slice::<OfRecord>(&d.value).ok());
+            let known = known.filter(|known| known.event_id == *event_id);
+            let of_record = OfRecord {
+                user_id: saving.user_id.to_owned(),
+                event_id: event_id.clone(),
+                key: link.key.clone(),
+                is_organizer: link.is_organizer,
+                guests: match (saving.guests, known) {
+                    (Some(guests), _) => guests.clone(),
+                    (None, Some(known)) => known.guests,
+                    (None, None) => BTreeSet::new(),
+                },
+                version: link.version,
+                ended: link.tombstone.is_some(),
+            };
+            self.put_if_other(place, by_record.as_ref(), &of_record, ttl, saving.fence).await?;
+        }
+        Ok(())
+    }
+
+    async fn put_if_other<T: Serialize>(
+        &self,
+        place: &str,
+        present: Option<&Versioned>,
+        value: &T,
+        time_to_live: Option<Duration>,
+        fence: Option<&Fence>,
+    ) -> Result<(), Fault> {
+        let value = bytes(value)?;
+        if present.is_none_or(|present| present.value != value) {
+            self.0.write(Write { fence, time_to_live, ..Write::put(place, &value) }).await?;
+        }
+        Ok(())
+    }
+
+    async fn beside<T: DeserializeOwned>(&self, prefix: &str) -> Result<Vec<(String, T)>, Fault> {
+        let found = self.0.scan(prefix, None, CALENDARS_MAX).await?;
+        let one = |(key, document): &(String, Versioned)| {
+            let calendar = key.strip_prefix(prefix).unwrap_or(key).to_owned();
+            Ok((calendar, read(key, document)?))
+        };
+        found.iter().map(one).collect()
+    }
+}
+
+/// What is not readable is never taken for absent: it would be made a second time.
+fn read<T: DeserializeOwned>(key: &str, document: &Versioned) -> Result<T, Fault> {
+    serde_json::from_slice(&document.value)
+        .map_err(|e| Fault::bug("state_unreadable", format!("The document {key} cannot be read: {e}.")))
+}
+
+fn bytes<T: Serialize>(value: &T) -> Result<Vec<u8>, Fault> {
+    serde_json::to_vec(value).map_err(|e| {
+        Fault::bug("state_unwritable", format!("A document of a calendar cannot be written: {e}."))
+    })
+}

@@ -1,0 +1,452 @@
+//! One pair, from looking to agreement: what a plan asks for is looked up, its steps are applied, and it is planned
+//! again until nothing is left. Steps that meet another version than was read end the round; the next one reads anew.
+
+use std::collections::BTreeSet;
+
+use shared::fault::{Fault, FaultKind};
+use shared::flow::Run;
+use shared::ports::state::{Fence, Grant};
+
+use super::action::Plan;
+use super::calendars::Opened;
+use super::client::Found;
+use super::crm::CrmFound;
+use super::event::{Attendees, Place};
+use super::flow::CalendarFlow;
+use super::link::EndedBy;
+use super::links::{Stored, birth_lease};
+use super::plan::{Crm, Input, Remote, Rules, plan};
+use super::series::Holding;
+use super::sides::{EventSide, MeetingRef, Stamp};
+use super::{people, reasons};
+
+/// Plans for one pair in one run: a look, writes, the agreement, and one more for each thing that changed meanwhile.
+const PLANS_MAX: u32 = 8;
+/// How long what is being created in the CRM is nobody else's to create.
+const BIRTH_LEASE: std::time::Duration = std::time::Duration::from_secs(60);
+/// Looks at a lease that another calendar's run holds.
+const BIRTH_LOOKS_MAX: u32 = 40;
+/// Pause between two of them.
+const BIRTH_PAUSE: std::time::Duration = std::time::Duration::from_millis(250);
+
+/// What is known of the event when a pair is looked at.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Known {
+    /// Nothing yet: it is read where there is one.
+    Unread,
+    /// It is reported as removed; only a read tells.
+    Hinted,
+    /// It is no more.
+    Gone,
+    /// This is what it says.
+    Found(Box<EventSide>),
+}
+
+/// What is known of the record.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum KnownRecord {
+    /// Nothing yet: it is read where there is one.
+    Unread,
+    /// It is no more.
+    Gone,
+    /// This is what it says, without the calendar's user among its people.
+    Found(Box<super::sides::MeetingSide>),
+}
+
+/// What came of a pair.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Done {
+    /// Upstream writes, by kind.
+    pub actions: Vec<&'static str>,
+    /// Why it was left alone, where it cannot be synchronised.
+    pub skipped: Option<String>,
+    /// A series whose instances have to be looked at, as it stands.
+    pub instances: Option<Box<EventSide>>,
+    /// The record of the CRM that was written, and its users: other calendars may have it.
+    pub written: Option<(MeetingRef, BTreeSet<String>)>,
+}
+
+/// A pair that is looked at.
+#[derive(Debug)]
+pub(super) struct Pair<'a> {
+    pub(super) flow: &'a CalendarFlow,
+    pub(super) run: &'a Run,
+    pub(super) open: &'a Opened,
+    /// Whether the calendar was read from beginning to end.
+    pub(super) is_read: bool,
+    /// For one of a series.
+    pub(super) holding: Holding,
+    /// The round whose deletions are counted; none for what people cause one by one.
+    pub(super) round_id: Option<String>,
+    pub(super) event: Known,
+    pub(super) event_id: Option<String>,
+    pub(super) meeting: KnownRecord,
+    pub(super) record: Option<MeetingRef>,
+    /// The calendar's user, as they stand among the record's people.
+    pub(super) owner: Attendees,
+    pub(super) stored: Option<Stored>,
+    /// Whether the link has been looked for.
+    found: bool,
+    /// Whether a create whose answer may have been lost has been searched for.
+    pub(super) searched: bool,
+    /// Whether the CRM has been searched for the event's key.
+    searched_key: bool,
+    lease: Option<(Fence, String)>,
+    done: Done,
+}
+
+impl<'a> Pair<'a> {
+    /// A pair of which nothing is known.
+    pub(super) fn new(flow: &'a CalendarFlow, run: &'a Run, open: &'a Opened, is_read: bool) -> Self {
+        Self {
+            flow,
+            run,
+            open,
+            is_read,
+            holding: Holding::Series,
+            round_id: None,
+            event: Known::Unread,
+            event_id: None,
+            meeting: KnownRecord::Unread,
+            record: None,
+            owner: Attendees::new(),
+            stored: None,
+            found: false,
+            searched: false,
+            searched_key: false,
+            lease: None,
+            done: Done::default(),
+        }
+    }
+
+    /// Of this event, as it was read.
+    pub(super) fn of_event(mut self, event: EventSide) -> Self {
+        self.event_id = Some(event.id.clone());
+        self.event = Known::Found(Box::new(event));
+        self
+    }
+
+    /// Of the event with this id.
+    pub(super) fn of_event_id(mut self, id: &str, known: Known) -> Self {
+        self.event_id = Some(id.to_owned());
+        self.event = known;
+        self
+    }
+
+    /// Of this record.
+    pub(super) fn of_record(mut self, record: &MeetingRef, found: Option<&CrmFound>) -> Self {
+        self.record = Some(record.clone());
+        match found {
+            None => self.meeting = KnownRecord::Gone,
+            Some(found) => self.take_record(found),
+        }
+        self
+    }
+
+    /// Runs it to its end.
+    pub(super) async fn settle(mut self) -> Result<Done, Fault> {
+        let result = self.plan_and_apply().await;
+        if let Some((fence, holder)) = self.lease.take()
+            && let Err(problem) = self.flow.state.release_lease(&fence, &holder).await
+        {
+            tracing::debug!("The lease {} ends by itself: {problem}", fence.lease);
+        }
+        result.map(|()| self.done)
+    }
+
+    async fn plan_and_apply(&mut self) -> Result<(), Fault> {
+        for _ in 0..PLANS_MAX {
+            if self.done.skipped.is_some() {
+                return Ok(());
+            }
+            let Some(plan) = self.plan().await? else { return Ok(()) };
+            if reasons::creates_meeting(&plan) && !self.searched_key {
+                self.search_key().await?;
+                continue;
+            }
+            self.note(&plan);
+            if plan.deletes {
+                self.permit().await?;
+            }
+            if !self.apply(&plan).await? {
+                continue;
+            }
+            if !plan.again {
+                return Ok(());
+            }
+        }
+        let text = format!("A pair in {} keeps changing.", self.open.calendar.id);
+        Err(Fault::new(FaultKind::Conflict, "pair_unsettled", text))
+    }
+
+    /// What is to be done now; none where the event or the record cannot be synchronised.
+    pub(super) async fn plan(&mut self) -> Result<Option<Plan>, Fault> {
+        self.find_link().await?;
+        self.read_event().await?;
+        let ended = self.find_record().await?;
+        self.read_record().await?;
+        if self.done.skipped.is_some() {
+            return Ok(None);
+        }
+        let event = match (&self.event, &self.event_id) {
+            (_, None) | (Known::Unread, Some(_)) => Remote::Absent,
+            (Known::Hinted, Some(_)) => Remote::Hinted,
+            (Known::Gone, Some(_)) => Remote::Gone,
+            (Known::Found(event), Some(_)) => Remote::Found(event.clone()),
+        };
+        let meeting = match (&self.meeting, &self.record) {
+            (_, None) | (KnownRecord::Unread, Some(_)) => Crm::Absent,
+            (KnownRecord::Gone, Some(_)) => Crm::Gone,
+            (KnownRecord::Found(meeting), Some(_)) => Crm::Found(meeting.clone()),
+        };
+        let copies = self.copies().await?;
+        let now = self.run.clock.now();
+        let settings = &self.flow.settings;
+        let rules = Rules {
+            policy: settings.policy,
+            send_mail: settings.send_mail,
+            window: self.open.reach.window(now),
+            crm_series: settings.crm_series,
+        };
+        let input = Input {
+            calendar: &self.open.calendar,
+            event: &event,
+            meeting: &meeting,
+            link: self.stored.as_ref().map(|stored| &stored.link),
+            copies: &copies,
+            ended,
+            is_read: self.is_read,
+            holding: self.holding,
+            rules: &rules,
+            now,
+        };
+        Ok(Some(plan(&input)))
+    }
+
+    /// The link: by the event, by the record, by the key of an event whose meeting is being created.
+    async fn find_link(&mut self) -> Result<(), Fault> {
+        if !self.found {
+            self.stored = self.look_for_link().await?;
+            self.found = true;
+        }
+        if let Some(Stored { link, .. }) = &self.stored {
+            self.event_id = self.event_id.clone().or_else(|| link.event_id.clone());
+            self.record = self.record.clone().or_else(|| link.meeting.clone());
+        }
+        Ok(())
+    }
+
+    async fn look_for_link(&mut self) -> Result<Option<Stored>, Fault> {
+        let (links, calendar) = (&self.flow.links, &self.open.id);
+        if let Some(id) = &self.event_id {
+            if let Some(found) = links.of_event(calendar, id).await? {
+                return Ok(Some(found));
+            }
+            self.learn_stamp().await?;
+            if let Known::Found(event) = &self.event
+                && let Stamp::Of(record) = &event.stamp
+            {
+                let found = links.of_record(calendar, record).await?;
+                return Ok(found.filter(|found| found.link.event_id.is_none()));
+            }
+            return Ok(None);
+        }
+        let Some(record) = &self.record else { return Ok(None) };
+        if let Some(found) = links.of_record(calendar, record).await? {
+            return Ok(Some(found));
+        }
+        let KnownRecord::Found(meeting) = &self.meeting else { return Ok(None) };
+        let Some(key) = &meeting.key else { return Ok(None) };
+        let found = links.of_key_in(calendar, key).await?;
+        Ok(found.filter(|found| found.link.creating.is_some()))
+    }
+
+    /// An event without link may be one that is being created: its stamp tells.
+    async fn learn_stamp(&mut self) -> Result<(), Fault> {
+        let Known::Found(event) = &self.event else { return Ok(()) };
+        if event.stamp != Stamp::Unread || !self.flow.links.births(&self.open.id).await? {
+            return Ok(());
+        }
+        let id = event.id.clone();
+        self.get(&id).await
+    }
+
+    /// Reads the event where it has to be: a create whose answer may have been lost is searched for.
+    async fn read_event(&mut self) -> Result<(), Fault> {
+        let creating = self.stored.as_ref().is_some_and(|stored| stored.link.creating.is_some());
+        if let (None, Some(record), true, false) = (&self.event_id, &self.record, creating, self.searched) {
+            self.searched = true;
+            let found = self.open.client.find(record).await?;
+            self.take_first(found).await?;
+        }
+        match (&self.event, self.event_id.clone()) {
+            (Known::Unread, Some(id)) => self.get(&id).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Of several copies with one stamp, the one that is linked to nothing else.
+    async fn take_first(&mut self, found: Vec<Found>) -> Result<(), Fault> {
+        for found in found {
+            let linked = self.flow.links.of_event(&self.open.id, found.id()).await?;
+            if linked.is_none_or(|stored| stored.link.meeting == self.record) {
+                self.event_id = Some(found.id().to_owned());
+                self.take(Some(found)).await?;
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads an event.
+    pub(super) async fn get(&mut self, id: &str) -> Result<(), Fault> {
+        let found = self.open.client.get(id).await?;
+        self.take(found).await
+    }
+
+    /// Takes an event as it was read.
+    pub(super) async fn take(&mut self, found: Option<Found>) -> Result<(), Fault> {
+        match found {
+            None => self.event = Known::Gone,
+            Some(Found::Event(event)) => {
+                let event = self.flow.known_people(*event, self.run).await?;
+                self.event = Known::Found(Box::new(event));
+            }
+            Some(Found::Unreadable { why, .. }) => self.done.skipped = Some(why),
+        }
+        Ok(())
+    }
+
+    /// The record of an event that is not linked: by the copies of its key, by its stamp. Answers whether the key came
+    /// to its end before.
+    async fn find_record(&mut self) -> Result<bool, Fault> {
+        let (None, Known::Found(event)) = (&self.record, &self.event) else { return Ok(false) };
+        let copies = self.flow.links.of_key(&event.key.text()).await?;
+        let over = |why: &EndedBy| *why != EndedBy::CopyRemoved;
+        if copies.iter().any(|(_, copy)| copy.ended.as_ref().is_some_and(over)) {
+            return Ok(true);
+        }
+        let by_key =
+            copies.into_iter().filter(|(_, copy)| copy.ended.is_none()).find_map(|(_, copy)| copy.record);
+        let by_stamp = match &event.stamp {
+            Stamp::Of(record) => Some(record.clone()),
+            Stamp::None | Stamp::Unread => None,
+        };
+        self.record = by_key.or(by_stamp);
+        Ok(false)
+    }
+
+    /// Before a meeting is created: only one calendar does, and none that the CRM has already.
+    async fn search_key(&mut self) -> Result<(), Fault> {
+        let Known::Found(event) = &self.event else { return Ok(()) };
+        let key = event.key.clone();
+        if self.lease.is_none() {
+            self.lease = Some(self.take_birth_lease(&birth_lease(&key)).await?);
+        }
+        self.searched_key = true;
+        (self.record, self.meeting) = (None, KnownRecord::Unread);
+        // Whoever had the lease may have created it; and an earlier run of this one may have, whose answer was lost.
+        let copies = self.flow.links.of_key(&key.text()).await?;
+        let alive = copies.into_iter().filter(|(_, copy)| copy.ended.is_none());
+        self.record = alive.into_iter().find_map(|(_, copy)| copy.record);
+        if self.record.is_none()
+            && let Some(found) = self.flow.crm.find(&key.text()).await?
+        {
+            self.take_record(&found);
+        }
+        Ok(())
+    }
+
+    async fn take_birth_lease(&self, name: &str) -> Result<(Fence, String), Fault> {
+        let holder = format!("{}/{:016x}", self.open.calendar.id, fastrand::u64(..));
+        for _ in 0..BIRTH_LOOKS_MAX {
+            if let Some(Grant { term }) = self.flow.state.acquire_lease(name, &holder, BIRTH_LEASE).await? {
+                return Ok((Fence { lease: name.to_owned(), term }, holder));
+            }
+            tokio::time::sleep(BIRTH_PAUSE).await;
+        }
+        let text = "Another calendar's run creates the same meeting, and takes long.";
+        Err(Fault::new(FaultKind::Busy { after: BIRTH_PAUSE * 20 }, "meeting_being_created", text))
+    }
+
+    async fn read_record(&mut self) -> Result<(), Fault> {
+        let (KnownRecord::Unread, Some(record)) = (&self.meeting, &self.record) else { return Ok(()) };
+        match self.flow.crm.get(record).await? {
+            Some(found) => self.take_record(&found),
+            None => self.meeting = KnownRecord::Gone,
+        }
+        Ok(())
+    }
+
+    /// Takes a record as it was read.
+    pub(super) fn take_record(&mut self, found: &CrmFound) {
+        match found {
+            CrmFound::Meeting(meeting) => {
+                let (side, owner) = people::without_owner(meeting, self.open);
+                self.record = Some(side.record.clone());
+                self.meeting = KnownRecord::Found(Box::new(side));
+                self.owner = owner;
+            }
+            CrmFound::Unreadable { record, why } => {
+                self.record = Some(record.clone());
+                self.done.skipped = Some(why.clone());
+            }
+        }
+    }
+
+    /// The record's other copies that are linked and alive.
+    async fn copies(&self) -> Result<Vec<super::copies::Copy>, Fault> {
+        let Some(record) = &self.record else { return Ok(Vec::new()) };
+        let found = self.flow.links.copies(record).await?;
+        let copies = found.into_iter().filter_map(|known| known.copy);
+        let is_own = |copy: &super::copies::Copy| {
+            copy.calendar_id == self.open.calendar.id && Some(&copy.event_id) == self.event_id.as_ref()
+        };
+        Ok(copies.filter(|copy| !is_own(copy)).collect())
+    }
+
+    async fn permit(&self) -> Result<(), Fault> {
+        let id = self.event_id.as_deref().unwrap_or_default();
+        let record = format!("{}/{}", self.open.calendar.id, super::key::EventHash::of(id).as_str());
+        let change = crate::guard::MassChange::Tombstone;
+        self.flow.guard.permit(self.round_id.as_deref(), &record, change, self.run.clock.now()).await
+    }
+
+    fn note(&mut self, plan: &Plan) {
+        self.flow.note(plan);
+        if let Some(why) = reasons::skipped(plan) {
+            self.done.skipped = Some(why);
+        }
+    }
+
+    /// Notes a write for the outcome.
+    pub(super) fn wrote(&mut self, action: &'static str) {
+        self.done.actions.push(action);
+    }
+
+    /// Notes that the CRM's record was written.
+    pub(super) fn wrote_record(&mut self, record: &MeetingRef) {
+        let users = match &self.meeting {
+            KnownRecord::Found(meeting) => meeting.users.clone(),
+            KnownRecord::Unread | KnownRecord::Gone => BTreeSet::new(),
+        };
+        self.done.written = Some((record.clone(), users));
+    }
+
+    /// Notes a series whose instances have to be looked at.
+    pub(super) fn look_at_instances(&mut self) {
+        if let Known::Found(event) = &self.event
+            && matches!(event.event.place, Place::Master(_))
+        {
+            self.done.instances = Some(event.clone());
+        }
+    }
+
+    /// Whom the provider invites to the event.
+    pub(super) fn guests(&self) -> Option<BTreeSet<String>> {
+        match &self.event {
+            Known::Found(event) => Some(event.event.attendees.keys().cloned().collect()),
+            Known::Unread | Known::Hinted | Known::Gone => None,
+        }
+    }
+}

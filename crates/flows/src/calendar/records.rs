@@ -1,0 +1,169 @@
+//! A record's run: what changed in the CRM, for all calendars that have it or should.
+
+use std::collections::BTreeSet;
+
+use shared::fault::Fault;
+use shared::flow::{Outcome, Run};
+use tracing::warn;
+use vault::{AccountId, CrmUser};
+
+use super::calendars::Opened;
+use super::crm::CrmFound;
+use super::failing;
+use super::flow::CalendarFlow;
+use super::key::Subject;
+use super::rounds::Rounds;
+use super::sides::MeetingRef;
+
+/// Passes through a record's calendars in one run.
+const PASSES_MAX: u32 = 3;
+
+impl CalendarFlow {
+    /// Brings a record and its events into agreement.
+    pub(super) async fn handle_record(&self, run: &Run, record: &MeetingRef) -> Result<Outcome, Fault> {
+        let mut wrote = Vec::new();
+        for _ in 0..PASSES_MAX {
+            let actions = self.pass(run, record).await?;
+            // What one calendar said is for the others to hear.
+            let again = actions.iter().any(|action| matches!(*action, "update_meeting" | "delete_meeting"));
+            wrote.extend(actions);
+            if !again {
+                break;
+            }
+        }
+        Ok(Outcome { actions: wrote, converged: true, look_again_at: None })
+    }
+
+    /// Goes through all calendars once. What fails in one does not keep the others back.
+    async fn pass(&self, run: &Run, record: &MeetingRef) -> Result<Vec<&'static str>, Fault> {
+        let found = self.crm.get(record).await?;
+        let (mut wrote, mut failed) = (Vec::new(), None);
+        for account in self.accounts_of(record, found.as_ref(), run).await? {
+            match self.record_in(run, record, found.as_ref(), &account).await {
+                Ok(actions) => wrote.extend(actions),
+                Err(fault) if failed.is_none() => failed = Some(fault),
+                Err(fault) => {
+                    warn!(error.type = fault.code, "A further calendar of the record failed: {fault}")
+                }
+            }
+        }
+        failed.map_or(Ok(wrote), Err)
+    }
+
+    /// The accounts whose calendars have the record, and those of its users.
+    pub(super) async fn accounts_of(
+        &self,
+        record: &MeetingRef,
+        found: Option<&CrmFound>,
+        run: &Run,
+    ) -> Result<BTreeSet<AccountId>, Fault> {
+        let users = match found {
+            Some(CrmFound::Meeting(meeting)) => meeting.side.users.clone(),
+            Some(CrmFound::Unreadable { .. }) | None => BTreeSet::new(),
+        };
+        self.accounts_with(record, &users, run).await
+    }
+
+    async fn accounts_with(
+        &self,
+        record: &MeetingRef,
+        users: &BTreeSet<String>,
+        run: &Run,
+    ) -> Result<BTreeSet<AccountId>, Fault> {
+        let connected = self.calendars.connected(&self.settings, run.clock.now()).await?;
+        let linked: BTreeSet<String> =
+            self.links.copies(record).await?.into_iter().map(|known| known.calendar).collect();
+        let goes_out = self.settings.goes_out(record.kind);
+        let concerns = |account: &&AccountId| {
+            let user = account.user().map_or("", CrmUser::as_str);
+            let prefix = format!("{}.{user}.", account.provider);
+            goes_out && users.contains(user) || linked.iter().any(|calendar| calendar.starts_with(&prefix))
+        };
+        Ok(connected.keys().filter(concerns).cloned().collect())
+    }
+
+    /// Brings a record that was just written into the other calendars that have it or should. What fails here is found
+    /// by the sweep, since the version there is another one.
+    pub(super) async fn spread(
+        &self,
+        run: &Run,
+        record: &MeetingRef,
+        users: &BTreeSet<String>,
+        from: &AccountId,
+    ) {
+        if let Err(fault) = Box::pin(self.try_to_spread(run, record, users, from)).await {
+            warn!(error.type = fault.code, "Other calendars of a record are left to the sweep: {fault}");
+        }
+    }
+
+    async fn try_to_spread(
+        &self,
+        run: &Run,
+        record: &MeetingRef,
+        users: &BTreeSet<String>,
+        from: &AccountId,
+    ) -> Result<(), Fault> {
+        if !matches!(Subject::read(run.key.id()), Some(Subject::Calendar(_) | Subject::Event(..))) {
+            // A record's own run goes through all calendars.
+            return Ok(());
+        }
+        let mut accounts = self.accounts_with(record, users, run).await?;
+        accounts.remove(from);
+        if accounts.is_empty() {
+            return Ok(());
+        }
+        let found = self.crm.get(record).await?;
+        for account in accounts {
+            self.record_in(run, record, found.as_ref(), &account).await?;
+        }
+        Ok(())
+    }
+
+    async fn record_in(
+        &self,
+        run: &Run,
+        record: &MeetingRef,
+        found: Option<&CrmFound>,
+        account: &AccountId,
+    ) -> Result<Vec<&'static str>, Fault> {
+        let opened = self.calendars.open(account, &self.settings, run.clock.now()).await;
+        let open = match opened {
+            Ok(Some(open)) => open,
+            Ok(None) => return Ok(Vec::new()),
+            Err(fault) => return Err(self.of_account(account, fault, run).await),
+        };
+        match self.pair_of(run, record, found, &open).await {
+            Ok(actions) => Ok(actions),
+            Err(fault) if failing::is_over(&fault) => Err(self.of_account(account, fault, run).await),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    async fn pair_of(
+        &self,
+        run: &Run,
+        record: &MeetingRef,
+        found: Option<&CrmFound>,
+        open: &Opened,
+    ) -> Result<Vec<&'static str>, Fault> {
+        let mut rounds = Rounds::beside(self, run, open).await?;
+        let pair = rounds.pair().of_record(record, found);
+        rounds.look(&record.id, pair).await?;
+        Ok(rounds.wrote)
+    }
+
+    /// A record waits for an account that must be connected again; its user is told once.
+    async fn of_account(&self, account: &AccountId, fault: Fault, run: &Run) -> Fault {
+        if !failing::is_over(&fault) {
+            return fault;
+        }
+        if let Err(problem) = self.ask_to_reconnect(account, &fault, run.clock.now()).await {
+            warn!(error.type = problem.code, "The user of an account could not be told: {problem}");
+        }
+        let subject = Subject::Calendar(account.clone());
+        match self.key(&subject) {
+            Ok(awaited) => Fault::parked("needs_reconnect", &fault.text, awaited),
+            Err(bug) => bug,
+        }
+    }
+}

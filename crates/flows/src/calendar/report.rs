@@ -1,0 +1,150 @@
+//! What people ask the flow for: checks, previews, links to connect accounts.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use shared::clock::SystemClock;
+use shared::envelope::{Cause, Operation};
+use shared::fault::Fault;
+use shared::flow::{Check, Difference, Preview, Run, Unguarded, Verdict};
+use shared::record_key::RecordKey;
+use std::sync::Arc;
+use vault::AccountId;
+
+use super::action::Action;
+use super::crm::CrmFound;
+use super::event::Event;
+use super::flow::CalendarFlow;
+use super::key::Subject;
+use super::notice::product;
+use super::pair::{Known, KnownRecord};
+use super::reasons;
+use super::rounds::Rounds;
+
+/// How long the link in a notice is good for.
+const LINK_LIFE: Duration = Duration::from_secs(7 * 24 * 3_600);
+
+impl CalendarFlow {
+    /// A link with which an account is connected again.
+    pub(super) fn connect_link(&self, account: &AccountId, now: Timestamp) -> Option<url::Url> {
+        let connecting = self.connecting.as_ref()?;
+        connecting.link(&account.provider, account.user()?, LINK_LIFE, now).ok()
+    }
+
+    pub(super) async fn check_all(&self) -> Vec<Check> {
+        let mut checks = self.crm.check().await;
+        let connected = match self.calendars.connected(&self.settings, Timestamp::UNIX_EPOCH).await {
+            Ok(connected) => connected,
+            Err(fault) => {
+                checks.push(Check {
+                    subject: "accounts".to_owned(),
+                    verdict: Verdict::Broken,
+                    seen: fault.text,
+                    remedy: "Correct what the text names, then check again.".to_owned(),
+                });
+                return checks;
+            }
+        };
+        if connected.is_empty() {
+            checks.push(Check {
+                subject: "accounts with calendars".to_owned(),
+                verdict: Verdict::Warning,
+                seen: "none is connected".to_owned(),
+                remedy: "Send users a link (`syncfleet accounts connect`).".to_owned(),
+            });
+        }
+        checks
+    }
+
+    /// What a run of a record or of one event would do now. A calendar's changes are not asked for: that would move
+    /// nothing here, but tells nothing either before they are applied.
+    pub(super) async fn preview_run(&self, key: &RecordKey, now: Timestamp) -> Result<Preview, Fault> {
+        let run = Run {
+            key: key.clone(),
+            operation: Operation::Update,
+            cause: Cause::Manual,
+            sweep_id: None,
+            attempts_before: 0,
+            trace_id: String::new(),
+            guard: Arc::new(Unguarded),
+            clock: Arc::new(SystemClock),
+        };
+        match Subject::read(key.id()) {
+            Some(Subject::Record(record)) => {
+                let found = self.crm.get(&record).await?;
+                let (mut summaries, mut differences) = (Vec::new(), Vec::new());
+                for account in self.accounts_of(&record, found.as_ref(), &run).await? {
+                    let Some(open) = self.calendars.open(&account, &self.settings, now).await? else {
+                        continue;
+                    };
+                    let rounds = Rounds::beside(self, &run, &open).await?;
+                    let mut pair = rounds.pair().of_record(&record, found.as_ref());
+                    let summary = match pair.plan().await? {
+                        None => "is left alone".to_owned(),
+                        Some(plan) => {
+                            for action in &plan.actions {
+                                let event = match &pair.event {
+                                    Known::Found(event) => Some(&event.event),
+                                    _ => None,
+                                };
+                                let meeting = match &pair.meeting {
+                                    KnownRecord::Found(meeting) => Some(&meeting.event),
+                                    _ => None,
+                                };
+                                differences.extend(differences_of(
+                                    action,
+                                    event,
+                                    meeting,
+                                    product(open.calendar.provider),
+                                ));
+                            }
+                            reasons::summary(&plan)
+                        }
+                    };
+                    summaries.push(format!("{}: {summary}", open.calendar.id));
+                }
+                if let Some(CrmFound::Unreadable { why, .. }) = &found {
+                    summaries.push(why.clone());
+                }
+                if summaries.is_empty() {
+                    summaries.push("no calendar has it, and none of its users has connected one".to_owned());
+                }
+                Ok(Preview { summary: summaries.join("; "), differences })
+            }
+            Some(Subject::Calendar(_)) => Ok(Preview {
+                summary: "reads what changed in this calendar since the last time".to_owned(),
+                differences: Vec::new(),
+            }),
+            Some(Subject::Event(..)) => Ok(Preview {
+                summary: "reads this event, and looks at it again".to_owned(),
+                differences: Vec::new(),
+            }),
+            None => Err(Fault::permanent(
+                "record_id",
+                format!("{key} names neither a calendar nor a record (meeting.ID, call.ID, PROVIDER.USER)."),
+            )),
+        }
+    }
+}
+
+fn differences_of(
+    action: &Action,
+    event: Option<&Event>,
+    meeting: Option<&Event>,
+    product: &str,
+) -> Vec<Difference> {
+    let (system, present, target, fields) = match action {
+        Action::UpdateEvent { target, fields, .. } => (product, event, target, fields),
+        Action::UpdateMeeting { target, fields, .. } => ("EspoCRM", meeting, target, fields),
+        _ => return Vec::new(),
+    };
+    fields
+        .iter()
+        .map(|field| Difference {
+            system: system.to_owned(),
+            field: format!("{field:?}").to_lowercase(),
+            present: present.map(|present| present.show(*field)).filter(|text| !text.is_empty()),
+            planned: Some(target.show(*field)).filter(|text| !text.is_empty()),
+        })
+        .collect()
+}

@@ -1,0 +1,213 @@
+//! The sweep, a page at a time: calendars, events that are to be looked at by themselves, records of the CRM that were
+//! changed, and once a day records that the CRM lost.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use shared::clock::elapsed;
+use shared::fault::Fault;
+use shared::flow::{SweepHit, SweepPage};
+use shared::names::CALENDARS_SILENT;
+use shared::ports::state::Write;
+use vault::AccountId;
+
+use super::crm::ChangedAfter;
+use super::flow::CalendarFlow;
+use super::key::{CalendarId, Subject, word};
+use super::sides::{MeetingKind, MeetingRef};
+use super::standing;
+
+/// Calendars and notes in one page.
+const PAGE: u32 = 200;
+/// Links compared with the CRM in one request.
+const LINKS_PAGE: u32 = 100;
+/// How far a sweep reaches back behind the last one: the CRM's clock, and writes that were under way.
+const OVERLAP: SignedDuration = SignedDuration::from_mins(2);
+/// How often links are compared with the CRM, to find deletions whose webhook was lost.
+const RECONCILE_EVERY: Duration = Duration::from_secs(24 * 3_600);
+const RECORDS: &str = "calendar/record/";
+
+/// Where a sweep goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "part", rename_all = "snake_case")]
+enum Place {
+    /// Calendars, after this account; so many before it have been silent.
+    Calendars {
+        after: Option<AccountId>,
+        #[serde(default)]
+        silent: u32,
+    },
+    /// Events to be looked at by themselves, after this key.
+    Noted { after: Option<String> },
+    /// Records that were changed, after this one.
+    Changed { kind: MeetingKind, after: Option<(Timestamp, Option<String>)>, latest: Option<Timestamp> },
+    /// Records that are linked, after this key.
+    Linked { after: Option<String> },
+}
+
+fn watermark_key(kind: MeetingKind) -> String {
+    format!("calendar/swept/{}", word(kind))
+}
+
+const RECONCILED: &str = "calendar/reconciled";
+
+impl CalendarFlow {
+    pub(super) async fn sweep_page(
+        &self,
+        cursor: Option<&Value>,
+        now: Timestamp,
+    ) -> Result<SweepPage, Fault> {
+        // A cursor that cannot be read starts over, which is safe.
+        let place = cursor.and_then(|value| serde_json::from_value(value.clone()).ok());
+        let (records, next) = match place.unwrap_or(Place::Calendars { after: None, silent: 0 }) {
+            Place::Calendars { after, silent } => self.sweep_calendars(after.as_ref(), silent, now).await?,
+            Place::Noted { after } => {
+                let (hits, last) = self.noted(after.as_deref(), PAGE).await?;
+                let meetings = Place::Changed { kind: MeetingKind::Meeting, after: None, latest: None };
+                (hits, last.map_or(Some(meetings), |last| Some(Place::Noted { after: Some(last) })))
+            }
+            Place::Changed { kind, after, latest } => self.sweep_changed(kind, after, latest, now).await?,
+            Place::Linked { after } => self.sweep_linked(after, now).await?,
+        };
+        let next = next.map(|next| serde_json::to_value(next).unwrap_or_default());
+        Ok(SweepPage { records, next })
+    }
+
+    async fn sweep_calendars(
+        &self,
+        after: Option<&AccountId>,
+        silent: u32,
+        now: Timestamp,
+    ) -> Result<(Vec<SweepHit>, Option<Place>), Fault> {
+        let connected = self.calendars.connected(&self.settings, now).await?;
+        let rest = connected.iter().filter(|(account, _)| after.is_none_or(|after| *account > after));
+        let page = rest.take(usize::try_from(PAGE).unwrap_or(1));
+        let (mut hits, mut last, mut silent) = (Vec::new(), None, silent);
+        for (account, summary) in page {
+            let key = self.key(&Subject::Calendar(account.clone()))?;
+            hits.push(SweepHit { key, changed_at: None });
+            let name = self.settings.calendar_of(account);
+            let calendar = CalendarId::new(account.clone(), summary.mailbox.as_deref(), name);
+            let (standing, _) = standing::load(&*self.state, &calendar).await?;
+            let heard_at = standing.heard_at.unwrap_or(now);
+            silent += u32::from(elapsed(heard_at, now) > self.settings.nothing_arrived_after);
+            last = Some(account.clone());
+        }
+        let next = match last {
+            Some(last) => Place::Calendars { after: Some(last), silent },
+            None => {
+                self.meter.set(&CALENDARS_SILENT, &[super::NAME], f64::from(silent));
+                Place::Noted { after: None }
+            }
+        };
+        Ok((hits, Some(next)))
+    }
+
+    /// What was listed before has been published when the next page is asked for; only then the mark moves.
+    async fn sweep_changed(
+        &self,
+        kind: MeetingKind,
+        after: Option<(Timestamp, Option<String>)>,
+        latest: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<(Vec<SweepHit>, Option<Place>), Fault> {
+        let since = match after {
+            Some((at, id)) => ChangedAfter { at, id },
+            None => ChangedAfter { at: self.swept_until(kind, now).await?, id: None },
+        };
+        let max = self.settings.sweep_page_records_max;
+        let page = self.crm.changed(kind, &since, max).await?;
+        let Some(last) = page.last() else {
+            if let Some(latest) = latest {
+                let text = latest.to_string();
+                self.state.write(Write::put(&watermark_key(kind), text.as_bytes())).await?;
+            }
+            return Ok((Vec::new(), Some(after_kind(kind))));
+        };
+        let at = last.at.unwrap_or(since.at);
+        let next = Place::Changed {
+            kind,
+            after: Some((at, Some(last.record.id.clone()))),
+            latest: latest.max(Some(at)),
+        };
+        let mut hits = Vec::new();
+        for changed in page {
+            if !self.is_known(&changed.record, changed.version).await? {
+                let key = self.key(&Subject::Record(changed.record))?;
+                hits.push(SweepHit { key, changed_at: changed.at });
+            }
+        }
+        Ok((hits, Some(next)))
+    }
+
+    /// Whether all links of a record know this version of it: our own write that comes back.
+    async fn is_known(&self, record: &MeetingRef, version: Option<i64>) -> Result<bool, Fault> {
+        let Some(version) = version else { return Ok(false) };
+        let copies = self.links.copies(record).await?;
+        Ok(!copies.is_empty() && copies.iter().all(|known| known.version == Some(version)))
+    }
+
+    async fn swept_until(&self, kind: MeetingKind, now: Timestamp) -> Result<Timestamp, Fault> {
+        let found = self.state.get(&watermark_key(kind)).await?;
+        let at: Option<Timestamp> =
+            found.and_then(|document| std::str::from_utf8(&document.value).ok()?.parse().ok());
+        let at = match at {
+            Some(at) => at,
+            None => {
+                // What was there before the first sweep is brought out when a calendar has been read.
+                self.state.write(Write::put(&watermark_key(kind), now.to_string().as_bytes())).await?;
+                now
+            }
+        };
+        Ok(at.checked_sub(OVERLAP).unwrap_or(Timestamp::MIN))
+    }
+
+    /// Records that are linked and that the CRM does not have any more.
+    async fn sweep_linked(
+        &self,
+        after: Option<String>,
+        now: Timestamp,
+    ) -> Result<(Vec<SweepHit>, Option<Place>), Fault> {
+        if after.is_none() {
+            let found = self.state.get(RECONCILED).await?;
+            let at: Option<Timestamp> =
+                found.and_then(|document| std::str::from_utf8(&document.value).ok()?.parse().ok());
+            if at.is_some_and(|at| elapsed(at, now) < RECONCILE_EVERY) {
+                return Ok((Vec::new(), None));
+            }
+        }
+        let found = self.state.scan(RECORDS, after.as_deref(), LINKS_PAGE).await?;
+        let Some((last, _)) = found.last() else {
+            let text = now.to_string();
+            self.state.write(Write::put(RECONCILED, text.as_bytes())).await?;
+            return Ok((Vec::new(), None));
+        };
+        let record = |key: &String| -> Option<MeetingRef> {
+            let (record, _) = key.strip_prefix(RECORDS)?.split_once('/')?;
+            match Subject::read(record)? {
+                Subject::Record(record) => Some(record),
+                Subject::Calendar(_) | Subject::Event(..) => None,
+            }
+        };
+        let records: std::collections::BTreeSet<MeetingRef> =
+            found.iter().filter_map(|(key, _)| record(key)).collect();
+        let present = self.crm.present(&records).await?;
+        let mut hits = Vec::new();
+        for record in records.difference(&present) {
+            let copies = self.links.copies(record).await?;
+            if copies.iter().any(|known| known.copy.is_some()) {
+                hits.push(SweepHit { key: self.key(&Subject::Record(record.clone()))?, changed_at: None });
+            }
+        }
+        Ok((hits, Some(Place::Linked { after: Some(last.clone()) })))
+    }
+}
+
+fn after_kind(kind: MeetingKind) -> Place {
+    match kind {
+        MeetingKind::Meeting => Place::Changed { kind: MeetingKind::Call, after: None, latest: None },
+        MeetingKind::Call => Place::Linked { after: None },
+    }
+}

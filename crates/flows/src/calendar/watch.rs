@@ -1,0 +1,180 @@
+//! Watches: the vendors are asked to say when something changes. What they say is a hint; sweeps find the rest.
+//!
+//! A watch's secret is made of the installation's key and the calendar's id, so nothing has to be looked up to verify a
+//! notification.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize};
+use shared::clock::later;
+use shared::fault::Fault;
+use shared::flow::Run;
+use shared::ports::state::Write;
+use tracing::{debug, warn};
+use url::Url;
+
+use super::NAME;
+use super::calendars::Opened;
+use super::client::{Watch, WatchWanted};
+use super::flow::CalendarFlow;
+use super::key::digest;
+use crate::webhook_secrets::WebhookSecrets;
+
+/// What a key is derived for.
+const PURPOSE: &str = "calendar watches";
+/// How long a watch is asked for; Outlook's longest is just under seven days.
+const LIFE: Duration = Duration::from_secs(6 * 24 * 3_600);
+/// Share of its life that is left when a watch is renewed.
+const RENEW_LEFT: Duration = Duration::from_secs(3 * 24 * 3_600);
+/// Digits that tell secrets apart.
+const MARK_DIGITS: usize = 16;
+/// How long a watch that could not be had is not asked for again.
+const PAUSE: Duration = Duration::from_secs(15 * 60);
+
+/// The secrets with which deliveries are verified.
+#[derive(Debug)]
+pub(super) struct Watches {
+    secrets: vault::Secrets,
+    pub(super) webhooks: WebhookSecrets,
+}
+
+/// A watch as it is kept.
+#[derive(Debug, Serialize, Deserialize)]
+struct Kept {
+    id: String,
+    resource_id: Option<String>,
+    until: Timestamp,
+    address: String,
+    /// Tells secrets apart: with another key of the installation it is another one.
+    #[serde(default)]
+    secret: String,
+    /// Not to be asked for again before then.
+    #[serde(default)]
+    not_before: Option<Timestamp>,
+}
+
+fn key(open: &Opened) -> String {
+    format!("calendar/watch/{}", open.id.text())
+}
+
+impl Watches {
+    pub(super) fn new(
+        secrets: vault::Secrets,
+        configured: &BTreeMap<String, SecretString>,
+    ) -> Result<Self, connector_espocrm::IdError> {
+        let mut webhooks = WebhookSecrets::configured(NAME, configured)?;
+        webhooks.vault = Some(secrets.clone());
+        Ok(Self { secrets, webhooks })
+    }
+
+    pub(super) async fn learn(&self) -> Result<bool, Fault> {
+        self.webhooks.learn().await
+    }
+
+    /// The secret of a calendar's watches.
+    pub(super) fn secret(&self, calendar: &str) -> Result<SecretString, Fault> {
+        let signed = self.secrets.sign(PURPOSE, calendar.as_bytes());
+        let signed = signed.map_err(|error| Fault::permanent("vault", format!("{error}.")))?;
+        Ok(SecretString::from(hex::encode(signed)))
+    }
+
+    /// Keeps the watch of a calendar alive. Without it the sweeps do all, so nothing fails here.
+    /// `at_once` for one that has to be renewed now.
+    pub(super) async fn keep(&self, flow: &CalendarFlow, open: &Opened, at_once: bool, run: &Run) {
+        let Some(public_url) = &flow.settings.public_url else { return };
+        if let Err(fault) = self.kept(flow, open, public_url, at_once, run).await {
+            warn!(
+                calendar = open.calendar.id,
+                error.type = fault.code,
+                "The calendar does not notify us of changes, so they wait for the sweep: {fault}"
+            );
+            let not_before = Some(later(run.clock.now(), PAUSE));
+            let kept = Kept {
+                id: String::new(),
+                resource_id: None,
+                until: run.clock.now(),
+                address: String::new(),
+                secret: String::new(),
+                not_before,
+            };
+            if let Err(problem) = self.write(flow, open, &kept).await {
+                debug!("That could not be noted: {problem}");
+            }
+        }
+    }
+
+    async fn kept(
+        &self,
+        flow: &CalendarFlow,
+        open: &Opened,
+        public_url: &Url,
+        at_once: bool,
+        run: &Run,
+    ) -> Result<(), Fault> {
+        let now = run.clock.now();
+        let known = flow.state.get(&key(open)).await?;
+        let known = known.and_then(|document| serde_json::from_slice::<Kept>(&document.value).ok());
+        let address = address(public_url, &open.id.text());
+        let secret = self.secret(&open.id.text())?;
+        let mark = digest(&[secret.expose_secret()], MARK_DIGITS);
+        let known = known
+            .map(|kept| if kept.secret == mark { kept } else { Kept { address: String::new(), ..kept } });
+        if let Some(kept) = &known {
+            let lasts = !at_once && kept.until > later(now, RENEW_LEFT);
+            if kept.not_before.is_some_and(|at| now < at) || (lasts && kept.address == address) {
+                return Ok(());
+            }
+        }
+        let until = later(now, LIFE);
+        let before = known.filter(|kept| !kept.id.is_empty());
+        if let Some(kept) = before.as_ref().filter(|kept| kept.until > now && kept.address == address) {
+            let watch = watch_of(kept);
+            if let Some(renewed) = open.client.renew(&watch, until).await? {
+                return self.write(flow, open, &kept_of(&renewed, &address, &mark)).await;
+            }
+        }
+        let wanted = WatchWanted {
+            id: format!("{:032x}", fastrand::u128(..)),
+            lifecycle_address: format!("{address}/lifecycle"),
+            address: address.clone(),
+            secret,
+            until,
+        };
+        let watch = open.client.watch(&wanted).await?;
+        self.write(flow, open, &kept_of(&watch, &address, &mark)).await?;
+        if let Some(kept) = before.filter(|kept| kept.id != watch.id) {
+            open.client.unwatch(&watch_of(&kept)).await?;
+        }
+        Ok(())
+    }
+
+    async fn write(&self, flow: &CalendarFlow, open: &Opened, kept: &Kept) -> Result<(), Fault> {
+        // Serialising plain structs cannot fail.
+        let value = serde_json::to_vec(kept).unwrap_or_default();
+        flow.state.write(Write::put(&key(open), &value)).await?;
+        Ok(())
+    }
+
+    /// Forgets the watch of a calendar that is gone at the vendor's: another one is asked for.
+    pub(super) async fn forget(&self, flow: &CalendarFlow, open: &Opened) -> Result<(), Fault> {
+        flow.state.write(Write::delete(&key(open))).await?;
+        Ok(())
+    }
+}
+
+fn address(public_url: &Url, calendar: &str) -> String {
+    let base = public_url.as_str().trim_end_matches('/');
+    format!("{base}/webhooks/{NAME}/watch/{calendar}")
+}
+
+fn watch_of(kept: &Kept) -> Watch {
+    Watch { id: kept.id.clone(), resource_id: kept.resource_id.clone(), until: kept.until }
+}
+
+fn kept_of(watch: &Watch, address: &str, mark: &str) -> Kept {
+    let Watch { id, resource_id, until } = watch.clone();
+    Kept { id, resource_id, until, address: address.to_owned(), secret: mark.to_owned(), not_before: None }
+}
