@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line program")]
 
 mod bench;
+mod calendar;
 mod chaos;
 mod check;
 mod clients;
@@ -27,6 +28,9 @@ cargo xtask <command>
   model [--seeds N] [--fleet-seeds N] [--seed S]
                                   random edits of parties with their phone numbers and mail addresses, 1000 seeds in
                                   one process and 50 by real programs where nothing is said
+  calendar [--days N] [--users N] [--meetings N] [--seed S]
+                                  a scripted time of Outlook and Google calendars, a year of 50 users with 20,000
+                                  meetings where nothing is said
   check                           formatting, clippy, documentation, tidy, deny, no labelled points in releases
   tidy                            the rules of this repository that no other tool knows
   deny                            licences, sources, versions and advisories of the dependencies
@@ -51,6 +55,7 @@ fn command(args: &[String]) -> Outcome {
         ["bench", rest @ ..] => bench::run(rest),
         ["chaos", rest @ ..] => chaos::run(rest),
         ["model", rest @ ..] => model::run(rest),
+        ["calendar", rest @ ..] => calendar::run(rest),
         ["check"] => check::run(),
         ["tidy"] => tidy::run(),
         ["deny"] => deny::run(),
