@@ -111,14 +111,25 @@ pub fn build(
     let (queue, state) = (backings.queue(), backings.state());
     let vault = secrets::build(config, state.clone())?;
     let mut flows: Vec<Arc<dyn Flow>> = Vec::new();
-    if let Some(parties) = parties::build(config, state.clone(), vault.clone(), meter.clone(), clock.clone())?
-    {
-        flows.push(parties);
-    }
+    let crm = config.connector.espocrm.as_ref();
+    let crm =
+        crm.map(|crm| parties::espocrm(crm, state.clone(), meter.clone(), clock.clone())).transpose()?;
+    let (its_state, its_meter, its_clock) = (state.clone(), meter.clone(), clock.clone());
+    let parties = parties::build(config, crm.as_ref(), its_state, vault.clone(), its_meter, its_clock)?;
+    flows.extend(parties);
     let accounts = accounts::build(config, vault.clone(), meter.clone(), clock.clone())?;
     let connecting = accounts::connecting(config, &accounts)?;
-    if let Some(calendar) = calendar::build(config)? {
-        flows.push(calendar);
+    if let Some(crm) = crm {
+        let beside = calendar::Beside {
+            crm,
+            accounts: accounts.clone(),
+            connecting: connecting.clone(),
+            secrets: vault.clone(),
+            state: state.clone(),
+            meter: meter.clone(),
+            clock: clock.clone(),
+        };
+        flows.extend(calendar::build(config, beside)?);
     }
     Ok(Parts { queue, state, vault, accounts, connecting, flows, meter, clock, backings })
 }

@@ -19,22 +19,23 @@ use shared::ports::state::State;
 /// The flow, where it is enabled.
 pub(crate) fn build(
     config: &Config,
+    crm: Option<&EspoCrm>,
     state: Arc<dyn State>,
     vault: vault::Secrets,
     meter: Arc<dyn Meter>,
     clock: Arc<dyn Clock>,
 ) -> Result<Option<Arc<dyn Flow>>, PortError> {
-    let connectors = (&config.connector.espocrm, &config.connector.advoware);
+    let connectors = (crm.cloned(), &config.connector.advoware);
     let (Some(parties), (Some(crm), Some(remote))) = (&config.flow.parties, connectors) else {
         return Ok(None);
     };
-    let crm = espocrm(crm, state.clone(), meter.clone(), clock.clone())?;
     let remote = advoware(remote, state.clone(), meter.clone(), clock)?;
     let flow = Parties::new(settings(parties), crm, remote, state, meter).map_err(wrong)?;
     Ok(Some(Arc::new(flow.with_vault(vault))))
 }
 
-fn espocrm(
+/// EspoCRM as the flows see it.
+pub(crate) fn espocrm(
     settings: &configuration::EspoCrm,
     state: Arc<dyn State>,
     meter: Arc<dyn Meter>,

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use configuration::{Config, EspoCrmAuth};
-use connector_espocrm::provision::Wanted;
+use connector_espocrm::provision::{Needs, Wanted};
 use connector_espocrm::{Credentials, EspoCrm, EspoId, Settings};
+use flows::calendar::espocrm::EspoCalendar;
 use flows::parties::Parties;
 use secrecy::SecretString;
 use shared::clock::Clock;
@@ -29,11 +30,18 @@ pub struct Administration {
 /// # Errors
 /// A setting that cannot be used.
 pub fn administration(config: &Config, clock: Arc<dyn Clock>) -> Result<Option<Administration>, PortError> {
-    let (Some(provision), Some(parties)) = (&config.provision, &config.flow.parties) else { return Ok(None) };
+    let Some(provision) = &config.provision else { return Ok(None) };
+    let parties =
+        config.flow.parties.as_ref().map(|parties| Parties::needs_of(&settings(parties)).map_err(wrong));
+    let calendar = config.flow.calendar.as_ref().map(|_| EspoCalendar::needs().map_err(wrong));
+    let needs: Vec<Needs> = parties.into_iter().chain(calendar).collect::<Result<_, PortError>>()?;
+    if needs.is_empty() {
+        return Ok(None);
+    }
     let password = provision.admin_password.clone();
     let credentials = Credentials::Password { user_name: provision.admin_user.clone(), password };
     let wanted = Wanted {
-        needs: vec![Parties::needs_of(&settings(parties)).map_err(wrong)?],
+        needs,
         user: provision.api_user.clone(),
         role: provision.role.clone(),
         webhook_url: provision.webhook_url.clone(),
@@ -61,9 +69,12 @@ impl Administration {
         client(&self.of_provision, credentials(&auth), self.clock.clone())
     }
 
-    /// The name under which a webhook's secret is kept in the vault.
-    pub fn secret_name(&self, webhook: &EspoId) -> String {
-        flows::webhook_secrets::vault_name(flows::parties::NAME, webhook)
+    /// The name under which a webhook's secret is kept in the vault: the flow's that needs its event.
+    pub fn secret_name(&self, event: &str, webhook: &EspoId) -> String {
+        let mut webhooks = self.wanted.needs.iter().flat_map(|needs| &needs.webhooks);
+        let path = webhooks.find(|(needed, _)| needed == event).map(|(_, path)| path.as_str());
+        let flow = path.and_then(|path| path.split('/').next()).unwrap_or(flows::parties::NAME);
+        flows::webhook_secrets::vault_name(flow, webhook)
     }
 }
 

@@ -39,6 +39,8 @@ pub struct Calendar {
     pub meetings: bool,
     /// Whether calls of the CRM go out.
     pub calls: bool,
+    /// The time zone of records that name none.
+    pub time_zone: TimeZone,
     /// Whether writes may send mail to attendees.
     pub send_mail: bool,
     /// Who wins where both sides changed a field.
@@ -107,6 +109,7 @@ pub(crate) fn calendar(reader: &mut Reader<'_>, enabled: bool, providers: &Provi
     let sync_end_period = section.parsed("sync_end_period", PERIOD, period);
     let max_portion_size = section.integer("max_portion_size", 1..=1_000);
     let (meetings, calls) = (section.flag("meetings"), section.flag("calls"));
+    let time_zone = section.parsed("time_zone", "a time zone, such as \"Europe/Berlin\"", TimeZone::get);
     let send_mail = section.flag("send_mail");
     let conflict_policy = section.word("conflict_policy", &CONFLICT_POLICIES);
     let mass_change_share_max = section.number("mass_change_share_max", 0.0..=1.0);
@@ -121,7 +124,8 @@ pub(crate) fn calendar(reader: &mut Reader<'_>, enabled: bool, providers: &Provi
         max_portion_size,
     };
     let users = users(reader, reach);
-    let (true, Some(sweep_cron), Some(sweep_time_zone)) = (enabled, sweep_cron, sweep_time_zone) else {
+    let times = (sweep_cron, sweep_time_zone, time_zone);
+    let (true, (Some(sweep_cron), Some(sweep_time_zone), Some(time_zone))) = (enabled, times) else {
         return None;
     };
     Some(Calendar {
@@ -133,6 +137,7 @@ pub(crate) fn calendar(reader: &mut Reader<'_>, enabled: bool, providers: &Provi
         reach,
         meetings,
         calls,
+        time_zone,
         send_mail,
         conflict_policy,
         mass_change_share_max,

@@ -148,7 +148,7 @@ impl Session {
         let Some(secret) = &webhook.secret_key else {
             return Err(Why::text("EspoCRM does not show its secret"));
         };
-        let name = setting.administration.secret_name(&webhook.id);
+        let name = setting.administration.secret_name(&webhook.event, &webhook.id);
         setting.vault.put(&name, secret).await.map_err(|error| Why::text(error.to_string()))?;
         if setting.show_secrets {
             self.shown

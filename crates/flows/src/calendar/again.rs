@@ -7,7 +7,6 @@ use shared::flow::{Outcome, Run, SweepHit};
 use shared::ports::state::Write;
 use tracing::warn;
 
-use super::failing;
 use super::flow::CalendarFlow;
 use super::key::{CalendarId, EventHash, Subject};
 use super::links::Slot;
@@ -121,20 +120,8 @@ impl CalendarFlow {
             true => rounds.look_at_series(&id).await,
             false => rounds.look(&id, rounds.pair().of_event_id(&id, Known::Unread)).await,
         };
-        match looked {
-            Ok(()) => {}
-            Err(fault) if failing::is_over(&fault) => return Err(self.waits_for(calendar, &fault)),
-            Err(fault) => return Err(fault),
-        }
+        looked?;
         self.state.write(Write::delete(&noted_key)).await?;
         Ok(Outcome { actions: rounds.wrote, converged: true, look_again_at: None })
-    }
-
-    /// The message waits until the account is connected again.
-    pub(super) fn waits_for(&self, calendar: &CalendarId, fault: &Fault) -> Fault {
-        match self.key(&Subject::Calendar(calendar.account.clone())) {
-            Ok(awaited) => Fault::parked("needs_reconnect", &fault.text, awaited),
-            Err(bug) => bug,
-        }
     }
 }

@@ -153,9 +153,7 @@ impl Pair<'_> {
 
     /// A notice that cannot be delivered does not hold the pair up.
     async fn tell(&self, text: &str) {
-        if let Err(fault) = self.flow.crm.tell(&self.open.calendar.user_id, text).await {
-            tracing::warn!(error.type = fault.code, "a calendar's user could not be told: {fault}");
-        }
+        self.flow.tell(&self.open.calendar.user_id, text).await;
     }
 
     /// The subject, for people.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use shared::clock::elapsed;
 use shared::fault::Fault;
 use shared::ports::state::{State, Write};
+use shared::record_key::FlowName;
 use vault::{AccountId, AccountSummary, Accounts, ProviderName};
 
 use super::client::{CalendarClient, CalendarProvider, Owner};
@@ -48,6 +49,7 @@ pub(super) struct Opened {
 pub(super) struct Calendars {
     accounts: Accounts,
     providers: BTreeMap<ProviderName, Arc<dyn CalendarProvider>>,
+    flow: FlowName,
     state: Arc<dyn State>,
     clients: Mutex<HashMap<CalendarId, Arc<dyn CalendarClient>>>,
     list: Mutex<Option<(Timestamp, Arc<BTreeMap<AccountId, AccountSummary>>)>>,
@@ -66,9 +68,10 @@ impl Calendars {
     pub(super) fn new(
         accounts: Accounts,
         providers: BTreeMap<ProviderName, Arc<dyn CalendarProvider>>,
+        flow: FlowName,
         state: Arc<dyn State>,
     ) -> Self {
-        Self { accounts, providers, state, clients: Mutex::default(), list: Mutex::default() }
+        Self { accounts, providers, flow, state, clients: Mutex::default(), list: Mutex::default() }
     }
 
     pub(super) fn accounts(&self) -> &Accounts {
@@ -151,7 +154,11 @@ impl Calendars {
         let client = match known {
             Some(client) => client,
             None => {
-                let client = provider.open(account, self.accounts.source(account.clone()), name)?;
+                let client = provider.open(
+                    account,
+                    self.accounts.source(account.clone(), account.record_key(&self.flow)),
+                    name,
+                )?;
                 let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
                 clients.entry(id.clone()).or_insert(client).clone()
             }

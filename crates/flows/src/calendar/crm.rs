@@ -66,8 +66,8 @@ pub trait CrmClient: Send + Sync + Debug {
     /// Tells a user.
     async fn tell(&self, user_id: &str, text: &str) -> Result<(), Fault>;
 
-    /// Looks at what the flow needs of the CRM.
-    async fn check(&self) -> Vec<Check>;
+    /// Looks at what the flow needs of the CRM. `webhooks` are the ids of those whose deliveries can be verified.
+    async fn check(&self, webhooks: &BTreeSet<String>) -> Vec<Check>;
 
     /// Gives back what this process holds in the fleet; for a process that ends.
     async fn leave(&self);

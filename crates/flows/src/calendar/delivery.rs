@@ -1,16 +1,17 @@
 //! Deliveries: EspoCRM's webhooks (`meeting/create`, `call/delete`, …), and what calendars notify us of
 //! (`watch/<calendar>`, for Outlook's own news of a watch `watch/<calendar>/lifecycle`).
 
-use connector_espocrm::webhook::{self, Item, Refusal};
+use connector_espocrm::webhook::{self as deliveries, Item, Refusal};
 use connector_google::notification as google;
-use connector_msgraph::notifications as outlook;
+use connector_msgraph as outlook;
 use shared::envelope::Operation;
 use shared::flow::{WebhookContent, WebhookItem, WebhookRefusal, WebhookRequest};
 
+use super::NAME;
+use super::espocrm::webhook::{self, Hint};
 use super::flow::CalendarFlow;
 use super::key::Subject;
-use super::sides::{MeetingKind, MeetingRef, Provider};
-use super::{NAME, espocrm};
+use super::sides::{MeetingKind, Provider};
 
 /// Path of notifications.
 const WATCH: &str = "watch/";
@@ -30,40 +31,23 @@ impl CalendarFlow {
                  of call, and watch/"
             ))
         };
-        let (kind, operation) = request.path.split_once('/').ok_or_else(unknown)?;
-        let kind = match kind {
-            "meeting" => MeetingKind::Meeting,
-            "call" => MeetingKind::Call,
-            _ => return Err(unknown()),
-        };
-        let operation = match operation {
-            "create" => Operation::Create,
-            "update" => Operation::Update,
-            "delete" => Operation::Delete,
-            _ => return Err(unknown()),
-        };
+        let (kind, operation) = webhook::read_path(request.path).ok_or_else(unknown)?;
         let signature = header(request, "signature");
-        webhook::verify(signature, request.body, &self.watches.webhooks.known()).map_err(refusal)?;
-        let items = webhook::read_items(request.body).map_err(refusal)?;
+        deliveries::verify(signature, request.body, &self.watches.webhooks.known()).map_err(refusal)?;
+        let items = deliveries::read_items(request.body).map_err(refusal)?;
         Ok(WebhookContent::Items(
             items.into_iter().map(|item| self.read_item(kind, operation, item)).collect(),
         ))
     }
 
     fn read_item(&self, kind: MeetingKind, operation: Operation, item: Item) -> WebhookItem {
-        match item {
-            Item::Malformed(why) => WebhookItem::Malformed(why),
-            Item::Record { attributes, .. }
-                if operation == Operation::Update && espocrm::webhook::is_echo(&attributes) =>
-            {
-                WebhookItem::Echo
-            }
-            Item::Record { id, .. } => {
-                match self.key(&Subject::Record(MeetingRef { kind, id: id.to_string() })) {
-                    Ok(key) => WebhookItem::Record(key, operation),
-                    Err(fault) => WebhookItem::Malformed(fault.text),
-                }
-            }
+        match webhook::hint(kind, operation, item) {
+            Hint::Malformed(why) => WebhookItem::Malformed(why),
+            Hint::Echo => WebhookItem::Echo,
+            Hint::Record(record) => match self.key(&Subject::Record(record)) {
+                Ok(key) => WebhookItem::Record(key, operation),
+                Err(fault) => WebhookItem::Malformed(fault.text),
+            },
         }
     }
 

@@ -23,7 +23,8 @@ pub(super) fn label(provider: Provider) -> &'static str {
 
 /// Whether a person has to connect the account again.
 pub(super) fn is_over(fault: &Fault) -> bool {
-    fault.kind == FaultKind::Unauthorized && matches!(fault.code, "needs_reconnect" | "not_connected")
+    matches!(fault.kind, FaultKind::Unauthorized | FaultKind::Parked)
+        && matches!(fault.code, "needs_reconnect" | "not_connected")
 }
 
 /// Whether it would fail for all events alike, so that going on with the next one makes no sense.
@@ -58,11 +59,21 @@ impl CalendarFlow {
         let is_first = self.calendars.accounts().mark_told(account).await.map_err(|error| error.fault())?;
         if is_first {
             let text = self.reconnect_text(account, now);
-            if let Err(fault) = self.crm.tell(user, &text).await {
-                warn!(error.type = fault.code, "user {user} could not be told to connect again: {fault}");
-            }
+            self.tell(user, &text).await;
         }
         Ok(Outcome { converged: false, ..Outcome::default() })
+    }
+
+    /// Tells a user, or who is named for that where the user cannot be told. Holds nothing up.
+    pub(super) async fn tell(&self, user: &str, text: &str) {
+        let Err(fault) = self.crm.tell(user, text).await else { return };
+        warn!(error.type = fault.code, "user {user} could not be told: {fault}");
+        let Some(other) = self.settings.notify_user_id.as_deref().filter(|other| *other != user) else {
+            return;
+        };
+        if let Err(fault) = self.crm.tell(other, text).await {
+            warn!(error.type = fault.code, "user {other} could not be told instead: {fault}");
+        }
     }
 
     fn reconnect_text(&self, account: &AccountId, now: Timestamp) -> String {
@@ -125,6 +136,7 @@ mod tests {
         let fault = |kind, code| Fault::new(kind, code, "a test");
         assert!(is_over(&fault(FaultKind::Unauthorized, "needs_reconnect")));
         assert!(is_over(&fault(FaultKind::Unauthorized, "not_connected")));
+        assert!(is_over(&fault(FaultKind::Parked, "needs_reconnect")));
         assert!(!is_over(&fault(FaultKind::Unauthorized, "forbidden")));
         assert!(!is_over(&fault(FaultKind::Permanent, "needs_reconnect")));
     }

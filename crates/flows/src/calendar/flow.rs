@@ -90,10 +90,11 @@ impl CalendarFlow {
             state: state.clone(),
             meter: meter.clone(),
         };
+        let calendars = Calendars::new(accounts, providers, spec.name.clone(), state.clone());
         Ok(Self {
             spec,
             crm,
-            calendars: Calendars::new(accounts, providers, state.clone()),
+            calendars,
             links: Links(state.clone()),
             people: People::default(),
             guard,
@@ -173,7 +174,7 @@ impl Flow for CalendarFlow {
         let provider = ProviderName::new(provider).ok()?;
         let account = AccountId::of_user(provider, CrmUser::new(crm_user).ok()?);
         self.calendars.provider(&account)?;
-        self.key(&Subject::Calendar(account)).ok()
+        account.record_key(&self.spec.name)
     }
 
     async fn learn(&self) -> Result<bool, Fault> {

@@ -132,7 +132,7 @@ impl Subject {
         match parts.as_slice() {
             ["meeting", id] if !id.is_empty() => record(MeetingKind::Meeting, id),
             ["call", id] if !id.is_empty() => record(MeetingKind::Call, id),
-            [provider, user] => account(provider, user).map(Self::Calendar),
+            [_, _] => AccountId::of_record_id(id).ok().map(Self::Calendar),
             [provider, user, digits, event]
                 if is_hash(digits, CALENDAR_DIGITS) && is_hash(event, EVENT_DIGITS) =>
             {

@@ -160,10 +160,6 @@ impl CalendarFlow {
         if let Err(problem) = self.ask_to_reconnect(account, &fault, run.clock.now()).await {
             warn!(error.type = problem.code, "The user of an account could not be told: {problem}");
         }
-        let subject = Subject::Calendar(account.clone());
-        match self.key(&subject) {
-            Ok(awaited) => Fault::parked("needs_reconnect", &fault.text, awaited),
-            Err(bug) => bug,
-        }
+        fault
     }
 }

@@ -32,7 +32,10 @@ impl CalendarFlow {
     }
 
     pub(super) async fn check_all(&self) -> Vec<Check> {
-        let mut checks = self.crm.check().await;
+        // What cannot be had from the vault is said by the check of the vault.
+        let _known = self.watches.learn().await;
+        let webhooks = self.watches.webhooks.known().keys().map(ToString::to_string).collect();
+        let mut checks = self.crm.check(&webhooks).await;
         let connected = match self.calendars.connected(&self.settings, Timestamp::UNIX_EPOCH).await {
             Ok(connected) => connected,
             Err(fault) => {

@@ -42,6 +42,8 @@ pub struct CalendarSettings {
     pub mass_change_count_min: u32,
     /// Records that a sweep reads in one request, at most 200.
     pub sweep_page_records_max: u16,
+    /// Who is told where a record's or a calendar's user cannot be.
+    pub notify_user_id: Option<String>,
     /// Time without news after which a calendar counts as silent.
     pub nothing_arrived_after: Duration,
     /// Secrets of the webhooks, by webhook id.
@@ -88,7 +90,8 @@ impl Default for CalendarSettings {
             mass_change_share_max: 0.2,
             mass_change_count_min: 50,
             sweep_page_records_max: 200,
-            nothing_arrived_after: Duration::from_secs(3 * 24 * 3_600),
+            notify_user_id: None,
+            nothing_arrived_after: Duration::from_secs(24 * 3_600),
             webhook_secrets: BTreeMap::new(),
             public_url: None,
         }

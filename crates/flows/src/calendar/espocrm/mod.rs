@@ -102,7 +102,7 @@ impl EspoCalendar {
         query: ListQuery,
         max: u16,
     ) -> Result<Vec<Changed>, Fault> {
-        let query = query.select(&["id", "modifiedAt", "usersIds"]).page_size(max);
+        let query = query.select(&["id", "modifiedAt", "versionNumber"]).page_size(max);
         let page = self.crm.list(self.entity(kind), &query).await?;
         page.records.iter().map(|record| changed(kind, record)).collect()
     }
@@ -119,11 +119,10 @@ fn id_of(record: &MeetingRef) -> Result<EspoId, Fault> {
 }
 
 fn changed(kind: MeetingKind, record: &Record) -> Result<Changed, Fault> {
-    let users = record.attributes().get("usersIds").and_then(Value::as_array).into_iter().flatten();
     Ok(Changed {
         record: MeetingRef { kind, id: record.id().to_string() },
         at: record.timestamp("modifiedAt")?,
-        users: users.filter_map(Value::as_str).map(str::to_owned).collect(),
+        version: record.version().and_then(|version| i64::try_from(version).ok()),
     })
 }
 
@@ -250,6 +249,25 @@ impl CrmClient for EspoCalendar {
         self.changed_page(kind, query, max).await
     }
 
+    async fn present(&self, records: &BTreeSet<MeetingRef>) -> Result<BTreeSet<MeetingRef>, Fault> {
+        let mut found = BTreeSet::new();
+        for kind in [MeetingKind::Meeting, MeetingKind::Call] {
+            let ids: Vec<&str> = records
+                .iter()
+                .filter(|record| record.kind == kind)
+                .map(|record| record.id.as_str())
+                .collect();
+            if ids.is_empty() {
+                continue;
+            }
+            let max = u16::try_from(ids.len()).unwrap_or(u16::MAX);
+            let query = ListQuery::filtered(Where::any_of("id", ids)).select(&["id"]).page_size(max);
+            let page = self.crm.list(self.entity(kind), &query).await?;
+            found.extend(page.records.iter().map(|record| MeetingRef { kind, id: record.id().to_string() }));
+        }
+        Ok(found)
+    }
+
     async fn people(&self, mails: &BTreeSet<String>) -> Result<BTreeMap<String, Person>, Fault> {
         self.who(mails).await
     }
@@ -261,10 +279,12 @@ impl CrmClient for EspoCalendar {
     }
 
     /// Whether the secrets of the webhooks are known is the flow's to look at.
-    async fn check(&self) -> Vec<Check> {
+    async fn check(&self, webhooks: &BTreeSet<String>) -> Vec<Check> {
         let needs = needs::needs(&self.types);
         let actions = &["create", "read", "edit", "delete"];
-        CrmChecks { flow: "calendar", crm: &self.crm, needs: &needs, actions }.all(&|_| true).await
+        CrmChecks { flow: "calendar", crm: &self.crm, needs: &needs, actions }
+            .all(&|id| webhooks.contains(id.as_str()))
+            .await
     }
 
     async fn leave(&self) {
