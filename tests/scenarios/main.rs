@@ -8,12 +8,15 @@
 )]
 
 mod accounts;
+mod calendar;
+mod clients;
 mod calendar_crm;
 mod calendar_programs;
 mod connections;
 mod fleet;
 mod google;
 mod grants;
+mod grants_killed;
 mod guard;
 mod leader;
 mod messages;

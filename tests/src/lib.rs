@@ -7,6 +7,7 @@
 
 mod error;
 pub mod fleet;
+pub mod grants;
 pub mod http;
 pub mod judge;
 pub mod letters;

@@ -2,8 +2,10 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line program")]
 
 mod bench;
+mod calendar;
 mod chaos;
 mod check;
+mod clients;
 mod deny;
 mod model;
 mod points;
@@ -18,13 +20,17 @@ use run::{Failure, Outcome};
 const HELP: &str = "\
 cargo xtask <command>
 
-  test [arguments of cargo test]  install RabbitMQ and Redis if missing, build the programs, run all tests
+  test [arguments of cargo test]  install RabbitMQ, Redis and the vendors' client libraries (Python) if missing, build
+                                  the programs, run all tests
   bench [--quick] [measures]      the measures, against the programs of the release profile
   chaos [--minutes N] [--seed S] [--case NAME]
                                   the chaos suite in its long form, for an hour where nothing is said
   model [--seeds N] [--fleet-seeds N] [--seed S]
                                   random edits of parties with their phone numbers and mail addresses, 1000 seeds in
                                   one process and 50 by real programs where nothing is said
+  calendar [--days N] [--users N] [--meetings N] [--seed S]
+                                  a scripted time of Outlook and Google calendars, a year of 50 users with 20,000
+                                  meetings where nothing is said
   check                           formatting, clippy, documentation, tidy, deny, no labelled points in releases
   tidy                            the rules of this repository that no other tool knows
   deny                            licences, sources, versions and advisories of the dependencies
@@ -49,6 +55,7 @@ fn command(args: &[String]) -> Outcome {
         ["bench", rest @ ..] => bench::run(rest),
         ["chaos", rest @ ..] => chaos::run(rest),
         ["model", rest @ ..] => model::run(rest),
+        ["calendar", rest @ ..] => calendar::run(rest),
         ["check"] => check::run(),
         ["tidy"] => tidy::run(),
         ["deny"] => deny::run(),

@@ -1,13 +1,18 @@
-//! `cargo xtask test`: all tests, on a machine that may lack the servers they need.
+//! `cargo xtask test`: all tests, on a machine that may lack the servers and libraries they need.
 
 use std::path::Path;
 use std::process::Command;
 
+use crate::clients;
 use crate::run::{Failure, Outcome, command, run as execute};
 
-/// Where the distribution's package puts the file that the test harness starts, and the package.
-const NEEDED: [(&str, &str); 2] =
-    [("/usr/lib/rabbitmq/bin/rabbitmq-server", "rabbitmq-server"), ("/usr/bin/redis-server", "redis-server")];
+/// The file that is to be there, where the distribution's package puts it, or else the command that is to succeed; and
+/// the package.
+const NEEDED: [(&str, &str); 3] = [
+    ("/usr/lib/rabbitmq/bin/rabbitmq-server", "rabbitmq-server"),
+    ("/usr/bin/redis-server", "redis-server"),
+    ("python3 -m ensurepip --version", "python3-venv"),
+];
 
 /// Cases of the chaos suite that `cargo xtask chaos` plays and this does not: they take minutes.
 const CHAOS_LONG_FORM_ONLY: [&str; 1] = ["programs_die_at_labelled_points"];
@@ -18,9 +23,10 @@ const CHAOS_LONG_ONLY: &str = "long_only::";
 /// Prepares the machine, then runs `cargo test --workspace`.
 ///
 /// # Errors
-/// As [`prepare`], or when a test fails.
+/// As [`prepare`], when the vendors' client libraries cannot be installed, or when a test fails.
 pub fn run(args: &[&str]) -> Outcome {
     prepare()?;
+    clients::install()?;
     execute(command("cargo", &[&["test", "--workspace"], args, &skips(args)].concat()))
 }
 
@@ -35,22 +41,33 @@ fn skips(args: &[&str]) -> Vec<&'static str> {
 /// # Errors
 /// When a server is missing and cannot be installed, or a build fails.
 pub fn prepare() -> Outcome {
-    let missing = missing(|path| Path::new(path).exists());
+    let missing = missing(is_there);
     if !missing.is_empty() {
         install(&missing)?;
     }
     execute(command("cargo", &["build", "--workspace", "--bins"]))
 }
 
-fn missing(exists: impl Fn(&str) -> bool) -> Vec<&'static str> {
-    NEEDED.iter().filter(|(path, _)| !exists(path)).map(|(_, package)| *package).collect()
+fn missing(is_there: impl Fn(&str) -> bool) -> Vec<&'static str> {
+    NEEDED.iter().filter(|(needed, _)| !is_there(needed)).map(|(_, package)| *package).collect()
+}
+
+fn is_there(needed: &str) -> bool {
+    let mut words = needed.split(' ');
+    match (words.next(), needed.starts_with('/')) {
+        (Some(program), false) => {
+            Command::new(program).args(words).output().is_ok_and(|it| it.status.success())
+        }
+        _ => Path::new(needed).exists(),
+    }
 }
 
 fn install(packages: &[&str]) -> Outcome {
     let names = packages.join(" ");
     let lacking = |why: &str| {
         Failure(format!(
-            "the system tests start private RabbitMQ and Redis servers; missing: {names}. {why} \
+            "the system tests start private RabbitMQ and Redis servers and the vendors' client libraries; missing: \
+             {names}. {why} \
              Install them (Debian, Ubuntu: `apt-get install -y {names}`) and run this again."
         ))
     };
@@ -69,7 +86,7 @@ fn install(packages: &[&str]) -> Outcome {
     }
     let args = [&["install", "-y", "--no-install-recommends"], packages].concat();
     let installed = execute(apt(root, &args));
-    let still_missing = missing(|path| Path::new(path).exists());
+    let still_missing = missing(is_there);
     match installed {
         Err(Failure(message)) if !still_missing.is_empty() => Err(lacking(&format!("{message}."))),
         // A package whose service cannot start here ends with an error, yet its programs are there.
@@ -105,9 +122,15 @@ mod tests {
 
     #[test]
     fn names_the_packages_of_missing_files() {
-        assert_eq!(missing(|_| false), ["rabbitmq-server", "redis-server"]);
-        assert_eq!(missing(|path| path.contains("rabbitmq")), ["redis-server"]);
+        assert_eq!(missing(|_| false), ["rabbitmq-server", "redis-server", "python3-venv"]);
+        assert_eq!(missing(|path| path.contains("rabbitmq")), ["redis-server", "python3-venv"]);
         assert!(missing(|_| true).is_empty());
+    }
+
+    #[test]
+    fn looks_for_files_and_tries_commands() {
+        assert!(is_there("/") && is_there("cargo --version"));
+        assert!(!is_there("/nowhere/at all") && !is_there("cargo --none") && !is_there("no-such-program"));
     }
 
     #[test]

@@ -60,6 +60,9 @@ pub struct FaultRule {
     /// Only paths that match this pattern, in which `*` stands for anything; any when absent.
     #[serde(default)]
     pub path: Option<String>,
+    /// Matching requests that pass before it strikes for the first time.
+    #[serde(default)]
+    pub after: u32,
     /// How often; for ever when absent.
     #[serde(default)]
     pub times: Option<u32>,
@@ -84,7 +87,16 @@ impl FaultRule {
     /// Strikes every request, for ever.
     #[must_use]
     pub fn new(fault: FaultKind) -> Self {
-        Self { method: None, path: None, times: None, for_ms: None, probability: 1.0, seed: 0, fault }
+        Self {
+            method: None,
+            path: None,
+            after: 0,
+            times: None,
+            for_ms: None,
+            probability: 1.0,
+            seed: 0,
+            fault,
+        }
     }
 
     /// Only requests of this method whose path matches the pattern.
@@ -92,6 +104,13 @@ impl FaultRule {
     pub fn on(mut self, method: &str, path: &str) -> Self {
         self.method = Some(method.to_owned());
         self.path = Some(path.to_owned());
+        self
+    }
+
+    /// Only once so many matching requests have passed.
+    #[must_use]
+    pub fn after(mut self, requests: u32) -> Self {
+        self.after = requests;
         self
     }
 
@@ -168,6 +187,10 @@ impl Faults {
             if (decided && !is_latency) || !armed.rule.matches(method, path) || armed.over(now) {
                 continue;
             }
+            if armed.rule.after > 0 {
+                armed.rule.after -= 1;
+                continue;
+            }
             if armed.rule.probability < 1.0 && !armed.dice.chance(armed.rule.probability) {
                 continue;
             }
@@ -216,6 +239,15 @@ mod tests {
         }
         assert_eq!(faults.strike("GET", "/x", now), [latency, FaultKind::EmptyList]);
         assert_eq!(faults.list().len(), 2);
+    }
+
+    #[test]
+    fn a_rule_can_wait_for_the_nth_request() {
+        let faults = Faults::default();
+        let now = Timestamp::UNIX_EPOCH;
+        faults.add(FaultRule::new(FaultKind::Unauthorized).on("GET", "/x").after(2).times(1), now);
+        let struck = |path| !faults.strike("GET", path, now).is_empty();
+        assert_eq!(["/x", "/y", "/x", "/x", "/x"].map(struck), [false, false, false, true, false]);
     }
 
     #[test]

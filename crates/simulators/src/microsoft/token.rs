@@ -345,6 +345,13 @@ fn issue(
     }
     // What was consented to once comes with every token of the resource.
     let mut issue = access(microsoft, now, form, mailbox, resource, given);
+    // What the vendor's own library asks for, and tells accounts apart by.
+    if form.get("client_info") == Some("1")
+        && let Some(person) = mailbox.and_then(|mailbox| microsoft.mailbox(mailbox))
+    {
+        let info = json!({ "uid": person.object_id, "utid": microsoft.options.tenant });
+        issue.body["client_info"] = json!(URL_SAFE_NO_PAD.encode(info.to_string()));
+    }
     if may_refresh && let Some(mailbox) = mailbox {
         let refresh = grants::secret("1.AXQAr");
         let row = Refresh { client, mailbox: mailbox.to_owned(), issued: now, used: now, revoked: None };

@@ -1,0 +1,265 @@
+//! A worker and a producer in small, on a clock that is moved by hand: keys that wait, one run at a time, retries by
+//! that clock, sweeps, notifications. Everything happens in one order, so that a seed plays the same again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use shared::clock::{Clock as _, ManualClock, elapsed, later};
+use shared::envelope::{Cause, Operation};
+use shared::fault::{Fault, FaultKind};
+use shared::flow::{
+    Failure, Flow, Run, Unguarded, WebhookContent, WebhookItem, WebhookRefusal, WebhookRequest,
+};
+use shared::record_key::RecordKey;
+use shared::settlement::{Circumstances, Settlement, decide};
+
+use super::hooks::Received;
+use super::store::Tearing;
+
+#[derive(Debug, Clone)]
+struct Waiting {
+    due: Timestamp,
+    since: Timestamp,
+    attempts: u32,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+enum End {
+    Done(Vec<&'static str>),
+    Failed(Fault),
+    Torn,
+}
+
+/// What was run.
+#[derive(Debug, Default, Clone)]
+pub struct Runs {
+    /// Runs that came to their end, by what their keys begin with.
+    pub done: BTreeMap<String, u64>,
+    pub failed: u64,
+    pub torn: u64,
+    pub sweeps: u64,
+    /// Requests of runs that failed or were torn away: what had to be done again.
+    pub spent_requests: u64,
+    /// What the runs that came to their end did.
+    pub actions: BTreeMap<&'static str, u64>,
+    pub refused: Vec<String>,
+}
+
+pub struct Engine {
+    pub flow: Arc<dyn Flow>,
+    clock: Arc<ManualClock>,
+    store: Arc<Tearing>,
+    waiting: BTreeMap<String, (RecordKey, Waiting)>,
+    parked: BTreeMap<String, RecordKey>,
+    /// What was given up, with the reason.
+    pub dead: BTreeMap<String, (RecordKey, String)>,
+    pub runs: Runs,
+    requests: Counting,
+}
+
+/// Requests of clients so far, by endpoint.
+pub type Counting = Box<dyn Fn() -> BTreeMap<String, u64> + Send>;
+
+impl Engine {
+    pub fn new(
+        flow: Arc<dyn Flow>,
+        clock: Arc<ManualClock>,
+        store: Arc<Tearing>,
+        requests: Counting,
+    ) -> Self {
+        let (waiting, parked, dead) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { flow, clock, store, waiting, parked, dead, runs: Runs::default(), requests }
+    }
+
+    pub fn publish(&mut self, key: RecordKey) {
+        let now = self.clock.now();
+        let fresh = Waiting { due: now, since: now, attempts: 0 };
+        self.waiting.entry(key.to_string()).or_insert((key, fresh));
+    }
+
+    /// What came in is verified and published.
+    pub async fn take(&mut self, received: &Received) {
+        let headers: Vec<(&str, &str)> =
+            received.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let query = received.query.as_deref();
+        let request =
+            WebhookRequest { query, ..WebhookRequest::post(&received.path, &headers, &received.body) };
+        let mut read = self.flow.read_webhook(&request);
+        if matches!(read, Err(WebhookRefusal::Unverified(_))) && matches!(self.flow.learn().await, Ok(true)) {
+            read = self.flow.read_webhook(&request);
+        }
+        match read {
+            Ok(WebhookContent::Challenge(_)) => {}
+            Ok(WebhookContent::Items(items)) => {
+                for item in items {
+                    match item {
+                        WebhookItem::Record(key, _) => self.publish(key),
+                        WebhookItem::Echo => {}
+                        WebhookItem::Malformed(why) => self.runs.refused.push(why),
+                    }
+                }
+            }
+            Err(refusal) => self.runs.refused.push(format!("{}: {refusal}", received.path)),
+        }
+    }
+
+    /// The flow looks for what needs a run.
+    pub async fn sweep(&mut self) -> Result<(), Fault> {
+        self.runs.sweeps += 1;
+        let id = format!("sweep-{}", self.runs.sweeps);
+        let mut cursor = None;
+        loop {
+            let page = self.flow.sweep(cursor.as_ref(), &id, self.clock.now()).await?;
+            page.records.into_iter().for_each(|hit| self.publish(hit.key));
+            match page.next {
+                Some(next) => cursor = Some(next),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Runs what is due, until nothing is; answers whether the process crashed before that.
+    pub async fn work(&mut self) -> bool {
+        let (mut rounds, torn) = (0, self.runs.torn);
+        while let Some(key) = self.next() {
+            rounds += 1;
+            assert!(rounds < 10_000, "it never ends: {key}");
+            self.run(&key).await;
+            if self.runs.torn > torn {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn next(&self) -> Option<String> {
+        let now = self.clock.now();
+        let due = self.waiting.iter().filter(|(_, (_, waiting))| waiting.due <= now);
+        due.min_by_key(|(key, (_, waiting))| (waiting.due, (*key).clone())).map(|(key, _)| key.clone())
+    }
+
+    /// When something is due next.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.waiting.values().map(|(_, waiting)| waiting.due).min()
+    }
+
+    fn requests_so_far(&self) -> u64 {
+        (self.requests)().values().sum()
+    }
+
+    pub fn waiting_keys(&self) -> Vec<&String> {
+        self.waiting.keys().collect()
+    }
+
+    async fn run(&mut self, name: &str) {
+        let Some((key, waiting)) = self.waiting.remove(name) else { return };
+        let before = self.requests_so_far();
+        let mut reruns = 0;
+        loop {
+            let run = Run {
+                key: key.clone(),
+                operation: Operation::Check,
+                cause: Cause::Webhook,
+                sweep_id: None,
+                attempts_before: waiting.attempts,
+                trace_id: "0".repeat(32),
+                guard: Arc::new(Unguarded),
+                clock: Arc::clone(&self.clock) as Arc<_>,
+            };
+            let end = tokio::select! {
+                biased;
+                result = self.flow.handle(&run) => match result {
+                    Ok(outcome) => End::Done(outcome.actions),
+                    Err(fault) => End::Failed(fault),
+                },
+                () = self.store.torn.notified() => End::Torn,
+            };
+            match end {
+                End::Done(actions) => {
+                    let kind = name.split(['.', ':']).nth(1).unwrap_or(name).to_owned();
+                    *self.runs.done.entry(kind).or_default() += 1;
+                    actions.into_iter().for_each(|action| *self.runs.actions.entry(action).or_default() += 1);
+                    self.dead.remove(name);
+                    return;
+                }
+                End::Torn => {
+                    self.runs.torn += 1;
+                    self.again(&key, &waiting, Duration::from_secs(90), false);
+                    break;
+                }
+                End::Failed(fault) => {
+                    let now = Circumstances {
+                        attempts_before: waiting.attempts,
+                        reruns,
+                        age: elapsed(waiting.since, self.clock.now()),
+                        random: 0.5,
+                    };
+                    let settlement = decide(&fault, now, &self.flow.spec().retry);
+                    if settlement == Settlement::RunAgain {
+                        reruns += 1;
+                        continue;
+                    }
+                    self.settle(&run, &waiting, &fault, settlement).await;
+                    break;
+                }
+            }
+        }
+        self.runs.spent_requests += self.requests_so_far() - before;
+    }
+
+    async fn settle(&mut self, run: &Run, waiting: &Waiting, fault: &Fault, settlement: Settlement) {
+        self.runs.failed += 1;
+        let dead_letter = match settlement {
+            Settlement::DeadLetter(reason) => Some(reason),
+            _ => None,
+        };
+        let failure = Failure { fault, attempts: waiting.attempts + 1, dead_letter };
+        self.flow.report(run, &failure).await.ok();
+        match settlement {
+            Settlement::Retry { delay, counts } => {
+                // What an upstream told us to wait, its client keeps by the machine's clock.
+                if let FaultKind::Throttled { after } | FaultKind::Paused { after } = fault.kind {
+                    tokio::time::sleep(after.min(Duration::from_secs(3))).await;
+                }
+                self.again(&run.key, waiting, delay, counts);
+            }
+            Settlement::Park(_) => {
+                self.parked.insert(run.key.to_string(), run.key.clone());
+            }
+            Settlement::DeadLetter(reason) => {
+                let why = format!("{reason:?}: {fault}");
+                self.dead.insert(run.key.to_string(), (run.key.clone(), why));
+            }
+            Settlement::Ack | Settlement::Return | Settlement::RunAgain => {}
+        }
+    }
+
+    fn again(&mut self, key: &RecordKey, waiting: &Waiting, delay: Duration, counts: bool) {
+        let attempts = waiting.attempts + u32::from(counts);
+        let again = Waiting { due: later(self.clock.now(), delay), since: waiting.since, attempts };
+        self.waiting.insert(key.to_string(), (key.clone(), again));
+    }
+
+    /// What waited for an account is set going again.
+    pub fn wake(&mut self) {
+        std::mem::take(&mut self.parked).into_values().for_each(|key| self.publish(key));
+    }
+
+    /// What was given up only because it failed too often, somebody sends again.
+    pub fn replay(&mut self) {
+        let spent: Vec<String> = self
+            .dead
+            .iter()
+            .filter(|(_, (_, why))| why.starts_with("AttemptsSpent"))
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in spent {
+            if let Some((key, _)) = self.dead.remove(&key) {
+                self.publish(key);
+            }
+        }
+    }
+}

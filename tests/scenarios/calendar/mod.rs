@@ -1,0 +1,22 @@
+//! The flow `calendar` over a scripted time: people of an office write on all sides, by a seed and on a clock that is
+//! moved by hand; everything that can go wrong does; in the end all systems say what the oracle says.
+
+mod affairs;
+mod crm;
+mod google;
+mod office;
+mod oracle;
+mod outlook;
+mod people;
+mod rehearsal;
+mod says;
+mod script;
+mod shown;
+
+use serde_json::Value;
+use simulators::Record;
+
+fn object(value: Value) -> Record {
+    let Value::Object(object) = value else { panic!("no object: {value}") };
+    object
+}

@@ -1,0 +1,201 @@
+//! The scripted times: four weeks, the days around changes of the clocks, and by command as long as wanted.
+
+use std::time::Instant;
+
+use jiff::civil::date;
+use simulators::JournalEntry;
+
+use super::faults;
+use super::people::Office;
+use super::world::{Plan, World};
+
+const MONTH: Plan = Plan {
+    seed: 1,
+    users: 10,
+    affairs: 500,
+    first: date(2026, 5, 4),
+    days: 28,
+    edits_a_day: 45,
+    has_trouble: true,
+    is_at_night: false,
+};
+
+/// Who loses the grant for a day, and when; who connects late.
+fn away(plan: &Plan, day: i64) -> Option<usize> {
+    let users = i64::try_from(plan.users).unwrap();
+    (day % 5 == 2).then(|| usize::try_from((day / 5 * 3 + 1) % (users - 1)).unwrap())
+}
+
+/// Plays it from the first day to the last; everything is compared every night.
+async fn play(plan: Plan) -> World {
+    let begun = Instant::now();
+    let mut world = World::open(plan).await;
+    world.begin().await;
+    for day in 0..plan.days {
+        let lost = away(&plan, day).map(|user| world.calendars_of(user)).unwrap_or_default();
+        for at in &lost {
+            world.lose_grant(*at);
+        }
+        if day == 3.min(plan.days - 1) {
+            world.connect_late().await;
+        }
+        world.day(day).await;
+        for at in lost {
+            world.connect(at).await;
+        }
+    }
+    let last = plan.days;
+    world.rest(&format!("after day {last}")).await;
+    println!("seed {}: {} days in {:?}: {}", plan.seed, plan.days, begun.elapsed(), world.counts());
+    let calls = world.calls();
+    println!("{calls}");
+    assert!(calls.factor() <= 1.2, "seed {}: {calls}", plan.seed);
+    world
+}
+
+#[expect(clippy::disallowed_methods, reason = "how much is played is said by whoever plays")]
+fn wanted(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|e| panic!("{variable}={text}: {e}")))
+}
+
+/// The seed to play: a new one, unless somebody names it.
+fn seed() -> u64 {
+    let seed = wanted("CALENDAR_SEED").unwrap_or_else(|| fastrand::u64(..u64::from(u32::MAX)));
+    println!("CALENDAR_SEED={seed}");
+    seed
+}
+
+fn writes_of_clients(office: &Office) -> usize {
+    let all = [office.crm.journal(), office.microsoft.journal(), office.google.journal()].concat();
+    let by_clients = |entry: &&JournalEntry| entry.actor_kind == simulators::ActorKind::Api;
+    // Watches are asked for anew: the old ones are forgotten with everything else.
+    let others = ["Channel", "subscription", "Subscription", "Webhook"];
+    all.iter().filter(by_clients).filter(|entry| !others.contains(&entry.entity.as_str())).count()
+}
+
+/// Our memory is lost but for the grants: the next comparison brings all links back, and writes nothing.
+async fn forget_everything(world: &mut World) {
+    let before = writes_of_clients(&world.office);
+    let removed = world.store.empty_but(&super::installation::VAULT).await;
+    assert!(removed > 0);
+    world.restart().await;
+    world.rest("after the store was emptied").await;
+    world.rest("after the store was emptied, again").await;
+    let written = writes_of_clients(&world.office) - before;
+    assert_eq!(written, 0, "seed {}: written although both sides agreed", world.plan.seed);
+    // The links are really there again: what people write goes its way.
+    for _ in 0..20 {
+        world.edit();
+    }
+    world.rest("after edits with links that were brought back").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_month_of_an_office_ends_as_its_people_wrote() {
+    let mut world = play(Plan { seed: seed(), ..MONTH }).await;
+    forget_everything(&mut world).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clocks_change_in_spring() {
+    let plan = Plan { affairs: 120, first: date(2026, 3, 28), days: 3, is_at_night: true, ..MONTH };
+    play(Plan { seed: seed(), ..plan }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clocks_change_in_autumn() {
+    let plan = Plan { affairs: 120, first: date(2026, 10, 24), days: 3, is_at_night: true, ..MONTH };
+    play(Plan { seed: seed(), ..plan }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "as long as `cargo xtask calendar` says"]
+async fn as_long_as_wanted() {
+    let number = |variable, default: u64| usize::try_from(wanted(variable).unwrap_or(default)).unwrap();
+    let days = number("CALENDAR_DAYS", 28);
+    let affairs = number("CALENDAR_MEETINGS", 500);
+    let plan = Plan {
+        seed: seed(),
+        users: number("CALENDAR_USERS", 10),
+        affairs,
+        days: i64::try_from(days).unwrap(),
+        // As many as it takes to make them all, since three in ten make something.
+        edits_a_day: (affairs * 4 / days.max(1)).max(45),
+        first: date(2026, 1, 5),
+        ..MONTH
+    };
+    let mut world = play(plan).await;
+    forget_everything(&mut world).await;
+}
+
+/// A few people, and nothing that goes wrong by chance.
+const FEW: Plan = Plan { users: 4, affairs: 60, days: 1, edits_a_day: 30, has_trouble: false, ..MONTH };
+
+/// A world in which something waits to be carried over in every calendar.
+async fn with_news(seed: u64) -> World {
+    let mut world = World::open(Plan { seed, ..FEW }).await;
+    world.begin().await;
+    world.news();
+    world
+}
+
+/// What happens to the n-th request, page or write happens to each of them, until a run needs no more of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_expire_before_every_request_of_a_run() {
+    let mut world = with_news(seed()).await;
+    for n in 0.. {
+        let expired = simulators::FaultRule {
+            ..simulators::FaultRule::new(simulators::FaultKind::Unauthorized).after(n).times(1)
+        };
+        for (path, is_microsoft) in [(faults::GRAPH, true), (faults::GOOGLE, false)] {
+            let rule = simulators::FaultRule { path: Some(path.to_owned()), ..expired.clone() };
+            match is_microsoft {
+                true => world.office.microsoft.fault(rule),
+                false => world.office.google.fault(rule),
+            }
+        }
+        world.quiet().await;
+        let left = world.office.microsoft.faults().list().len() + world.office.google.faults().list().len();
+        world.rest(&format!("401 before request {n}")).await;
+        if left == 2 {
+            assert!(n > 10, "{n}");
+            return;
+        }
+        world.news();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_of_changes_expire_at_every_page() {
+    let mut world = with_news(seed()).await;
+    for n in 0..6 {
+        for calendar in world.office.calendars.clone() {
+            faults::forget(&world.office, &calendar, None, &mut world.script.dice);
+            faults::forget(&world.office, &calendar, Some(n), &mut world.script.dice);
+            world.quiet().await;
+        }
+        world.rest(&format!("410 at page {n}")).await;
+        world.news();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_after_every_write_of_our_store() {
+    let mut world = with_news(seed()).await;
+    for n in 0.. {
+        let is_done = n % 2 == 0;
+        for calendar in world.office.calendars.clone() {
+            faults::forget(&world.office, &calendar, None, &mut world.script.dice);
+        }
+        world.store.arm(n, is_done);
+        world.sweep_now();
+        world.quiet().await;
+        let struck = !world.store.disarm();
+        world.rest(&format!("a crash at write {n}, done: {is_done}")).await;
+        if !struck {
+            assert!(n > 10, "{n}");
+            return;
+        }
+        world.news();
+    }
+}

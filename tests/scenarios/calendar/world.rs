@@ -1,0 +1,352 @@
+//! An office, the flow, and time: days with edits and trouble, nights in which all comes to rest and is compared.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::civil::Date;
+use jiff::{SignedDuration, Timestamp, ToSpan as _};
+use shared::clock::{Clock as _, ManualClock};
+
+use super::affairs::{Reach, Standing};
+use super::calls::Calls;
+use super::engine::Engine;
+use super::faults;
+use super::hooks::Hooks;
+use super::installation::Installation;
+use super::oracle::{complaints, learn};
+use super::people::Office;
+use super::says::midnight;
+use super::script::{Edit, Present, Script};
+use super::store::Tearing;
+
+/// How often the flow sweeps.
+const SWEEP_EVERY: SignedDuration = SignedDuration::from_hours(4);
+/// How often what waits is looked at.
+const TICK: SignedDuration = SignedDuration::from_mins(10);
+/// Back and ahead; short, so that things move into the window and out of it.
+pub const REACH: Reach = Reach { back_days: 30, ahead_days: 60 };
+
+/// What is played.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    pub seed: u64,
+    pub users: usize,
+    /// Meetings and events that people make, in all.
+    pub affairs: usize,
+    pub first: Date,
+    pub days: i64,
+    pub edits_a_day: usize,
+    pub has_trouble: bool,
+    /// Whether people work at all hours.
+    pub is_at_night: bool,
+}
+
+pub struct World {
+    pub plan: Plan,
+    pub office: Office,
+    pub clock: Arc<ManualClock>,
+    pub store: Arc<Tearing>,
+    pub engine: Engine,
+    pub installation: Installation,
+    pub script: Script,
+    pub edits: usize,
+    hooks: Hooks,
+    next_sweep: Timestamp,
+}
+
+impl World {
+    pub async fn open(plan: Plan) -> Self {
+        let clock = Arc::new(ManualClock::new(midnight(plan.first)));
+        let office = Office::open(plan.users, plan.seed, &clock).await;
+        let hooks = Hooks::start(plan.seed).await;
+        let installation = Installation::open(&office, &clock, &hooks.url).await;
+        let store = Arc::clone(&installation.store);
+        let flow = installation.flow(&office).await;
+        let engine = Engine::new(flow, Arc::clone(&clock), Arc::clone(&store), Box::new(office.counting()));
+        let next_sweep = clock.now();
+        let script = Script::new(plan.seed);
+        Self { plan, office, clock, store, engine, installation, script, edits: 0, hooks, next_sweep }
+    }
+
+    /// All but the last user connect; some meetings and events are there before anything is read.
+    pub async fn begin(&mut self) {
+        for at in 0..self.office.calendars.len() {
+            if self.office.calendars[at].user + 1 < self.plan.users {
+                self.connect(at).await;
+            }
+        }
+        for _ in 0..self.plan.affairs / 8 {
+            self.make();
+        }
+        self.rest("begin").await;
+    }
+
+    pub async fn connect_late(&mut self) {
+        for at in self.calendars_of(self.plan.users - 1) {
+            self.connect(at).await;
+        }
+    }
+
+    pub fn calendars_of(&self, user: usize) -> Vec<usize> {
+        let all = self.office.calendars.iter().enumerate();
+        all.filter(|(_, calendar)| calendar.user == user).map(|(at, _)| at).collect()
+    }
+
+    /// The process ends, and another one begins.
+    pub async fn restart(&mut self) {
+        let flow = self.installation.flow(&self.office).await;
+        self.engine = Engine::new(
+            flow,
+            Arc::clone(&self.clock),
+            Arc::clone(&self.store),
+            Box::new(self.office.counting()),
+        );
+        self.next_sweep = self.clock.now();
+    }
+
+    pub fn sweep_now(&mut self) {
+        self.next_sweep = self.clock.now();
+    }
+
+    /// Some steps, with nothing in between.
+    pub fn news(&mut self) {
+        for _ in 0..6 {
+            self.edit();
+            self.clock.advance(Duration::from_secs(60));
+        }
+        self.sweep_now();
+    }
+
+    pub fn calls(&self) -> Calls {
+        Calls::of(&self.office, &self.engine.runs, self.plan)
+    }
+
+    fn today(&self, day: i64) -> Date {
+        self.plan.first + day.days()
+    }
+
+    /// A calendar's user connects it, for the first time or again.
+    pub async fn connect(&mut self, at: usize) {
+        let calendar = self.office.calendars[at].clone();
+        self.installation.connect(&self.office, &calendar).await;
+        let calendar = &mut self.office.calendars[at];
+        (calendar.is_connected, calendar.is_away) = (true, false);
+        let user = &self.office.users[calendar.user].crm_id;
+        let key = self.engine.flow.key_of_account(calendar.provider.name(), user).unwrap();
+        self.engine.publish(key);
+        self.engine.wake();
+    }
+
+    pub async fn lose_grant(&mut self, at: usize) {
+        faults::revoke(&self.office, &self.office.calendars[at]);
+        self.office.calendars[at].is_away = true;
+    }
+
+    /// Time goes on, and what is due is done.
+    pub async fn advance_to(&mut self, to: Timestamp) {
+        loop {
+            self.tick().await;
+            let now = self.clock.now();
+            if now >= to {
+                return;
+            }
+            let due = self.engine.next_due().map_or(to, |due| due.max(now + SignedDuration::from_secs(1)));
+            let next =
+                (now + TICK).min(to).min(due).min(self.next_sweep.max(now + SignedDuration::from_secs(1)));
+            self.clock.advance(Duration::try_from(next.duration_since(now)).unwrap());
+        }
+    }
+
+    async fn tick(&mut self) {
+        self.hear().await;
+        if self.clock.now() >= self.next_sweep {
+            self.next_sweep = self.clock.now() + SWEEP_EVERY;
+            // A sweep that failed comes again with the next one.
+            if self.engine.sweep().await.is_err() {
+                self.next_sweep = self.clock.now() + TICK;
+            }
+        }
+        while self.engine.work().await {
+            self.engine.flow = self.installation.flow(&self.office).await;
+        }
+    }
+
+    /// Notifications that are due arrive.
+    async fn hear(&mut self) {
+        self.office.microsoft.deliver_notifications().await;
+        self.office.google.deliver_notifications().await;
+        self.office.crm.deliver_webhooks().await;
+        for received in self.hooks.drain() {
+            self.engine.take(&received).await;
+        }
+    }
+
+    fn make(&mut self) {
+        let (office, plan, now) = (&self.office, &self.plan, self.clock.now());
+        if let Some(edit) = self.script.make(present(office, plan, now)) {
+            self.perform(&edit);
+        }
+    }
+
+    /// A step of the script.
+    pub fn edit(&mut self) {
+        let (office, plan, now) = (&self.office, &self.plan, self.clock.now());
+        if let Some(edit) = self.script.next(present(office, plan, now)) {
+            self.perform(&edit);
+        }
+    }
+
+    fn perform(&mut self, edit: &Edit) {
+        let what = format!("seed {}, {}, {edit:?}", self.plan.seed, self.clock.now());
+        if tracing_wanted() {
+            println!("{what}");
+        }
+        self.office.perform(edit, &self.clock).unwrap_or_else(|why| panic!("{what}: {why}"));
+        self.edits += 1;
+    }
+
+    /// A day: people, and trouble.
+    pub async fn day(&mut self, day: i64) {
+        let date = self.today(day);
+        if self.plan.has_trouble {
+            faults::strew(&self.office, &mut self.script.dice);
+            faults::lose(&self.office, 0.1, &mut self.script.dice);
+            self.hooks.astray(0.05, 0.05);
+        }
+        for at in self.script.instants(date, self.plan.edits_a_day) {
+            self.advance_to(at).await;
+            self.trouble();
+            self.edit();
+        }
+        self.advance_to(midnight(date) + SignedDuration::from_hours(22)).await;
+        self.rest(&format!("day {day}")).await;
+    }
+
+    /// Now and then something larger goes wrong.
+    fn trouble(&mut self) {
+        if !self.plan.has_trouble {
+            return;
+        }
+        let dice = &mut self.script.dice;
+        match dice.below(60) {
+            0 => faults::end_access(&self.office),
+            1 => {
+                let at = dice.below(self.office.calendars.len());
+                let after = Some(u32::try_from(dice.below(3)).unwrap()).filter(|_| dice.chance(0.7));
+                faults::forget(&self.office, &self.office.calendars[at], after, dice);
+            }
+            2..=4 => {
+                let writes = u32::try_from(dice.below(12)).unwrap();
+                let is_done = dice.chance(0.5);
+                self.store.arm(writes, is_done);
+            }
+            _ => {}
+        }
+    }
+
+    /// Nothing goes wrong any more, all is done, and all is compared.
+    pub async fn rest(&mut self, what: &str) {
+        faults::clear(&self.office);
+        faults::lose(&self.office, 0.0, &mut self.script.dice);
+        self.hooks.astray(0.0, 0.0);
+        self.store.disarm();
+        let later = self.clock.now() + SignedDuration::from_mins(20);
+        self.advance_to(later).await;
+        self.engine.replay();
+        for _ in 0..2 {
+            self.next_sweep = self.clock.now();
+            self.quiet().await;
+        }
+        self.check(what);
+    }
+
+    /// Until nothing waits.
+    pub async fn quiet(&mut self) {
+        for _ in 0..200 {
+            self.tick().await;
+            self.hear().await;
+            let Some(due) = self.engine.next_due() else { return };
+            let now = self.clock.now();
+            let wait = due.duration_since(now).max(SignedDuration::from_secs(1));
+            self.clock.advance(Duration::try_from(wait).unwrap());
+        }
+        panic!("seed {}: it never comes to rest: {:?}", self.plan.seed, self.engine.waiting_keys());
+    }
+
+    /// All systems say what they must say.
+    pub fn check(&mut self, what: &str) {
+        let wrong = self.complaints();
+        let shown = wrong.iter().take(20).cloned().collect::<Vec<_>>().join("\n  ");
+        assert!(
+            wrong.is_empty(),
+            "seed {}, {what}, {}: {} complaints\n  {shown}",
+            self.plan.seed,
+            self.clock.now(),
+            wrong.len()
+        );
+    }
+
+    pub fn complaints(&mut self) -> Vec<String> {
+        let now = self.clock.now();
+        let office = &mut self.office;
+        let seen = office.look();
+        for affair in &mut office.affairs {
+            affair.follow(now, REACH, &office.users, &office.calendars);
+            learn(affair, &seen, &office.users);
+        }
+        let mut wrong: Vec<String> = seen.strange.clone();
+        let mut settled = Vec::new();
+        for (number, affair) in office.affairs.iter().enumerate() {
+            let is_away = |user: usize| office.calendars.iter().any(|it| it.user == user && it.is_away);
+            let waits = affair.users.iter().any(|user| is_away(*user))
+                || affair.copies.keys().any(|at| office.calendars[*at].is_away);
+            if waits {
+                continue;
+            }
+            wrong.extend(complaints(affair, &seen, office.people()));
+            settled.push(number);
+        }
+        settled.into_iter().for_each(|number| office.affairs[number].settle());
+        wrong.extend(self.engine.dead.iter().map(|(key, (_, why))| format!("{key} was given up: {why}")));
+        wrong.extend(self.engine.runs.refused.iter().map(|why| format!("refused: {why}")));
+        wrong.extend(office.microsoft.mails_by_clients().iter().map(|mail| format!("a mail: {mail}")));
+        let mails = office.google.mails();
+        let by_clients = mails.iter().filter(|mail| mail.actor_kind == simulators::ActorKind::Api);
+        wrong.extend(by_clients.map(|mail| format!("a mail: {:?}", mail.after)));
+        wrong.extend(office.microsoft.outside_description().iter().map(|it| format!("outside Graph: {it}")));
+        wrong
+            .extend(office.google.outside_description().iter().map(|it| format!("outside Google's: {it:?}")));
+        wrong
+    }
+
+    /// What people made, and how much of it is still there.
+    pub fn counts(&self) -> String {
+        let affairs = &self.office.affairs;
+        let there = affairs.iter().filter(|it| it.meeting == Standing::There).count();
+        let copies = affairs.iter().flat_map(|it| it.copies.values());
+        let live = copies.filter(|copy| copy.standing == Standing::There).count();
+        format!(
+            "{} affairs, {} edits; in the end {there} meetings and calls, {live} events; {:?}",
+            affairs.len(),
+            self.edits,
+            self.engine.runs
+        )
+    }
+}
+
+fn present<'a>(office: &'a Office, plan: &Plan, now: Timestamp) -> Present<'a> {
+    Present {
+        now,
+        users: office.users.len(),
+        affairs: &office.affairs,
+        calendars: &office.calendars,
+        affairs_max: plan.affairs,
+        is_at_night: plan.is_at_night,
+    }
+}
+
+/// Whether each step is printed.
+#[expect(clippy::disallowed_methods, reason = "how much is told is said by whoever plays")]
+fn tracing_wanted() -> bool {
+    std::env::var("CALENDAR_STEPS").is_ok()
+}

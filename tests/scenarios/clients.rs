@@ -1,0 +1,108 @@
+//! The vendors' own client libraries work against the simulators, so that those are not merely our own opinion. What
+//! they are led through stands in `tests/clients/`.
+
+use std::path::{Path, PathBuf};
+
+use simulators::google::{Consent, MAIL};
+use simulators::{
+    ActorKind, GoogleOptions, GoogleSimulator, MicrosoftOptions, MicrosoftSimulator, Operation,
+};
+use system_tests::{HarnessError, Program, Result};
+
+use crate::SOON;
+
+/// Where the libraries are, below the target folder.
+const FOLDER: &str = "client-libraries";
+
+fn scripts() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("clients")
+}
+
+/// The environment that has the libraries in the versions that are asked for.
+fn environment() -> Result<PathBuf> {
+    let test = std::env::current_exe().map_err(|error| HarnessError::new(error.to_string()))?;
+    // target/debug/deps/scenarios-0123 → target/client-libraries
+    let folder = test.ancestors().nth(3).unwrap_or(Path::new(".")).join(FOLDER);
+    let read = |path: PathBuf| std::fs::read(path).ok();
+    let installed = read(folder.join("requirements.txt"));
+    if installed.is_some() && installed == read(scripts().join("requirements.txt")) {
+        return Ok(folder);
+    }
+    Err(HarnessError::new(format!(
+        "{} has not the client libraries that tests/clients/requirements.txt names: run the tests by \
+         `cargo xtask test`, which installs them",
+        folder.display()
+    )))
+}
+
+/// Plays a script to its end.
+async fn play(script: &str, args: &[&str]) {
+    let folder = environment().unwrap();
+    let program = Program::at(folder.join("bin/python")).arg(scripts().join(script)).args(args);
+    // Nothing is compiled into the source tree, nor asked through a proxy.
+    let program = program.env("PYTHONPYCACHEPREFIX", folder.join("compiled"));
+    let mut running = program.env("NO_PROXY", "127.0.0.1").env("no_proxy", "127.0.0.1").start().unwrap();
+    let ended = running.wait_exit(SOON).await.unwrap();
+    let log = running.complete_log(SOON).await.unwrap();
+    assert!(ended.success() && log.contains("all calls behaved"), "{script} ended with {ended}:\n{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn googles_own_libraries_work_against_the_simulator() {
+    let options = GoogleOptions {
+        consent: Consent::AtOnce,
+        redirect_uris: vec!["http://localhost/callback".to_owned()],
+        plain_http_channels: true,
+        ..GoogleOptions::default()
+    };
+    let google = GoogleSimulator::start(options).await.unwrap();
+    let document = scripts().join("../../crates/simulators/src/google/data/calendar.v3.json");
+    play("google_calendar.py", &[&google.base_url(), document.to_str().unwrap()]).await;
+
+    assert!(google.outside_description().is_empty(), "{:?}", google.outside_description());
+    let counters = google.counters();
+    for method in [
+        "calendarList.list",
+        "calendars.get",
+        "channels.stop",
+        "events.delete",
+        "events.get",
+        "events.insert",
+        "events.instances",
+        "events.list",
+        "events.patch",
+        "events.update",
+        "events.watch",
+    ] {
+        let count = counters.get(&format!("calendar.{method}")).copied().unwrap_or(0);
+        assert!(count >= 2, "{method} was called {count} times: {counters:?}");
+    }
+    assert_eq!(counters["oauth.token.authorization_code"], 4, "two of them with another's verifier");
+    let journal = google.journal();
+    let made = journal.iter().filter(|it| it.entity == "Event" && it.operation == Operation::Create);
+    let made = made.filter(|it| it.actor_kind == ActorKind::Api).count();
+    assert_eq!(made, 18, "eight events, and one more to be told of, by each document");
+    assert!(!journal.iter().any(|it| it.entity == MAIL), "a mail was sent");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn microsofts_own_libraries_work_against_the_simulator() {
+    let microsoft = MicrosoftSimulator::start(MicrosoftOptions::default()).await.unwrap();
+    play("microsoft_graph.py", &[&microsoft.base_url()]).await;
+
+    assert!(microsoft.outside_description().is_empty(), "{:?}", microsoft.outside_description());
+    let tokens = microsoft.token_requests();
+    assert_eq!((tokens["authorization_code"], tokens["client_credentials"]), (2, 2), "{tokens:?}");
+    let journal = microsoft.journal();
+    let of_api = |entity: &str, operation: Operation| {
+        let is_it = |it: &&simulators::JournalEntry| {
+            it.entity == entity && it.operation == operation && it.actor_kind == ActorKind::Api
+        };
+        journal.iter().filter(is_it).count()
+    };
+    assert_eq!(of_api("subscription", Operation::Create), 1);
+    assert_eq!(of_api("subscription", Operation::Update), 1);
+    assert_eq!(of_api("subscription", Operation::Delete), 1);
+    let mails = microsoft.mails_by_clients();
+    assert!(!mails.is_empty() && mails.iter().all(|mail| mail["to"] == "bernd@kanzlei.example"), "{mails:?}");
+}

@@ -1,0 +1,69 @@
+//! The vendors' own client libraries, which `tests/scenarios/clients.rs` lets work against the simulators: in a private
+//! virtual environment below the target folder, made anew when the pinned versions change.
+
+use std::fs;
+use std::path::Path;
+
+use crate::run::{Failure, Outcome, command, root, run as execute, target_dir};
+
+/// The pinned versions with their hashes.
+const REQUIREMENTS: &str = "tests/clients/requirements.txt";
+/// The environment, which the test knows by this name.
+const FOLDER: &str = "client-libraries";
+
+/// Installs what is not installed yet.
+///
+/// # Errors
+/// When the environment cannot be made, or the registry of packages is out of reach.
+pub fn install() -> Outcome {
+    let (folder, wanted) = (target_dir().join(FOLDER), root().join(REQUIREMENTS));
+    let python = folder.join("bin/python");
+    // Copied there at the very end.
+    let mark = folder.join("requirements.txt");
+    if is_same(&wanted, &mark)
+        && command(&python, &["--version"]).output().is_ok_and(|it| it.status.success())
+    {
+        return Ok(());
+    }
+    println!("\nThe vendors' client libraries are installed into {}, once:", folder.display());
+    let failed =
+        |what: &str, error: &std::io::Error| Failure(format!("{}: {what}: {error}", folder.display()));
+    if folder.exists() {
+        fs::remove_dir_all(&folder).map_err(|error| failed("it cannot be removed", &error))?;
+    }
+    let mut make = command("python3", &["-m", "venv"]);
+    make.arg(&folder);
+    execute(make)?;
+    let words =
+        ["-m", "pip", "install", "--quiet", "--no-input", "--no-compile", "--disable-pip-version-check"];
+    let mut fill = command(&python, &words);
+    fill.args(["--only-binary", ":all:", "--require-hashes", "--requirement"]).arg(&wanted);
+    execute(fill)?;
+    fs::copy(&wanted, &mark).map(|_| ()).map_err(|error| failed("it cannot be marked", &error))
+}
+
+fn is_same(one: &Path, other: &Path) -> bool {
+    matches!((fs::read(one), fs::read(other)), (Ok(one), Ok(other)) if one == other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_version_is_pinned_by_hashes() {
+        let text = fs::read_to_string(root().join(REQUIREMENTS)).unwrap();
+        let pinned = text.lines().filter(|line| line.contains("==")).count();
+        assert!(pinned > 4 && text.matches("--hash=sha256:").count() >= pinned);
+        for library in ["msal==", "msgraph-sdk==", "google-api-python-client==", "google-auth-oauthlib=="] {
+            assert!(text.lines().any(|line| line.starts_with(library)), "{library}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_the_same() {
+        let wanted = root().join(REQUIREMENTS);
+        assert!(is_same(&wanted, &wanted));
+        assert!(!is_same(&wanted, &root().join("Cargo.toml")) && !is_same(&wanted, &root().join("none")));
+    }
+}
