@@ -14,7 +14,7 @@ use super::crm::CrmFound;
 use super::event::{Attendees, Place};
 use super::flow::CalendarFlow;
 use super::link::EndedBy;
-use super::links::{Stored, birth_lease};
+use super::links::{LINK_CHANGED, Stored, birth_lease};
 use super::plan::{Crm, Input, Remote, Rules, plan};
 use super::series::Holding;
 use super::sides::{EventSide, MeetingRef, Stamp};
@@ -168,8 +168,14 @@ impl<'a> Pair<'a> {
             if plan.deletes {
                 self.permit().await?;
             }
-            if !self.apply(&plan).await? {
-                continue;
+            match self.apply(&plan).await {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(fault) if fault.code == LINK_CHANGED => {
+                    self.begin_anew();
+                    continue;
+                }
+                Err(fault) => return Err(fault),
             }
             if !plan.again {
                 return Ok(());
@@ -177,6 +183,18 @@ impl<'a> Pair<'a> {
         }
         let text = format!("A pair in {} keeps changing.", self.open.calendar.id);
         Err(Fault::new(FaultKind::Conflict, "pair_unsettled", text))
+    }
+
+    /// Another run saved the link meanwhile: nothing that was read before counts.
+    fn begin_anew(&mut self) {
+        (self.found, self.stored) = (false, None);
+        self.searched_key = false;
+        if self.event_id.is_some() {
+            self.event = Known::Unread;
+        }
+        if self.record.is_some() {
+            self.meeting = KnownRecord::Unread;
+        }
     }
 
     /// What is to be done now; none where the event or the record cannot be synchronised.

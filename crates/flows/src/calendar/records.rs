@@ -7,6 +7,7 @@ use shared::flow::{Outcome, Run};
 use tracing::warn;
 use vault::{AccountId, CrmUser};
 
+use super::again::About;
 use super::calendars::Opened;
 use super::crm::CrmFound;
 use super::failing;
@@ -31,6 +32,7 @@ impl CalendarFlow {
                 break;
             }
         }
+        self.forget_record(record).await?;
         Ok(Outcome { actions: wrote, converged: true, look_again_at: None })
     }
 
@@ -148,7 +150,7 @@ impl CalendarFlow {
     ) -> Result<Vec<&'static str>, Fault> {
         let mut rounds = Rounds::beside(self, run, open).await?;
         let pair = rounds.pair().of_record(record, found);
-        rounds.look(&record.id, pair).await?;
+        rounds.look(About::Record(record), pair).await?;
         Ok(rounds.wrote)
     }
 
