@@ -63,7 +63,18 @@ pub(super) struct Done {
     /// A series whose instances have to be looked at, as it stands.
     pub instances: Option<Box<EventSide>>,
     /// The record of the CRM that was written, and its users: other calendars may have it.
-    pub written: Option<(MeetingRef, BTreeSet<String>)>,
+    pub written: Option<WrittenRecord>,
+}
+
+/// A record of the CRM that a pair has written.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct WrittenRecord {
+    /// Which.
+    pub record: MeetingRef,
+    /// Its users, as of before where it was deleted.
+    pub users: BTreeSet<String>,
+    /// How it stands now; none where it was deleted.
+    pub found: Option<CrmFound>,
 }
 
 /// A pair that is looked at.
@@ -443,12 +454,12 @@ impl<'a> Pair<'a> {
     }
 
     /// Notes that the CRM's record was written.
-    pub(super) fn wrote_record(&mut self, record: &MeetingRef) {
+    pub(super) fn wrote_record(&mut self, record: &MeetingRef, found: Option<CrmFound>) {
         let users = match &self.meeting {
             KnownRecord::Found(meeting) => meeting.users.clone(),
             KnownRecord::Unread | KnownRecord::Gone => BTreeSet::new(),
         };
-        self.done.written = Some((record.clone(), users));
+        self.done.written = Some(WrittenRecord { record: record.clone(), users, found });
     }
 
     /// Notes a series whose instances have to be looked at.

@@ -19,7 +19,7 @@ use super::cursor::{Page, Step};
 use super::event::{OriginalStart, Place};
 use super::flow::CalendarFlow;
 use super::key::{EventHash, digest};
-use super::pair::{Done, Known, Pair};
+use super::pair::{Done, Known, Pair, WrittenRecord};
 use super::sides::{EventSide, Provider};
 use super::standing::{self, Outbound, Standing};
 use super::{again, failing};
@@ -45,6 +45,8 @@ pub(super) struct Rounds<'a> {
     pub(super) seen: BTreeSet<EventHash>,
     pub(super) wrote: Vec<&'static str>,
     started: Timestamp,
+    /// The record that was written last.
+    pub(super) written: Option<WrittenRecord>,
     /// Whether what fails for one event is handed to a message of its own; else it fails the run.
     hands_on: bool,
 }
@@ -74,7 +76,9 @@ impl CalendarFlow {
         let started = run.clock.now();
         let (seen, wrote) = (BTreeSet::new(), Vec::new());
         let hands_on = true;
-        let mut rounds = Rounds { flow: self, run, open, standing, version, seen, wrote, started, hands_on };
+        let written = None;
+        let mut rounds =
+            Rounds { flow: self, run, open, standing, version, seen, wrote, started, written, hands_on };
         let result = rounds.read().await;
         let wrote = rounds.wrote;
         let count = |kinds: &[&str]| wrote.iter().filter(|action| kinds.contains(action)).count();
@@ -105,7 +109,7 @@ impl<'a> Rounds<'a> {
         // What people cause one by one is not counted with a round.
         standing.cursor.round = None;
         let (seen, wrote, started) = (BTreeSet::new(), Vec::new(), run.clock.now());
-        Ok(Self { flow, run, open, standing, version, seen, wrote, started, hands_on: false })
+        Ok(Self { flow, run, open, standing, version, seen, wrote, started, written: None, hands_on: false })
     }
 
     async fn read(&mut self) -> Result<(), Fault> {
@@ -323,9 +327,12 @@ impl<'a> Rounds<'a> {
                 if let Some(why) = done.skipped {
                     self.skipped(about, &why);
                 }
-                if let Some((record, users)) = done.written {
-                    // EspoCRM does not tell us of our own writes.
-                    self.flow.spread(self.run, &record, &users, &self.open.id.account).await;
+                if let Some(written) = done.written {
+                    if self.hands_on {
+                        // EspoCRM does not tell us of our own writes.
+                        self.flow.spread(self.run, &written, &self.open.id.account).await;
+                    }
+                    self.written = Some(written);
                 }
                 let Some(series) = done.instances else { return Ok(()) };
                 let id = series.id.clone();
