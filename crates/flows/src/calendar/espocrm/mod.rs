@@ -263,8 +263,9 @@ impl CrmClient for EspoCalendar {
     /// Whether the secrets of the webhooks are known is the flow's to look at.
     async fn check(&self) -> Vec<Check> {
         let needs = needs::needs(&self.types);
+        let scopes = &["Meeting", "Call", "User", "Contact", "Lead"];
         let actions = &["create", "read", "edit", "delete"];
-        CrmChecks { flow: "calendar", crm: &self.crm, needs: &needs, actions }.all(&|_| true).await
+        CrmChecks { flow: "calendar", crm: &self.crm, needs: &needs, scopes, actions }.all(&|_| true).await
     }
 
     async fn leave(&self) {
