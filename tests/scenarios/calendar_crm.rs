@@ -48,12 +48,6 @@ async fn bare() -> Bench {
     let hosting = Hosting { clock: Clock::from_fn(move || noon), ..Hosting::default() };
     let mut options = EspocrmOptions { hosting, ..EspocrmOptions::default() };
     options.accounts.push(Account::person(BERT_ID, "bert", "Bert", "Beirat", "Bert@kanzlei.example"));
-    for account in &mut options.accounts {
-        account
-            .role
-            .scopes
-            .insert("Lead".to_owned(), json!({ "create": "yes", "read": "all", "edit": "all" }));
-    }
     let crm = EspocrmSimulator::start(options).await.unwrap();
     let api = connect(&crm, Credentials::ApiKey(API_KEY.into()));
     let client = EspoCalendar::new(api, TimeZone::get("Europe/Berlin").unwrap()).unwrap();
