@@ -17,6 +17,7 @@ const MONTH: Plan = Plan {
     days: 28,
     edits_a_day: 45,
     has_trouble: true,
+    invites_colleagues: false,
     is_at_night: false,
 };
 
@@ -122,6 +123,7 @@ async fn as_long_as_wanted() {
         // As many as it takes to make them all, since three in ten make something.
         edits_a_day: (affairs * 4 / days.max(1)).max(45),
         first: date(2026, 1, 5),
+        has_trouble: wanted("CALENDAR_CALM").is_none(),
         ..MONTH
     };
     let mut world = play(plan).await;
