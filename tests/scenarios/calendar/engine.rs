@@ -117,7 +117,14 @@ impl Engine {
         let id = format!("sweep-{}", self.runs.sweeps);
         let mut cursor = None;
         loop {
-            let page = self.flow.sweep(cursor.as_ref(), &id, self.clock.now()).await?;
+            let page = tokio::select! {
+                biased;
+                page = self.flow.sweep(cursor.as_ref(), &id, self.clock.now()) => page?,
+                () = self.store.torn.notified() => {
+                    self.runs.torn += 1;
+                    return Err(Fault::retryable("torn", "The process crashed in a sweep."));
+                }
+            };
             page.records.into_iter().for_each(|hit| self.publish(hit.key));
             match page.next {
                 Some(next) => cursor = Some(next),
@@ -228,7 +235,11 @@ impl Engine {
             _ => None,
         };
         let failure = Failure { fault, attempts: waiting.attempts + 1, dead_letter };
-        self.flow.report(run, &failure).await.ok();
+        tokio::select! {
+            biased;
+            _ = self.flow.report(run, &failure) => {}
+            () = self.store.torn.notified() => self.runs.torn += 1,
+        }
         match settlement {
             Settlement::Retry { delay, counts } => {
                 // What an upstream told us to wait, its client keeps by the machine's clock.

@@ -200,6 +200,7 @@ impl World {
             // A sweep that failed comes again with the next one.
             if self.engine.sweep().await.is_err() {
                 self.next_sweep = self.clock.now() + TICK;
+                self.engine.flow = self.installation.flow(&self.office).await;
             }
         }
         while self.engine.work().await {
