@@ -1,7 +1,7 @@
 //! Both sides of a pair are there: what has to be written so that they agree. Pure.
 
 use super::action::{Action, Notice, Plan, Skipped, Verdict};
-use super::copies::{Copy, Role, role};
+use super::copies::{Copy, Role, invited_elsewhere, role};
 use super::event::{Event, Field, Place};
 use super::link::{Attempt, ConflictField, OpenConflict, PairLink};
 use super::merge::{Merged, Terms, Winner, merge};
@@ -17,13 +17,19 @@ pub(super) fn agree(input: &Input<'_>, event: &EventSide, meeting: &MeetingSide)
     }
     let link = fresh(input, event, meeting);
     let event = &with_gaps(event, &link, meeting);
-    let role = role(&this_copy(input, event), input.copies, meeting.assigned_user_id.as_deref());
+    let copy = this_copy(input, event);
+    let role = role(&copy, input.copies, meeting.assigned_user_id.as_deref(), meeting.key.as_deref());
     if role == Role::Follower {
         let link = PairLink { base: None, ..settled(&link, event, meeting) };
         return Plan::of(Verdict::Converges, saved(input, link));
     }
     let base = base(&link, event, meeting, input.calendar.provider);
-    let guests = Guests::of(input.calendar.provider, event, input.rules.send_mail);
+    let guests = match Guests::of(input.calendar.provider, event, input.rules.send_mail) {
+        Guests::Written if event.event.attendees.is_empty() && invited_elsewhere(&copy, input.copies) => {
+            Guests::Elsewhere
+        }
+        guests => guests,
+    };
     let mut terms = Terms {
         provider: input.calendar.provider,
         event,
@@ -47,6 +53,7 @@ pub(super) fn agree(input: &Input<'_>, event: &EventSide, meeting: &MeetingSide)
     let stamps = stamp_is_missing(&link, event, meeting);
     if merged.to_crm.is_empty() && merged.to_calendar.is_empty() && !stamps {
         let undecided = terms.winner.is_none();
+        let link = PairLink { peer: role == Role::Peer, ..link };
         return conclude(input, event, meeting, &merged, link, conflict, undecided);
     }
     write(input, event, meeting, &merged, terms, conflict, stamps)
@@ -54,8 +61,13 @@ pub(super) fn agree(input: &Input<'_>, event: &EventSide, meeting: &MeetingSide)
 
 /// Occurrences that are known to be left out stay so, where what was read does not tell.
 fn with_gaps(event: &EventSide, link: &PairLink, meeting: &MeetingSide) -> EventSide {
+    with_known_gaps(event, link.agreed().unwrap_or(&meeting.event))
+}
+
+/// The same, by what was agreed on.
+pub(super) fn with_known_gaps(event: &EventSide, agreed: &Event) -> EventSide {
     let mut event = event.clone();
-    let known = link.agreed().unwrap_or(&meeting.event).place.series();
+    let known = agreed.place.series();
     if let (false, Place::Master(series), Some(known)) = (event.gaps_known, &mut event.event.place, known) {
         series.gaps.extend(known.gaps.iter().cloned());
     }

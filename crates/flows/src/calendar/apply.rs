@@ -45,6 +45,7 @@ impl Pair<'_> {
                     fence,
                 };
                 self.stored = Some(self.flow.links.save(link, self.stored.as_ref(), saving).await?);
+                self.ended(link);
                 Ok(true)
             }
             Action::CreateMeeting { key, event, user_id } => {

@@ -174,7 +174,7 @@ impl Calendars {
             user_id: user.as_str().to_owned(),
             mail: owner.mail.clone(),
         };
-        let reach = settings.reach(user.as_str(), kind == Provider::Microsoft);
+        let reach = settings.reach(user.as_str());
         let connected = Arc::new(self.users(settings, now).await?);
         Ok(Some(Opened { id, calendar, owner, reach, connected, client }))
     }

@@ -33,17 +33,26 @@ pub enum Role {
     Follower,
 }
 
-/// What this copy is, beside the others.
-pub fn role(this: &Copy, others: &[Copy], assigned_user_id: Option<&str>) -> Role {
+/// What this copy is, beside the others. `born_of` is the key of the event that the meeting was born of, as it is kept
+/// in the CRM.
+pub fn role(this: &Copy, others: &[Copy], assigned_user_id: Option<&str>, born_of: Option<&str>) -> Role {
     let same = |other: &&Copy| other.key == this.key;
     let leads =
         |other: &Copy| other.is_organizer || (!this.is_organizer && other.calendar_id < this.calendar_id);
     if !this.is_organizer && others.iter().filter(same).any(leads) {
         return Role::Follower;
     }
-    let rank = |copy: &Copy| (Some(copy.user_id.as_str()) != assigned_user_id, copy.calendar_id.clone());
+    let rank = |copy: &Copy| {
+        let is_birth = born_of.is_some_and(|key| copy.key.text() == key);
+        (!is_birth, Some(copy.user_id.as_str()) != assigned_user_id, copy.calendar_id.clone())
+    };
     let comes_first = |other: &Copy| other.key != this.key && other.is_organizer && rank(other) < rank(this);
     if others.iter().any(comes_first) { Role::Peer } else { Role::Source }
+}
+
+/// Whether another event of the meeting invites its guests: they must not get a second one.
+pub fn invited_elsewhere(this: &Copy, others: &[Copy]) -> bool {
+    others.iter().any(|other| other.key != this.key && other.is_organizer && !other.guests.is_empty())
 }
 
 #[cfg(test)]
@@ -65,7 +74,7 @@ mod tests {
 
     fn roles(copies: &[Copy], assigned: Option<&str>) -> Vec<Role> {
         let others = |copy: &Copy| copies.iter().filter(|c| *c != copy).cloned().collect::<Vec<_>>();
-        copies.iter().map(|copy| role(copy, &others(copy), assigned)).collect()
+        copies.iter().map(|copy| role(copy, &others(copy), assigned, None)).collect()
     }
 
     #[test]
@@ -78,6 +87,11 @@ mod tests {
         let own = [copy("a", "x", true), copy("b", "y", true)];
         assert_eq!(roles(&own, None), [Source, Peer]);
         assert_eq!(roles(&own, Some("user of b")), [Peer, Source]);
+        assert_eq!(
+            role(&own[1], &own[..1], Some("user of a"), Some("y")),
+            Source,
+            "the meeting was born of it"
+        );
     }
 
     proptest! {

@@ -137,4 +137,6 @@ pub struct Changed {
     pub at: Option<Timestamp>,
     /// Its version, where it has one.
     pub version: Option<i64>,
+    /// Ids of its users.
+    pub users: BTreeSet<String>,
 }

@@ -31,8 +31,6 @@ pub struct Reach {
     pub ahead_days: u16,
     /// Events asked for in one page.
     pub page_events_max: u16,
-    /// Whether tokens are bound to a window that has to slide (Microsoft), or to its beginning only (Google).
-    pub slides: bool,
 }
 
 impl Reach {
@@ -292,9 +290,6 @@ fn full(why: Why, window: Window, now: Timestamp) -> Round {
 
 /// Whether the end of the window comes near: less than two thirds of the time ahead are left, or it is a week old.
 fn is_short(token: &Token, reach: &Reach, now: Timestamp) -> bool {
-    if !reach.slides {
-        return false;
-    }
     let seconds = |from: Timestamp, to: Timestamp| from.duration_until(to).as_secs();
     let whole = i64::from(reach.ahead_days) * 24 * 3_600;
     let short = seconds(now, token.window.to) * AHEAD_LEFT.1 < whole * AHEAD_LEFT.0;

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::action::{Action, Kept, Notice, Plan, Verdict};
-use super::agree::this_copy;
+use super::agree::{this_copy, with_known_gaps};
 use super::copies::{Copy, Role, role};
 use super::event::{Event, Field};
 use super::link::{EndedBy, PairLink, Tombstone};
@@ -21,7 +21,7 @@ pub(super) fn event_gone(input: &Input<'_>, link: &PairLink, meeting: &MeetingSi
         is_organizer: link.is_organizer,
         guests: BTreeSet::new(),
     };
-    let role = role(&copy, input.copies, meeting.assigned_user_id.as_deref());
+    let role = role(&copy, input.copies, meeting.assigned_user_id.as_deref(), meeting.key.as_deref());
     // An attendee who removes the own copy says nothing about the meeting, as long as others have theirs.
     let speaks = cancelled || link.is_organizer || input.copies.is_empty();
     if role != Role::Source || !speaks {
@@ -48,7 +48,7 @@ pub(super) fn event_gone(input: &Input<'_>, link: &PairLink, meeting: &MeetingSi
 pub(super) fn meeting_gone(input: &Input<'_>, event: &EventSide) -> Plan {
     // Without link, the event's stamp names a record that is no more: it is not made anew.
     let link = PairLink { event_id: Some(event.id.clone()), ..input.link.cloned().unwrap_or_default() };
-    let role = role(&this_copy(input, event), input.copies, None);
+    let role = role(&this_copy(input, event), input.copies, None, None);
     if role == Role::Follower {
         return ended(input, &link, EndedBy::MeetingDeletedEventKept, Vec::new());
     }
@@ -57,7 +57,8 @@ pub(super) fn meeting_gone(input: &Input<'_>, event: &EventSide) -> Plan {
         ended(input, &link, EndedBy::MeetingDeletedEventKept, vec![notice])
     };
     let Some(base) = link.agreed() else { return kept(Kept::Unknown) };
-    if differs(&input.calendar.provider.holds(base), &event.event, &link) {
+    let present = with_known_gaps(event, base);
+    if differs(&input.calendar.provider.holds(base), &present.event, &link) {
         return kept(Kept::Edited);
     }
     if !is_deletable(input, event) {
@@ -90,7 +91,9 @@ fn differs(base: &Event, present: &Event, link: &PairLink) -> bool {
         let is_in = |event: &Event| event.same(present, *field);
         link.attempt.as_ref().is_some_and(|attempt| is_in(&attempt.crm) || is_in(&attempt.calendar))
     };
-    base.differences(present).iter().any(|field| *field != Field::Attendees && !attempted(field))
+    // What is one user's own affair was never compared with a meeting that another event speaks for.
+    let counts = |field: &Field| *field != Field::Attendees && !(link.peer && field.is_personal());
+    base.differences(present).iter().any(|field| counts(field) && !attempted(field))
 }
 
 fn ended(input: &Input<'_>, link: &PairLink, why: EndedBy, mut actions: Vec<Action>) -> Plan {

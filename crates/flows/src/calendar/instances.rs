@@ -90,6 +90,24 @@ impl Rounds<'_> {
         self.look(About::Event(&id), self.pair().of_event_id(&id, Known::Gone)).await
     }
 
+    /// The meetings of a series' exceptions, or occurrences, once it has come to its end.
+    pub(super) async fn end_parts(&mut self, series: &SharedKey) -> Result<(), Fault> {
+        let mut after = None;
+        loop {
+            let (page, next) = self.flow.links.page(&self.open.id, after.as_deref()).await?;
+            for link in page {
+                let is_of_series =
+                    |key: &SharedKey| key.ical_uid == series.ical_uid && key.original.is_some();
+                let is_part = link.tombstone.is_none() && link.key.as_ref().is_some_and(is_of_series);
+                if let Some(id) = link.event_id.filter(|_| is_part) {
+                    self.look(About::Event(&id), self.pair().of_event_id(&id, Known::Gone)).await?;
+                }
+            }
+            let Some(next) = next else { return Ok(()) };
+            after = Some(next);
+        }
+    }
+
     async fn occurrence(&mut self, part: Found) -> Result<(), Fault> {
         let Found::Event(event) = part else { return Ok(()) };
         let id = event.id.clone();

@@ -25,6 +25,9 @@ pub struct PairLink {
     pub version: Option<i64>,
     /// What both sides last agreed on; none before the first agreement, and for a copy that another one speaks for.
     pub base: Option<Event>,
+    /// Whether another event speaks for the meeting, so that what is one user's own affair is not compared.
+    #[serde(default)]
+    pub peer: bool,
     /// Whether the CRM's id stands with the event.
     #[serde(default)]
     pub stamped: bool,

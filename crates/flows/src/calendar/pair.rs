@@ -11,13 +11,13 @@ use super::action::Plan;
 use super::calendars::Opened;
 use super::client::Found;
 use super::crm::CrmFound;
-use super::event::{Attendees, Place};
+use super::event::{Attendees, Event, Place};
 use super::flow::CalendarFlow;
-use super::link::EndedBy;
+use super::link::{EndedBy, PairLink};
 use super::links::{LINK_CHANGED, Stored, birth_lease};
 use super::plan::{Crm, Input, Remote, Rules, plan};
 use super::series::Holding;
-use super::sides::{EventSide, MeetingRef, Stamp};
+use super::sides::{EventSide, MeetingRef, SharedKey, Stamp};
 use super::{people, reasons};
 
 /// Plans for one pair in one run: a look, writes, the agreement, and one more for each thing that changed meanwhile.
@@ -62,6 +62,8 @@ pub(super) struct Done {
     pub skipped: Option<String>,
     /// A series whose instances have to be looked at, as it stands.
     pub instances: Option<Box<EventSide>>,
+    /// A series that has come to its end: what deviates from it has as well.
+    pub ended_series: Option<SharedKey>,
     /// Whether it waits for its organiser's copy, which comes by another calendar.
     pub held_back: bool,
     /// The record of the CRM that was written, and its users: other calendars may have it.
@@ -479,6 +481,14 @@ impl<'a> Pair<'a> {
             KnownRecord::Unread | KnownRecord::Gone => BTreeSet::new(),
         };
         self.done.written = Some(WrittenRecord { record: record.clone(), users, found });
+    }
+
+    /// Notes that the pair of a series has come to its end.
+    pub(super) fn ended(&mut self, link: &PairLink) {
+        let is_series = |event: &Event| matches!(event.place, Place::Master(_));
+        if link.tombstone.is_some() && link.agreed().is_some_and(is_series) {
+            self.done.ended_series.clone_from(&link.key);
+        }
     }
 
     /// Notes a series whose instances have to be looked at.

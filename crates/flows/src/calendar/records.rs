@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use shared::fault::Fault;
 use shared::flow::{Outcome, Run};
 use tracing::warn;
@@ -77,16 +78,16 @@ impl CalendarFlow {
             Some(CrmFound::Meeting(meeting)) => meeting.side.users.clone(),
             Some(CrmFound::Unreadable { .. }) | None => BTreeSet::new(),
         };
-        self.accounts_with(record, &users, run).await
+        self.accounts_with(record, &users, run.clock.now()).await
     }
 
-    async fn accounts_with(
+    pub(super) async fn accounts_with(
         &self,
         record: &MeetingRef,
         users: &BTreeSet<String>,
-        run: &Run,
+        now: Timestamp,
     ) -> Result<BTreeSet<AccountId>, Fault> {
-        let connected = self.calendars.connected(&self.settings, run.clock.now()).await?;
+        let connected = self.calendars.connected(&self.settings, now).await?;
         let linked: BTreeSet<String> =
             self.links.copies(record).await?.into_iter().map(|known| known.calendar).collect();
         let goes_out = self.settings.goes_out(record.kind);
@@ -108,7 +109,7 @@ impl CalendarFlow {
 
     async fn try_to_spread(&self, run: &Run, written: &WrittenRecord, from: &AccountId) -> Result<(), Fault> {
         let WrittenRecord { record, users, found } = written;
-        let mut accounts = self.accounts_with(record, users, run).await?;
+        let mut accounts = self.accounts_with(record, users, run.clock.now()).await?;
         accounts.remove(from);
         for account in accounts {
             self.record_in(run, record, found.as_ref(), &account).await?;

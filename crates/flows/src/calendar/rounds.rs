@@ -363,6 +363,9 @@ impl<'a> Rounds<'a> {
                     }
                     self.written = Some(written);
                 }
+                if let Some(series) = done.ended_series {
+                    Box::pin(self.end_parts(&series)).await?;
+                }
                 let Some(series) = done.instances else { return Ok(()) };
                 let id = series.id.clone();
                 Box::pin(self.instances(*series)).await?;

@@ -100,10 +100,10 @@ impl Default for CalendarSettings {
 
 impl CalendarSettings {
     /// The window of a user's calendar.
-    pub(super) fn reach(&self, user_id: &str, slides: bool) -> Reach {
+    pub(super) fn reach(&self, user_id: &str) -> Reach {
         let WindowSettings { back_days, ahead_days, page_events_max } =
             self.users.get(user_id).map_or(self.window, |own| own.window);
-        Reach { back_days, ahead_days, page_events_max: page_events_max.max(1), slides }
+        Reach { back_days, ahead_days, page_events_max: page_events_max.max(1) }
     }
 
     /// The calendar of an account, where it is not its user's own one.

@@ -13,7 +13,7 @@ use shared::names::CALENDARS_SILENT;
 use shared::ports::state::Write;
 use vault::AccountId;
 
-use super::crm::ChangedAfter;
+use super::crm::{Changed, ChangedAfter};
 use super::flow::CalendarFlow;
 use super::key::{CalendarId, Subject, word};
 use super::sides::{MeetingKind, MeetingRef};
@@ -143,7 +143,7 @@ impl CalendarFlow {
         };
         let mut hits = Vec::new();
         for changed in page {
-            if !self.is_known(&changed.record, changed.version).await? {
+            if !self.is_known(&changed, now).await? {
                 let key = self.key(&Subject::Record(changed.record))?;
                 hits.push(SweepHit { key, changed_at: changed.at });
             }
@@ -151,11 +151,12 @@ impl CalendarFlow {
         Ok((hits, Some(next)))
     }
 
-    /// Whether all links of a record know this version of it: our own write that comes back.
-    async fn is_known(&self, record: &MeetingRef, version: Option<i64>) -> Result<bool, Fault> {
-        let Some(version) = version else { return Ok(false) };
-        let copies = self.links.copies(record).await?;
-        Ok(!copies.is_empty() && copies.iter().all(|known| known.version == Some(version)))
+    /// Whether all calendars that have a record, or should, know this version of it: our own write that comes back.
+    async fn is_known(&self, changed: &Changed, now: Timestamp) -> Result<bool, Fault> {
+        let Some(version) = changed.version else { return Ok(false) };
+        let accounts = self.accounts_with(&changed.record, &changed.users, now).await?;
+        let copies = self.links.copies(&changed.record).await?;
+        Ok(copies.len() >= accounts.len() && copies.iter().all(|known| known.version == Some(version)))
     }
 
     async fn swept_until(&self, kind: MeetingKind, now: Timestamp) -> Result<Timestamp, Fault> {

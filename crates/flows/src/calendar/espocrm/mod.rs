@@ -102,7 +102,7 @@ impl EspoCalendar {
         query: ListQuery,
         max: u16,
     ) -> Result<Vec<Changed>, Fault> {
-        let query = query.select(&["id", "modifiedAt", "versionNumber"]).page_size(max);
+        let query = query.select(&["id", "modifiedAt", "versionNumber", "usersIds"]).page_size(max);
         let page = self.crm.list(self.entity(kind), &query).await?;
         page.records.iter().map(|record| changed(kind, record)).collect()
     }
@@ -119,10 +119,12 @@ fn id_of(record: &MeetingRef) -> Result<EspoId, Fault> {
 }
 
 fn changed(kind: MeetingKind, record: &Record) -> Result<Changed, Fault> {
+    let users = record.attributes().get("usersIds").and_then(Value::as_array).into_iter().flatten();
     Ok(Changed {
         record: MeetingRef { kind, id: record.id().to_string() },
         at: record.timestamp("modifiedAt")?,
         version: record.version().and_then(|version| i64::try_from(version).ok()),
+        users: users.filter_map(Value::as_str).map(str::to_owned).collect(),
     })
 }
 
