@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use simulators::{ActorKind, JournalEntry, Operation};
+use unicode_normalization::UnicodeNormalization as _;
 
 /// Most edits by people that are remembered.
 const EDITS_MAX: usize = 200;
@@ -66,9 +67,10 @@ pub(super) struct Happenings {
     edits: VecDeque<Edit>,
 }
 
+/// EspoCRM takes no `<` in names, and has the broad form of it instead: both are the same title here.
 fn title(place: Place, record: Option<&Value>) -> Option<String> {
     let name = place.shown().first()?;
-    record?.get(name)?.as_str().map(str::to_owned)
+    Some(record?.get(name)?.as_str()?.nfkc().collect())
 }
 
 fn done(operation: Operation) -> &'static str {
