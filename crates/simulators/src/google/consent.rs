@@ -11,7 +11,7 @@ use super::Google;
 use super::options::Consent;
 use super::screen::COLOUR;
 use super::tokens::{self, Agreed, Form, scope_set};
-use crate::screen::page;
+use crate::screen::{page, short};
 use crate::store::Store;
 use crate::wire::{Answer, Request};
 
@@ -153,7 +153,7 @@ impl Google {
                     }
                     p { "This application wants to use:" }
                     @for scope in &asked.scopes {
-                        label { input type="checkbox" name="scope" value=(scope) checked; " " (scope) }
+                        label { input type="checkbox" name="scope" value=(scope) checked; " " (short(scope)) }
                     }
                     p.buttons {
                         button name="answer" value="cancel" { "Cancel" }

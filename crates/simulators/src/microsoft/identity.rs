@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::grants::{self, Code};
 use super::screen::COLOUR;
 use super::{Mailbox, Microsoft, token};
-use crate::screen::page;
+use crate::screen::{page, short};
 use crate::store::{Change, Store};
 use crate::wire::{Answer, Request};
 
@@ -46,11 +46,6 @@ fn problem(code: u32, message: &str) -> Answer {
         }
     };
     page(400, COLOUR, "Sign in to your account", &body)
-}
-
-/// A permission without the address of what it is for.
-fn short(scope: &str) -> &str {
-    scope.rsplit_once('/').map_or(scope, |(_, name)| name)
 }
 
 impl Asked {

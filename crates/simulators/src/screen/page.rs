@@ -51,6 +51,11 @@ pub(crate) fn page(status: u16, colour: Colour, title: &str, body: &Markup) -> A
     Answer::html(status, &page.into_string()).with("Cache-Control", "no-store")
 }
 
+/// A permission without the address of what it is for.
+pub(crate) fn short(scope: &str) -> &str {
+    scope.rsplit_once('/').map_or(scope, |(_, name)| name)
+}
+
 pub(super) fn week(week: &Week<'_>) -> Answer {
     let today = week.now.to_zoned(week.owner.zone.clone()).date();
     let body = html! {

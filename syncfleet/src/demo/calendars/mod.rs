@@ -185,7 +185,7 @@ impl<'a> Stage<'a> {
             week::MAIL
         );
         let connect = match is_connected {
-            true => "(connected)".to_owned(),
+            true => "(done)".to_owned(),
             false => account.link()?.to_string(),
         };
         let pages = [
@@ -196,8 +196,13 @@ impl<'a> Stage<'a> {
         for (what, address) in pages {
             text.push_str(&format!("  {what:<20} {address}\n"));
         }
+        let first = if is_connected {
+            "Add, change or delete"
+        } else {
+            "Accept at the first, then add, change or delete"
+        };
         text.push_str(&format!(
-            "\nAccept at the first, then add, change or delete an event on either page: it arrives on the other.\n\
+            "\n{first} an event on either page: it arrives on the other.\n\
              Beside it: syncfleet --config {} status. Ctrl-C ends it; started again, it goes on.\n",
             self.dir.join("syncfleet.toml").display()
         ));
