@@ -105,6 +105,7 @@ async fn accounts(parts: &Parts) -> Vec<Check> {
     let ending = lines.iter().filter(|line| line.ends_soon).count();
     let all = counted(lines.len(), "account");
     checks.push(match (wrong.as_slice(), ending) {
+        ([], _) if lines.is_empty() => well("accounts", "none is connected yet".into()),
         ([], 0) => well("accounts", format!("{all}, all connected")),
         ([], _) => warning(
             "accounts",

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
+use shared::clock::{Clock as _, SystemClock};
 use simulators::espocrm::{ADMIN_PASSWORD, API_KEY, PERSON_ID};
 use simulators::microsoft::{CLIENT_ID, CLIENT_SECRET, Consent};
 use simulators::{EspocrmOptions, EspocrmSimulator, MicrosoftOptions, MicrosoftSimulator};
@@ -17,6 +18,11 @@ use crate::programs::{complained, json_of, printed, syncfleet};
 use crate::{SOON, object};
 
 const MAIL: &str = "anna@kanzlei.example";
+
+/// Days are taken in UTC.
+fn tomorrow() -> jiff::civil::Date {
+    SystemClock.now().to_zoned(jiff::tz::TimeZone::UTC).date().tomorrow().unwrap()
+}
 
 struct Bench {
     folder: Folder,
@@ -122,14 +128,14 @@ impl Bench {
     }
 
     fn event_at_outlook(&self, subject: &str) -> String {
-        let day = jiff::Zoned::now().date().tomorrow().unwrap();
+        let day = tomorrow();
         let at = |hour: i8| json!({ "dateTime": day.at(hour, 0, 0, 0).to_string(), "timeZone": "UTC" });
         let event = json!({ "mailbox": MAIL, "subject": subject, "start": at(9), "end": at(10) });
         self.microsoft.create_as_person(&object(event)).unwrap()
     }
 
     fn meeting_at_espocrm(&self, name: &str) -> String {
-        let day = jiff::Zoned::now().date().tomorrow().unwrap();
+        let day = tomorrow();
         let at = |hour: i8| day.at(hour, 0, 0, 0).strftime("%Y-%m-%d %H:%M:%S").to_string();
         let meeting = json!({
             "name": name, "dateStart": at(12), "dateEnd": at(13), "status": "Planned",

@@ -9,9 +9,9 @@
 
 mod accounts;
 mod calendar;
-mod clients;
 mod calendar_crm;
 mod calendar_programs;
+mod clients;
 mod connections;
 mod demo_calendars;
 mod fleet;

@@ -36,6 +36,8 @@ pub(crate) struct Beside {
 pub(crate) fn build(config: &Config, beside: Beside) -> Result<Option<Arc<dyn Flow>>, PortError> {
     let Some(settings) = &config.flow.calendar else { return Ok(None) };
     let Beside { crm, accounts, connecting, secrets, state, meter, clock } = beside;
+    let no_address = || wrong("accounts.public_url: flow.calendar needs it, to let users connect accounts");
+    let connecting = connecting.ok_or_else(no_address)?;
     let crm = EspoCalendar::new(crm, settings.time_zone.clone()).map_err(wrong)?;
     let mut providers: BTreeMap<ProviderName, Arc<dyn CalendarProvider>> = BTreeMap::new();
     let fleet = Some(state.clone());

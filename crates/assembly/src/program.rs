@@ -83,7 +83,13 @@ pub fn start(config: &Config, role: Role) -> Result<(Parts, Arc<PrometheusMeter>
     let meter = Arc::new(PrometheusMeter::new());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let parts = crate::build(config, role, meter.clone(), clock).map_err(|p| unavailable(p.to_string()))?;
-    for system in [connector_espocrm::SYSTEM, connector_advoware::SYSTEM] {
+    let systems = [
+        connector_espocrm::SYSTEM,
+        connector_advoware::SYSTEM,
+        connector_msgraph::SYSTEM,
+        connector_google::SYSTEM,
+    ];
+    for system in systems {
         meter.init_system(system);
     }
     for flow in &parts.flows {

@@ -83,9 +83,9 @@ pub enum Lifecycle {
 /// Why a request is no notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotificationError {
-    /// Longer than [`BODY_BYTES_MAX`].
+    /// Longer than a mebibyte.
     TooLarge,
-    /// More than [`ITEMS_MAX`].
+    /// More than 5,000.
     TooMany,
     /// Nothing of that kind.
     Unreadable,

@@ -37,7 +37,9 @@ pub struct CrmChecks<'a> {
     pub crm: &'a EspoCrm,
     /// What is needed.
     pub needs: &'a Needs,
-    /// Which of the rights to records are asked for, by what may be done: a fleet that only updates does without creating.
+    /// Of which types the rights to records are asked for.
+    pub scopes: &'a [&'a str],
+    /// Which of these rights, by what may be done: a fleet that only updates does without creating.
     pub actions: &'static [&'static str],
 }
 
@@ -89,11 +91,10 @@ impl CrmChecks<'_> {
         }
     }
 
-    /// The rights that `App/user` shows, to the records that the flow handles.
+    /// The rights that `App/user` shows.
     fn check_right(&self, right: &Right, user: &AppUser) -> Option<Check> {
         let Right::Records(scope, action) = right else { return None };
-        let is_handled = self.needs.entities.iter().any(|entity| entity.name.as_str() == scope);
-        if !is_handled || !self.actions.contains(action) {
+        if !self.scopes.contains(&scope.as_str()) || !self.actions.contains(action) {
             return None;
         }
         let subject = format!("EspoCRM right to {action} {scope}");

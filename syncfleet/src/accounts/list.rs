@@ -154,6 +154,11 @@ mod tests {
             line(listed("microsoft/application", Some(GrantState::Active)), None, now),
         ];
         assert!(lines[1].told);
-        insta::assert_snapshot!(table(&lines, now), @"");
+        insta::assert_snapshot!(table(&lines, now), @r"
+        PROVIDER   USER               STATE            SINCE        LAST TOKEN  ENDS UNLESS USED  PROBLEM
+        google     anna               unreadable                                                  its document in the store is damaged: connect it again
+        microsoft  anna               needs_reconnect  3 h ago      30 min ago                    the grant was revoked: sessions were ended or the password was reset
+        microsoft  (the application)  active           19 days ago  30 min ago                    no such provider is configured any more
+        ");
     }
 }

@@ -92,7 +92,8 @@ async fn secrets_known(setting: &Setting, webhooks: &[Webhook]) -> Result<BTreeS
     let mut known = BTreeSet::new();
     for webhook in webhooks {
         let is_known = setting.configured_secrets.iter().any(|id| id == webhook.id.as_str())
-            || match setting.vault.get(&setting.administration.secret_name(&webhook.event, &webhook.id)).await {
+            || match setting.vault.get(&setting.administration.secret_name(&webhook.event, &webhook.id)).await
+            {
                 Ok(Some(kept)) => webhook
                     .secret_key
                     .as_ref()

@@ -157,6 +157,8 @@ impl Installation {
         let google: Arc<dyn CalendarProvider> =
             Arc::new(GoogleCalendars::new(calendar, false, Arc::new(NoMeter), clock()));
         let name = |provider: Provider| ProviderName::new(provider.name()).unwrap();
+        let accounts = self.accounts(office);
+        let address = Url::parse("https://sync.example").unwrap();
         let parts = CalendarParts {
             settings: self.settings(),
             crm: Arc::new(crm),
@@ -164,8 +166,8 @@ impl Installation {
                 (name(Provider::Microsoft), outlook),
                 (name(Provider::Google), google),
             ]),
-            accounts: self.accounts(office),
-            connecting: None,
+            connecting: Connecting::new(accounts.clone(), &address).unwrap(),
+            accounts,
             secrets: self.secrets(),
             state,
             meter: Arc::new(NoMeter),

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use flows::parties::{Parties, PartiesSettings, vault_name};
+use flows::parties::{self, Parties, PartiesSettings};
+use flows::webhook_secrets::vault_name;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use secrecy::SecretString;
 use sha2::Sha256;
@@ -103,7 +104,7 @@ async fn a_webhook_that_is_provisioned_later_is_learned_of_within_bounds() {
     assert!(!running.learn().await.unwrap(), "there is nothing yet");
 
     let id = connector_espocrm::EspoId::new(ID).unwrap();
-    vault.put(&vault_name(&id), &SECRET.into()).await.unwrap();
+    vault.put(&vault_name(parties::NAME, &id), &SECRET.into()).await.unwrap();
     assert!(!running.learn().await.unwrap(), "it has looked just now, and does not look at every refusal");
     wait::until("the new webhook to be known", SOON, async || match running.learn().await {
         Ok(true) => Ok(()),

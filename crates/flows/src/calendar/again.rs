@@ -1,4 +1,5 @@
-//! Events that could not be handled with their page: each gets a message of its own, with tries and dead letter.
+//! Events and records that could not be handled with their calendar: each gets a message of its own, with tries and
+//! dead letter.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -8,43 +9,74 @@ use shared::ports::state::Write;
 use tracing::warn;
 
 use super::flow::CalendarFlow;
-use super::key::{CalendarId, EventHash, Subject};
+use super::key::{CalendarId, EventHash, Subject, record_id};
 use super::links::Slot;
 use super::pair::Known;
 use super::rounds::Rounds;
+use super::sides::MeetingRef;
 
 const PREFIX: &str = "calendar/again/";
 
 /// An event that is to be looked at by itself.
 #[derive(Debug, Serialize, Deserialize)]
 struct Again {
-    event_id: String,
+    /// None for a record of the CRM.
+    event_id: Option<String>,
     since: Timestamp,
     /// It is a series whose instances are to be compared.
     #[serde(default)]
     instances: bool,
 }
 
+/// What a pair is looked at for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum About<'a> {
+    /// An event of the calendar, by its id.
+    Event(&'a str),
+    /// A record of the CRM.
+    Record(&'a MeetingRef),
+}
+
+impl About<'_> {
+    /// A name for logs: vendors' ids are long.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Event(id) => EventHash::of(id).as_str().to_owned(),
+            Self::Record(record) => record_id(record),
+        }
+    }
+
+    fn key(&self, calendar: &CalendarId) -> String {
+        match self {
+            Self::Event(id) => key(calendar, &EventHash::of(id)),
+            Self::Record(record) => record_key(record),
+        }
+    }
+}
+
 fn key(calendar: &CalendarId, event: &EventHash) -> String {
     format!("{PREFIX}{}.{}", calendar.text(), event.as_str())
 }
 
-/// Notes that an event is to be looked at by itself. The next sweep sends its message.
+fn record_key(record: &MeetingRef) -> String {
+    format!("{PREFIX}{}", record_id(record))
+}
+
+/// Notes that something is to be looked at by itself. The next sweep sends its message.
 pub(super) async fn note(
     flow: &CalendarFlow,
     calendar: &CalendarId,
-    event_id: &str,
+    about: About<'_>,
     fault: &Fault,
     run: &Run,
 ) -> Result<(), Fault> {
-    let event = EventHash::of(event_id);
     warn!(
         calendar = calendar.text(),
-        event = event.as_str(),
+        about = about.name(),
         error.type = fault.code,
         "An event is looked at again by itself: {fault}"
     );
-    write(flow, calendar, event_id, false, run).await
+    write(flow, calendar, about, false, run).await
 }
 
 /// Notes that the instances of a series are to be compared: until that is done, whatever happens meanwhile.
@@ -54,7 +86,7 @@ pub(super) async fn note_series(
     event_id: &str,
     run: &Run,
 ) -> Result<(), Fault> {
-    write(flow, calendar, event_id, true, run).await
+    write(flow, calendar, About::Event(event_id), true, run).await
 }
 
 /// The instances of a series have been compared.
@@ -66,18 +98,31 @@ pub(super) async fn forget(flow: &CalendarFlow, calendar: &CalendarId, event_id:
 async fn write(
     flow: &CalendarFlow,
     calendar: &CalendarId,
-    event_id: &str,
+    about: About<'_>,
     instances: bool,
     run: &Run,
 ) -> Result<(), Fault> {
-    let again = Again { event_id: event_id.to_owned(), since: run.clock.now(), instances };
+    let event_id = match about {
+        About::Event(id) => Some(id.to_owned()),
+        About::Record(_) => None,
+    };
+    let again = Again { event_id, since: run.clock.now(), instances };
     // Serialising plain structs cannot fail.
     let value = serde_json::to_vec(&again).unwrap_or_default();
-    flow.state.write(Write::put(&key(calendar, &EventHash::of(event_id)), &value)).await?;
+    flow.state.write(Write::put(&about.key(calendar), &value)).await?;
     Ok(())
 }
 
 impl CalendarFlow {
+    /// A record has been looked at by itself.
+    pub(super) async fn forget_record(&self, record: &MeetingRef) -> Result<(), Fault> {
+        let key = record_key(record);
+        if self.state.are_present(&[&key]).await?.contains(&true) {
+            self.state.write(Write::delete(&key)).await?;
+        }
+        Ok(())
+    }
+
     /// A page of what is to be looked at by itself; `after` is the last key of the page before.
     pub(super) async fn noted(
         &self,
@@ -112,13 +157,13 @@ impl CalendarFlow {
         let linked = self.links.at(calendar, Slot::Event(event)).await?;
         let id = noted
             .as_ref()
-            .map(|again| again.event_id.clone())
+            .and_then(|again| again.event_id.clone())
             .or(linked.and_then(|stored| stored.link.event_id));
         let Some(id) = id else { return Ok(nothing) };
         let mut rounds = Rounds::beside(self, run, &open).await?;
         let looked = match noted.as_ref().is_some_and(|again| again.instances) {
             true => rounds.look_at_series(&id).await,
-            false => rounds.look(&id, rounds.pair().of_event_id(&id, Known::Unread)).await,
+            false => rounds.look(About::Event(&id), rounds.pair().of_event_id(&id, Known::Unread)).await,
         };
         looked?;
         self.state.write(Write::delete(&noted_key)).await?;

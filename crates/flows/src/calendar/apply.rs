@@ -51,7 +51,7 @@ impl Pair<'_> {
                 let created = self.flow.crm.create(key, event, user_id).await?;
                 self.take_record(&created);
                 if let Some(record) = self.record.clone() {
-                    self.wrote_record(&record);
+                    self.wrote_record(&record, Some(created));
                 }
                 Ok(true)
             }
@@ -62,7 +62,7 @@ impl Pair<'_> {
                 match self.flow.crm.update(record, *expected, &target, fields).await? {
                     Written::Done(found) => {
                         self.take_record(&found);
-                        self.wrote_record(record);
+                        self.wrote_record(record, Some(found));
                         Ok(true)
                     }
                     Written::Changed => {
@@ -77,7 +77,7 @@ impl Pair<'_> {
             }
             Action::DeleteMeeting { record } => {
                 self.flow.crm.delete(record).await?;
-                self.wrote_record(record);
+                self.wrote_record(record, None);
                 self.meeting = KnownRecord::Gone;
                 Ok(true)
             }

@@ -44,6 +44,9 @@ pub(super) struct Opened {
     pub client: Arc<dyn CalendarClient>,
 }
 
+/// The accounts whose calendars are synchronised.
+pub(super) type Connected = Arc<BTreeMap<AccountId, AccountSummary>>;
+
 /// The calendars of all accounts.
 #[derive(Debug)]
 pub(super) struct Calendars {
@@ -52,7 +55,7 @@ pub(super) struct Calendars {
     flow: FlowName,
     state: Arc<dyn State>,
     clients: Mutex<HashMap<CalendarId, Arc<dyn CalendarClient>>>,
-    list: Mutex<Option<(Timestamp, Arc<BTreeMap<AccountId, AccountSummary>>)>>,
+    list: Mutex<Option<(Timestamp, Connected)>>,
 }
 
 /// What is known of a mailbox.
@@ -83,10 +86,10 @@ impl Calendars {
         &self,
         settings: &CalendarSettings,
         now: Timestamp,
-    ) -> Result<Arc<BTreeMap<AccountId, AccountSummary>>, Fault> {
+    ) -> Result<Connected, Fault> {
         let known = self.list.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some((at, list)) = known.filter(|(at, _)| *at <= now && elapsed(*at, now) < ACCOUNTS_FRESH) {
-            let _ = at;
+        let is_fresh = |at: Timestamp| at <= now && elapsed(at, now) < ACCOUNTS_FRESH;
+        if let Some((_, list)) = known.filter(|(at, _)| is_fresh(*at)) {
             return Ok(list);
         }
         let mut found = BTreeMap::new();

@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 use shared::fault::Fault;
 
+use super::again::About;
 use super::cursor::{Linked, Missing, missing};
 use super::event::{Place, Window};
 use super::key::EventHash;
@@ -47,7 +48,9 @@ impl Rounds<'_> {
         };
         match missing(&linked, window) {
             Missing::No | Missing::Outside => Ok(()),
-            Missing::Look => self.look(event_id, self.pair().of_event_id(event_id, Known::Unread)).await,
+            Missing::Look => {
+                self.look(About::Event(event_id), self.pair().of_event_id(event_id, Known::Unread)).await
+            }
         }
     }
 
@@ -56,7 +59,7 @@ impl Rounds<'_> {
         let Some(record) = &link.meeting else { return Ok(()) };
         let found = self.flow.crm.get(record).await?;
         let pair = self.pair().of_record(record, found.as_ref());
-        self.look(&record.id, pair).await
+        self.look(About::Record(record), pair).await
     }
 
     /// Brings the user's records into the calendar that have no event there.
@@ -79,7 +82,7 @@ impl Rounds<'_> {
                 }
                 let found = self.flow.crm.get(&changed.record).await?;
                 let pair = self.pair().of_record(&changed.record, found.as_ref());
-                self.look(&changed.record.id, pair).await?;
+                self.look(About::Record(&changed.record), pair).await?;
             }
             let is_last = page.len() < usize::from(RECORDS_PAGE);
             self.standing.outbound = match page.last() {

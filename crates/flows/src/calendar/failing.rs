@@ -1,5 +1,7 @@
 //! What a failure means for a calendar, and who is told.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use shared::fault::{Fault, FaultKind};
 use shared::flow::{Failure, Outcome, Run};
@@ -10,6 +12,8 @@ use super::flow::CalendarFlow;
 use super::key::Subject;
 use super::sides::Provider;
 
+/// How long the link in a notice is good for.
+const LINK_LIFE: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// Attempts after which what fails for one event is that event's affair.
 const PATIENCE: u32 = 2;
 
@@ -56,10 +60,9 @@ impl CalendarFlow {
             return Ok(Outcome { converged: true, ..Outcome::default() });
         }
         error!(error.type = fault.code, "{label}: Failed to refresh token for user {user}.");
-        let is_first = self.calendars.accounts().mark_told(account).await.map_err(|error| error.fault())?;
-        if is_first {
-            let text = self.reconnect_text(account, now);
-            self.tell(user, &text).await;
+        let telling = |notice: vault::Notice| async move { self.crm.tell(user, &notice.text).await };
+        if let Err(fault) = self.connecting.tell_once(account, LINK_LIFE, now, telling).await {
+            warn!(error.type = fault.code, "user {user} could not be told to connect again: {fault}");
         }
         Ok(Outcome { converged: false, ..Outcome::default() })
     }
@@ -74,17 +77,6 @@ impl CalendarFlow {
         if let Err(fault) = self.crm.tell(other, text).await {
             warn!(error.type = fault.code, "user {other} could not be told instead: {fault}");
         }
-    }
-
-    fn reconnect_text(&self, account: &AccountId, now: Timestamp) -> String {
-        let product = self.calendars.provider(account).map_or("calendar", super::notice::product);
-        let link = self.connect_link(account, now).map_or_else(
-            || "please ask your administrator for a link to connect it again".to_owned(),
-            |link| format!("[connect it again]({link})"),
-        );
-        format!(
-            "The connection to your {product} account has ended and nothing is synchronised until you {link}."
-        )
     }
 
     /// A message that fails for good is told to the record's user where there is one; a calendar's failures are the
@@ -108,8 +100,6 @@ impl CalendarFlow {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

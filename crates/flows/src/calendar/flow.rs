@@ -41,7 +41,7 @@ pub struct CalendarFlow {
     pub(super) people: People,
     pub(super) guard: MassGuard,
     pub(super) watches: Watches,
-    pub(super) connecting: Option<Connecting>,
+    pub(super) connecting: Connecting,
     pub(super) state: Arc<dyn State>,
     pub(super) meter: Arc<dyn Meter>,
 }
@@ -57,8 +57,8 @@ pub struct CalendarParts {
     pub providers: BTreeMap<ProviderName, Arc<dyn CalendarProvider>>,
     /// The accounts.
     pub accounts: Accounts,
-    /// Makes links to connect accounts with; none where nobody is sent one.
-    pub connecting: Option<Connecting>,
+    /// Makes links to connect accounts with.
+    pub connecting: Connecting,
     /// The secrets of webhooks and watches.
     pub secrets: Secrets,
     /// The store.

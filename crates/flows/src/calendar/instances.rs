@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use shared::fault::Fault;
 
+use super::again::About;
 use super::client::{Found, Instances};
 use super::event::{OriginalStart, Place};
 use super::pair::Known;
@@ -17,7 +18,7 @@ impl Rounds<'_> {
         match self.open.client.get(id).await? {
             Some(Found::Event(master)) => self.instances(*master).await,
             Some(Found::Unreadable { .. }) => Ok(()),
-            None => self.look(id, self.pair().of_event_id(id, Known::Gone)).await,
+            None => self.look(About::Event(id), self.pair().of_event_id(id, Known::Gone)).await,
         }
     }
 
@@ -26,7 +27,9 @@ impl Rounds<'_> {
         let Some(series) = master.event.place.series().cloned() else { return Ok(()) };
         let window = self.open.reach.window(self.now());
         let Some(found) = self.open.client.instances(&master.id, &window).await? else {
-            return self.look(&master.id, self.pair().of_event_id(&master.id, Known::Gone)).await;
+            return self
+                .look(About::Event(&master.id), self.pair().of_event_id(&master.id, Known::Gone))
+                .await;
         };
         let gaps = gaps(&series, &master, &found, &window);
         for gap in &gaps {
@@ -73,7 +76,7 @@ impl Rounds<'_> {
         }
         let id = master.id.clone();
         let master = self.flow.known_people(master, self.run).await?;
-        self.look(&id, self.pair().of_event(master)).await
+        self.look(About::Event(&id), self.pair().of_event(master)).await
     }
 
     /// The meeting of an occurrence that does not take place any more.
@@ -84,7 +87,7 @@ impl Rounds<'_> {
         };
         let alive = stored.link.tombstone.is_none();
         let Some(id) = stored.link.event_id.filter(|_| alive) else { return Ok(()) };
-        self.look(&id, self.pair().of_event_id(&id, Known::Gone)).await
+        self.look(About::Event(&id), self.pair().of_event_id(&id, Known::Gone)).await
     }
 
     async fn occurrence(&mut self, part: Found) -> Result<(), Fault> {
@@ -93,7 +96,7 @@ impl Rounds<'_> {
         let event = self.flow.known_people(*event, self.run).await?;
         let mut pair = self.pair().of_event(event);
         pair.holding = Holding::Occurrences;
-        self.look(&id, pair).await
+        self.look(About::Event(&id), pair).await
     }
 }
 

@@ -18,6 +18,8 @@ use super::key::{CalendarId, EventHash, digest, record_id};
 use super::link::{EndedBy, PairLink};
 use super::sides::{MeetingRef, SharedKey};
 
+/// Another run saved a link first.
+pub(super) const LINK_CHANGED: &str = "link_changed";
 /// How long the memory of what came to its end is kept: longer than anything lies in a window.
 const TOMBSTONE_KEPT: Duration = Duration::from_secs(800 * 24 * 3_600);
 /// Calendars that one record or key is looked for in: more people are in no meeting.
@@ -252,7 +254,7 @@ impl Links {
             Written::Done(version) => version,
             Written::Clash => {
                 let text = format!("The link of {} in {calendar} was saved by another run.", slot.text());
-                return Err(Fault::new(FaultKind::Conflict, "link_changed", text));
+                return Err(Fault::new(FaultKind::Conflict, LINK_CHANGED, text));
             }
         };
         if let Some(before) = before.filter(|before| before.slot != slot) {

@@ -14,7 +14,7 @@ use super::crm::CrmFound;
 use super::event::{Attendees, Place};
 use super::flow::CalendarFlow;
 use super::link::EndedBy;
-use super::links::{Stored, birth_lease};
+use super::links::{LINK_CHANGED, Stored, birth_lease};
 use super::plan::{Crm, Input, Remote, Rules, plan};
 use super::series::Holding;
 use super::sides::{EventSide, MeetingRef, Stamp};
@@ -63,7 +63,18 @@ pub(super) struct Done {
     /// A series whose instances have to be looked at, as it stands.
     pub instances: Option<Box<EventSide>>,
     /// The record of the CRM that was written, and its users: other calendars may have it.
-    pub written: Option<(MeetingRef, BTreeSet<String>)>,
+    pub written: Option<WrittenRecord>,
+}
+
+/// A record of the CRM that a pair has written.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct WrittenRecord {
+    /// Which.
+    pub record: MeetingRef,
+    /// Its users, as of before where it was deleted.
+    pub users: BTreeSet<String>,
+    /// How it stands now; none where it was deleted.
+    pub found: Option<CrmFound>,
 }
 
 /// A pair that is looked at.
@@ -168,8 +179,14 @@ impl<'a> Pair<'a> {
             if plan.deletes {
                 self.permit().await?;
             }
-            if !self.apply(&plan).await? {
-                continue;
+            match self.apply(&plan).await {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(fault) if fault.code == LINK_CHANGED => {
+                    self.begin_anew();
+                    continue;
+                }
+                Err(fault) => return Err(fault),
             }
             if !plan.again {
                 return Ok(());
@@ -177,6 +194,18 @@ impl<'a> Pair<'a> {
         }
         let text = format!("A pair in {} keeps changing.", self.open.calendar.id);
         Err(Fault::new(FaultKind::Conflict, "pair_unsettled", text))
+    }
+
+    /// Another run saved the link meanwhile: nothing that was read before counts.
+    fn begin_anew(&mut self) {
+        (self.found, self.stored) = (false, None);
+        self.searched_key = false;
+        if self.event_id.is_some() {
+            self.event = Known::Unread;
+        }
+        if self.record.is_some() {
+            self.meeting = KnownRecord::Unread;
+        }
     }
 
     /// What is to be done now; none where the event or the record cannot be synchronised.
@@ -425,12 +454,12 @@ impl<'a> Pair<'a> {
     }
 
     /// Notes that the CRM's record was written.
-    pub(super) fn wrote_record(&mut self, record: &MeetingRef) {
+    pub(super) fn wrote_record(&mut self, record: &MeetingRef, found: Option<CrmFound>) {
         let users = match &self.meeting {
             KnownRecord::Found(meeting) => meeting.users.clone(),
             KnownRecord::Unread | KnownRecord::Gone => BTreeSet::new(),
         };
-        self.done.written = Some((record.clone(), users));
+        self.done.written = Some(WrittenRecord { record: record.clone(), users, found });
     }
 
     /// Notes a series whose instances have to be looked at.

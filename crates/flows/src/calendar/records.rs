@@ -7,11 +7,12 @@ use shared::flow::{Outcome, Run};
 use tracing::warn;
 use vault::{AccountId, CrmUser};
 
+use super::again::About;
 use super::calendars::Opened;
 use super::crm::CrmFound;
 use super::failing;
 use super::flow::CalendarFlow;
-use super::key::Subject;
+use super::pair::WrittenRecord;
 use super::rounds::Rounds;
 use super::sides::MeetingRef;
 
@@ -21,33 +22,48 @@ const PASSES_MAX: u32 = 3;
 impl CalendarFlow {
     /// Brings a record and its events into agreement.
     pub(super) async fn handle_record(&self, run: &Run, record: &MeetingRef) -> Result<Outcome, Fault> {
+        let mut found = self.crm.get(record).await?;
         let mut wrote = Vec::new();
+        // What one calendar says is for the others to hear, also for those before it.
         for _ in 0..PASSES_MAX {
-            let actions = self.pass(run, record).await?;
-            // What one calendar said is for the others to hear.
-            let again = actions.iter().any(|action| matches!(*action, "update_meeting" | "delete_meeting"));
+            let (actions, written) = self.pass(run, record, found.as_ref()).await?;
             wrote.extend(actions);
-            if !again {
-                break;
+            match written {
+                Some(written) => found = written.found,
+                None => break,
             }
         }
+        self.forget_record(record).await?;
         Ok(Outcome { actions: wrote, converged: true, look_again_at: None })
     }
 
-    /// Goes through all calendars once. What fails in one does not keep the others back.
-    async fn pass(&self, run: &Run, record: &MeetingRef) -> Result<Vec<&'static str>, Fault> {
-        let found = self.crm.get(record).await?;
-        let (mut wrote, mut failed) = (Vec::new(), None);
-        for account in self.accounts_of(record, found.as_ref(), run).await? {
-            match self.record_in(run, record, found.as_ref(), &account).await {
-                Ok(actions) => wrote.extend(actions),
+    /// Goes through all calendars once. What fails in one does not keep the others back. Answers the record as it was
+    /// written, where calendars before the one that wrote it have to hear of it.
+    async fn pass(
+        &self,
+        run: &Run,
+        record: &MeetingRef,
+        found: Option<&CrmFound>,
+    ) -> Result<(Vec<&'static str>, Option<WrittenRecord>), Fault> {
+        let (mut wrote, mut failed, mut earlier) = (Vec::new(), None, 0_usize);
+        let mut present: Option<WrittenRecord> = None;
+        let mut again = false;
+        for account in self.accounts_of(record, found, run).await? {
+            let found = present.as_ref().map_or(found, |written| written.found.as_ref());
+            match self.record_in(run, record, found, &account).await {
+                Ok((actions, written)) => {
+                    wrote.extend(actions);
+                    again |= written.is_some() && earlier > 0;
+                    present = written.or(present);
+                }
                 Err(fault) if failed.is_none() => failed = Some(fault),
                 Err(fault) => {
-                    warn!(error.type = fault.code, "A further calendar of the record failed: {fault}")
+                    warn!(error.type = fault.code, "A further calendar of the record failed: {fault}");
                 }
             }
+            earlier += 1;
         }
-        failed.map_or(Ok(wrote), Err)
+        failed.map_or(Ok((wrote, present.filter(|_| again))), Err)
     }
 
     /// The accounts whose calendars have the record, and those of its users.
@@ -84,35 +100,16 @@ impl CalendarFlow {
 
     /// Brings a record that was just written into the other calendars that have it or should. What fails here is found
     /// by the sweep, since the version there is another one.
-    pub(super) async fn spread(
-        &self,
-        run: &Run,
-        record: &MeetingRef,
-        users: &BTreeSet<String>,
-        from: &AccountId,
-    ) {
-        if let Err(fault) = Box::pin(self.try_to_spread(run, record, users, from)).await {
+    pub(super) async fn spread(&self, run: &Run, written: &WrittenRecord, from: &AccountId) {
+        if let Err(fault) = Box::pin(self.try_to_spread(run, written, from)).await {
             warn!(error.type = fault.code, "Other calendars of a record are left to the sweep: {fault}");
         }
     }
 
-    async fn try_to_spread(
-        &self,
-        run: &Run,
-        record: &MeetingRef,
-        users: &BTreeSet<String>,
-        from: &AccountId,
-    ) -> Result<(), Fault> {
-        if !matches!(Subject::read(run.key.id()), Some(Subject::Calendar(_) | Subject::Event(..))) {
-            // A record's own run goes through all calendars.
-            return Ok(());
-        }
+    async fn try_to_spread(&self, run: &Run, written: &WrittenRecord, from: &AccountId) -> Result<(), Fault> {
+        let WrittenRecord { record, users, found } = written;
         let mut accounts = self.accounts_with(record, users, run).await?;
         accounts.remove(from);
-        if accounts.is_empty() {
-            return Ok(());
-        }
-        let found = self.crm.get(record).await?;
         for account in accounts {
             self.record_in(run, record, found.as_ref(), &account).await?;
         }
@@ -125,15 +122,15 @@ impl CalendarFlow {
         record: &MeetingRef,
         found: Option<&CrmFound>,
         account: &AccountId,
-    ) -> Result<Vec<&'static str>, Fault> {
+    ) -> Result<(Vec<&'static str>, Option<WrittenRecord>), Fault> {
         let opened = self.calendars.open(account, &self.settings, run.clock.now()).await;
         let open = match opened {
             Ok(Some(open)) => open,
-            Ok(None) => return Ok(Vec::new()),
+            Ok(None) => return Ok((Vec::new(), None)),
             Err(fault) => return Err(self.of_account(account, fault, run).await),
         };
         match self.pair_of(run, record, found, &open).await {
-            Ok(actions) => Ok(actions),
+            Ok(done) => Ok(done),
             Err(fault) if failing::is_over(&fault) => Err(self.of_account(account, fault, run).await),
             Err(fault) => Err(fault),
         }
@@ -145,11 +142,11 @@ impl CalendarFlow {
         record: &MeetingRef,
         found: Option<&CrmFound>,
         open: &Opened,
-    ) -> Result<Vec<&'static str>, Fault> {
+    ) -> Result<(Vec<&'static str>, Option<WrittenRecord>), Fault> {
         let mut rounds = Rounds::beside(self, run, open).await?;
         let pair = rounds.pair().of_record(record, found);
-        rounds.look(&record.id, pair).await?;
-        Ok(rounds.wrote)
+        rounds.look(About::Record(record), pair).await?;
+        Ok((rounds.wrote, rounds.written))
     }
 
     /// A record waits for an account that must be connected again; its user is told once.

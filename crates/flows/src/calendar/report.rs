@@ -1,6 +1,4 @@
-//! What people ask the flow for: checks, previews, links to connect accounts.
-
-use std::time::Duration;
+//! What people ask the flow for: how calendars stand, checks, previews.
 
 use jiff::Timestamp;
 use shared::clock::SystemClock;
@@ -9,7 +7,6 @@ use shared::fault::Fault;
 use shared::flow::{Check, Difference, Preview, Run, SourceStatus, Unguarded, Verdict};
 use shared::record_key::RecordKey;
 use std::sync::Arc;
-use vault::AccountId;
 
 use super::action::Action;
 use super::crm::CrmFound;
@@ -21,16 +18,7 @@ use super::pair::{Known, KnownRecord};
 use super::rounds::Rounds;
 use super::{reasons, standing};
 
-/// How long the link in a notice is good for.
-const LINK_LIFE: Duration = Duration::from_secs(7 * 24 * 3_600);
-
 impl CalendarFlow {
-    /// A link with which an account is connected again.
-    pub(super) fn connect_link(&self, account: &AccountId, now: Timestamp) -> Option<url::Url> {
-        let connecting = self.connecting.as_ref()?;
-        connecting.link(&account.provider, account.user()?, LINK_LIFE, now).ok()
-    }
-
     /// How the calendars stand.
     pub(super) async fn standings(&self, now: Timestamp) -> Result<Vec<SourceStatus>, Fault> {
         let mut found = Vec::new();

@@ -12,13 +12,14 @@ use shared::labelled;
 use tracing::{info, warn};
 use vault::AccountId;
 
+use super::again::About;
 use super::calendars::Opened;
 use super::client::{Found, Item, PageAnswer, PageRead};
 use super::cursor::{Page, Step};
 use super::event::{OriginalStart, Place};
 use super::flow::CalendarFlow;
 use super::key::{EventHash, digest};
-use super::pair::{Done, Known, Pair};
+use super::pair::{Done, Known, Pair, WrittenRecord};
 use super::sides::{EventSide, Provider};
 use super::standing::{self, Outbound, Standing};
 use super::{again, failing};
@@ -44,6 +45,8 @@ pub(super) struct Rounds<'a> {
     pub(super) seen: BTreeSet<EventHash>,
     pub(super) wrote: Vec<&'static str>,
     started: Timestamp,
+    /// The record that was written last.
+    pub(super) written: Option<WrittenRecord>,
     /// Whether what fails for one event is handed to a message of its own; else it fails the run.
     hands_on: bool,
 }
@@ -73,7 +76,9 @@ impl CalendarFlow {
         let started = run.clock.now();
         let (seen, wrote) = (BTreeSet::new(), Vec::new());
         let hands_on = true;
-        let mut rounds = Rounds { flow: self, run, open, standing, version, seen, wrote, started, hands_on };
+        let written = None;
+        let mut rounds =
+            Rounds { flow: self, run, open, standing, version, seen, wrote, started, written, hands_on };
         let result = rounds.read().await;
         let wrote = rounds.wrote;
         let count = |kinds: &[&str]| wrote.iter().filter(|action| kinds.contains(action)).count();
@@ -104,7 +109,7 @@ impl<'a> Rounds<'a> {
         // What people cause one by one is not counted with a round.
         standing.cursor.round = None;
         let (seen, wrote, started) = (BTreeSet::new(), Vec::new(), run.clock.now());
-        Ok(Self { flow, run, open, standing, version, seen, wrote, started, hands_on: false })
+        Ok(Self { flow, run, open, standing, version, seen, wrote, started, written: None, hands_on: false })
     }
 
     async fn read(&mut self) -> Result<(), Fault> {
@@ -245,7 +250,7 @@ impl<'a> Rounds<'a> {
                 Item::Found(found) => match *found {
                     Found::Event(event) if event.event.place.original().is_some() => parts.push(event),
                     Found::Event(event) => self.event(*event).await?,
-                    Found::Unreadable { id, why, .. } => self.skipped(&id, &why).await,
+                    Found::Unreadable { id, why, .. } => self.skipped(About::Event(&id), &why),
                 },
                 Item::Removed { id, is_certain, of_series } => {
                     if let Some((series, original)) = of_series {
@@ -260,7 +265,7 @@ impl<'a> Rounds<'a> {
         }
         for (id, is_certain) in removed {
             let known = if is_certain { Known::Gone } else { Known::Hinted };
-            self.look(&id, self.pair().of_event_id(&id, known)).await?;
+            self.look(About::Event(&id), self.pair().of_event_id(&id, known)).await?;
         }
         for (series, gaps) in gaps {
             self.left_out(&series, &gaps).await?;
@@ -275,7 +280,7 @@ impl<'a> Rounds<'a> {
         }
         let id = event.id.clone();
         let event = self.flow.known_people(event, self.run).await?;
-        self.look(&id, self.pair().of_event(event)).await
+        self.look(About::Event(&id), self.pair().of_event(event)).await
     }
 
     /// Whether it says what is agreed on: an own write that comes back, or a change of nothing that is synchronised.
@@ -310,21 +315,24 @@ impl<'a> Rounds<'a> {
     }
 
     /// Settles a pair. One that cannot be settled does not hold up the calendar: it gets a message of its own.
-    pub(super) async fn look(&mut self, event_id: &str, pair: Pair<'_>) -> Result<(), Fault> {
+    pub(super) async fn look(&mut self, about: About<'_>, pair: Pair<'_>) -> Result<(), Fault> {
         let settled = Box::pin(pair.settle()).await;
-        self.ended(event_id, settled).await
+        self.ended(about, settled).await
     }
 
-    async fn ended(&mut self, event_id: &str, settled: Result<Done, Fault>) -> Result<(), Fault> {
+    async fn ended(&mut self, about: About<'_>, settled: Result<Done, Fault>) -> Result<(), Fault> {
         match settled {
             Ok(done) => {
                 self.wrote.extend(done.actions);
                 if let Some(why) = done.skipped {
-                    self.skipped(event_id, &why).await;
+                    self.skipped(about, &why);
                 }
-                if let Some((record, users)) = done.written {
-                    // EspoCRM does not tell us of our own writes.
-                    self.flow.spread(self.run, &record, &users, &self.open.id.account).await;
+                if let Some(written) = done.written {
+                    if self.hands_on {
+                        // EspoCRM does not tell us of our own writes.
+                        self.flow.spread(self.run, &written, &self.open.id.account).await;
+                    }
+                    self.written = Some(written);
                 }
                 let Some(series) = done.instances else { return Ok(()) };
                 let id = series.id.clone();
@@ -334,13 +342,12 @@ impl<'a> Rounds<'a> {
             Err(fault) if !self.hands_on || failing::is_of_all(&fault, self.run.attempts_before) => {
                 Err(fault)
             }
-            Err(fault) => again::note(self.flow, &self.open.id, event_id, &fault, self.run).await,
+            Err(fault) => again::note(self.flow, &self.open.id, about, &fault, self.run).await,
         }
     }
 
-    async fn skipped(&self, event_id: &str, why: &str) {
-        let event = EventHash::of(event_id);
-        warn!(calendar = self.open.calendar.id, event = event.as_str(), "An event is left alone: {why}");
+    fn skipped(&self, about: About<'_>, why: &str) {
+        warn!(calendar = self.open.calendar.id, about = about.name(), "An event is left alone: {why}");
     }
 
     /// Deletions are counted by the hour: a calendar is read at every change.

@@ -43,6 +43,8 @@ enum Place {
     Noted { after: Option<String> },
     /// Records that were changed, after this one.
     Changed { kind: MeetingKind, after: Option<(Timestamp, Option<String>)>, latest: Option<Timestamp> },
+    /// All records of a kind that were changed have been published; the last one was changed then.
+    ChangedAll { kind: MeetingKind, latest: Timestamp },
     /// Records that are linked, after this key.
     Linked { after: Option<String> },
 }
@@ -61,7 +63,13 @@ impl CalendarFlow {
     ) -> Result<SweepPage, Fault> {
         // A cursor that cannot be read starts over, which is safe.
         let place = cursor.and_then(|value| serde_json::from_value(value.clone()).ok());
-        let (records, next) = match place.unwrap_or(Place::Calendars { after: None, silent: 0 }) {
+        let mut place = place.unwrap_or(Place::Calendars { after: None, silent: 0 });
+        if let Place::ChangedAll { kind, latest } = place {
+            let text = latest.to_string();
+            self.state.write(Write::put(&watermark_key(kind), text.as_bytes())).await?;
+            place = after_kind(kind);
+        }
+        let (records, next) = match place {
             Place::Calendars { after, silent } => self.sweep_calendars(after.as_ref(), silent, now).await?,
             Place::Noted { after } => {
                 let (hits, last) = self.noted(after.as_deref(), PAGE).await?;
@@ -70,6 +78,7 @@ impl CalendarFlow {
             }
             Place::Changed { kind, after, latest } => self.sweep_changed(kind, after, latest, now).await?,
             Place::Linked { after } => self.sweep_linked(after, now).await?,
+            Place::ChangedAll { kind, .. } => (Vec::new(), Some(after_kind(kind))),
         };
         let next = next.map(|next| serde_json::to_value(next).unwrap_or_default());
         Ok(SweepPage { records, next })
@@ -120,17 +129,17 @@ impl CalendarFlow {
         let max = self.settings.sweep_page_records_max;
         let page = self.crm.changed(kind, &since, max).await?;
         let Some(last) = page.last() else {
-            if let Some(latest) = latest {
-                let text = latest.to_string();
-                self.state.write(Write::put(&watermark_key(kind), text.as_bytes())).await?;
-            }
-            return Ok((Vec::new(), Some(after_kind(kind))));
+            let after = latest.map_or_else(|| after_kind(kind), |latest| Place::ChangedAll { kind, latest });
+            return Ok((Vec::new(), Some(after)));
         };
         let at = last.at.unwrap_or(since.at);
-        let next = Place::Changed {
-            kind,
-            after: Some((at, Some(last.record.id.clone()))),
-            latest: latest.max(Some(at)),
+        let latest = latest.map_or(at, |latest| latest.max(at));
+        let next = match page.len() < usize::from(max) {
+            true => Place::ChangedAll { kind, latest },
+            false => {
+                let after = Some((at, Some(last.record.id.clone())));
+                Place::Changed { kind, after, latest: Some(latest) }
+            }
         };
         let mut hits = Vec::new();
         for changed in page {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
-use shared::clock::later;
+use shared::clock::{elapsed, later};
 use shared::fault::Fault;
 use shared::flow::Run;
 use shared::ports::state::Write;
@@ -27,8 +27,6 @@ use crate::webhook_secrets::WebhookSecrets;
 const PURPOSE: &str = "calendar watches";
 /// How long a watch is asked for; Outlook's longest is just under seven days.
 const LIFE: Duration = Duration::from_secs(6 * 24 * 3_600);
-/// Share of its life that is left when a watch is renewed.
-const RENEW_LEFT: Duration = Duration::from_secs(3 * 24 * 3_600);
 /// Digits that tell secrets apart.
 const MARK_DIGITS: usize = 16;
 /// How long a watch that could not be had is not asked for again.
@@ -46,6 +44,7 @@ pub(super) struct Watches {
 struct Kept {
     id: String,
     resource_id: Option<String>,
+    since: Timestamp,
     until: Timestamp,
     address: String,
     /// Tells secrets apart: with another key of the installation it is another one.
@@ -54,6 +53,13 @@ struct Kept {
     /// Not to be asked for again before then.
     #[serde(default)]
     not_before: Option<Timestamp>,
+}
+
+impl Kept {
+    /// Half of its life: vendors cut what is asked for.
+    fn renew_at(&self) -> Timestamp {
+        later(self.since, elapsed(self.since, self.until) / 2)
+    }
 }
 
 fn key(open: &Opened) -> String {
@@ -95,6 +101,7 @@ impl Watches {
             let kept = Kept {
                 id: String::new(),
                 resource_id: None,
+                since: run.clock.now(),
                 until: run.clock.now(),
                 address: String::new(),
                 secret: String::new(),
@@ -123,7 +130,7 @@ impl Watches {
         let known = known
             .map(|kept| if kept.secret == mark { kept } else { Kept { address: String::new(), ..kept } });
         if let Some(kept) = &known {
-            let lasts = !at_once && kept.until > later(now, RENEW_LEFT);
+            let lasts = !at_once && now < kept.renew_at();
             if kept.not_before.is_some_and(|at| now < at) || (lasts && kept.address == address) {
                 return Ok(());
             }
@@ -133,7 +140,7 @@ impl Watches {
         if let Some(kept) = before.as_ref().filter(|kept| kept.until > now && kept.address == address) {
             let watch = watch_of(kept);
             if let Some(renewed) = open.client.renew(&watch, until).await? {
-                return self.write(flow, open, &kept_of(&renewed, &address, &mark)).await;
+                return self.write(flow, open, &kept_of(&renewed, &address, &mark, now)).await;
             }
         }
         let wanted = WatchWanted {
@@ -144,7 +151,7 @@ impl Watches {
             until,
         };
         let watch = open.client.watch(&wanted).await?;
-        self.write(flow, open, &kept_of(&watch, &address, &mark)).await?;
+        self.write(flow, open, &kept_of(&watch, &address, &mark, now)).await?;
         if let Some(kept) = before.filter(|kept| kept.id != watch.id) {
             open.client.unwatch(&watch_of(&kept)).await?;
         }
@@ -174,7 +181,15 @@ fn watch_of(kept: &Kept) -> Watch {
     Watch { id: kept.id.clone(), resource_id: kept.resource_id.clone(), until: kept.until }
 }
 
-fn kept_of(watch: &Watch, address: &str, mark: &str) -> Kept {
+fn kept_of(watch: &Watch, address: &str, mark: &str, since: Timestamp) -> Kept {
     let Watch { id, resource_id, until } = watch.clone();
-    Kept { id, resource_id, until, address: address.to_owned(), secret: mark.to_owned(), not_before: None }
+    Kept {
+        id,
+        resource_id,
+        since,
+        until,
+        address: address.to_owned(),
+        secret: mark.to_owned(),
+        not_before: None,
+    }
 }

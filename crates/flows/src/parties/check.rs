@@ -24,7 +24,9 @@ impl Parties {
         // What cannot be had from the vault is said by the check of the vault.
         let _known = self.secrets.learn().await;
         let needs = self.needs();
-        let checks = CrmChecks { flow: NAME, crm: &self.crm, needs: &needs, actions: &["read", "edit"] };
+        let scopes = [self.entity_type.as_str()];
+        let actions = &["read", "edit"];
+        let checks = CrmChecks { flow: NAME, crm: &self.crm, needs: &needs, scopes: &scopes, actions };
         let mut checks = checks.all(&|id| self.secrets.is_known(id)).await;
         checks.extend(self.check_notify_user().await);
         checks

@@ -80,10 +80,10 @@ pub use link::LookAgain;
 pub use plan::Policy;
 pub use settings::{PartiesSettings, SettingsError};
 
+use crate::webhook_secrets::WebhookSecrets;
 use communications::kind::Kinds;
 use party::SalutationTable;
 use plan::Rules;
-use crate::webhook_secrets::WebhookSecrets;
 
 /// The flow's name.
 pub const NAME: &str = "parties";

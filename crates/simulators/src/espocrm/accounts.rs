@@ -45,12 +45,13 @@ pub struct Role {
 }
 
 impl Role {
-    /// The role of the recorded API user: everything on CBeteiligte, reading users, webhooks.
+    /// The role of the recorded API user: everything on CBeteiligte, reading users, webhooks; and, which was not recorded,
+    /// on leads.
     #[must_use]
     pub fn sync() -> Self {
         let all = json!({"create": "yes", "read": "all", "edit": "all", "delete": "all", "stream": "all"});
         let scopes = json!({
-            "CBeteiligte": all, "Contact": all, "Account": all, "Meeting": all, "Call": all, "Task": all,
+            "CBeteiligte": all, "Contact": all, "Lead": all, "Account": all, "Meeting": all, "Call": all, "Task": all,
             "User": {"read": "all", "edit": "no", "create": "no"},
             "Team": {"read": "all"},
             "Webhook": true, "Import": false, "Calendar": true, "ExternalAccount": true,

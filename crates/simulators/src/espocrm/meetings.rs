@@ -94,19 +94,22 @@ impl Writing<'_> {
         record.insert(columns_name, Value::Object(columns));
     }
 
-    /// Who is no attendee sets none: the others' come from their own preferences, which nobody else sees. What does not
-    /// take place any more reminds nobody (9.2, `FieldProcessing/Reminder/Saver.php`).
+    /// Who is no attendee sets none. Where start or users change, those of all others are made anew of their own
+    /// preferences, which are not simulated. What does not take place any more reminds nobody (9.2,
+    /// `Core/FieldProcessing/Reminder/Saver.php`).
     fn settle_reminders(&self, record: &mut Record, before: Option<&Record>, values: &Record) {
         record.shift_remove("reminders");
         let of_before = before.and_then(|before| before.get(REMINDERS)).and_then(Value::as_object).cloned();
         let mut all = of_before.unwrap_or_default();
         let users = ids(record, "users");
-        all.retain(|user, _| users.contains(user));
+        let was = |name: &str| before.and_then(|before| before.get(name));
+        let moved =
+            ["dateStart", "usersIds", "assignedUserId"].iter().any(|name| record.get(*name) != was(name));
+        all.retain(|user, _| users.contains(user) && (!moved || user == self.account_id));
         if let Some(own) = values.get("reminders").filter(|_| users.iter().any(|id| id == self.account_id)) {
             all.insert(self.account_id.to_owned(), own.clone());
         }
-        let was = before.and_then(|before| before.get("status"));
-        if record.get("status") != was && record.get("status") != Some(&json!("Planned")) {
+        if record.get("status") != was("status") && record.get("status") != Some(&json!("Planned")) {
             all.clear();
         }
         record.insert(REMINDERS.to_owned(), Value::Object(all));
@@ -271,5 +274,19 @@ mod tests {
         let mine = write(None, json!({ "assignedUserId": "api", "status": "Planned", "reminders": own }));
         assert_eq!((reminders(&mine, "api"), reminders(&mine, "anna")), (own, json!([])));
         assert_eq!(reminders(&write(Some(&mine), json!({ "status": "Held" })), "api"), json!([]));
+
+        let zone = TimeZone::UTC;
+        let by_anna = |values: Value| {
+            let (values, mut record) = (object(values), mine.clone());
+            record.extend(values.clone());
+            Writing { account_id: "anna", zone: &zone }.settle(&mut record, Some(&mine), &values);
+            reminders(&record, "api")
+        };
+        assert_ne!(by_anna(json!({ "name": "B" })), json!([]));
+        assert_eq!(
+            by_anna(json!({ "dateStart": "2026-12-01 09:00:00" })),
+            json!([]),
+            "lost to the preferences"
+        );
     }
 }

@@ -278,11 +278,11 @@ impl CrmClient for EspoCalendar {
         self.crm.note_to_users(&[UserRef { id, name: String::new() }], text).await.map(|_| ())
     }
 
-    /// Whether the secrets of the webhooks are known is the flow's to look at.
     async fn check(&self, webhooks: &BTreeSet<String>) -> Vec<Check> {
         let needs = needs::needs(&self.types);
+        let scopes = &["Meeting", "Call", "User", "Contact", "Lead"];
         let actions = &["create", "read", "edit", "delete"];
-        CrmChecks { flow: "calendar", crm: &self.crm, needs: &needs, actions }
+        CrmChecks { flow: "calendar", crm: &self.crm, needs: &needs, scopes, actions }
             .all(&|id| webhooks.contains(id.as_str()))
             .await
     }

@@ -139,7 +139,7 @@ mod tests {
         fn nothing_is_lost_and_no_list_is_too_long(lengths in prop::collection::vec(1usize..400, 0..60)) {
             let values: Vec<String> = lengths.iter().map(|length| "x".repeat(*length)).collect();
             let chunks = chunks(&values);
-            prop_assert_eq!(chunks.concat(), values.clone());
+            prop_assert_eq!(&chunks.concat(), &values);
             for chunk in chunks {
                 prop_assert!(!chunk.is_empty());
                 prop_assert!(chunk.iter().map(String::len).sum::<usize>() <= LIST_BYTES_MAX);

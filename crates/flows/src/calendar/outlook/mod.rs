@@ -43,7 +43,7 @@ use read::Reader;
 use write::Current;
 
 /// How long it is believed who a mailbox's user is, and in which zone.
-const KNOWN_MINUTES: i64 = 60;
+const KNOWN_MINUTES: i64 = 24 * 60;
 /// Accounts that are remembered; others are set up anew.
 const ACCOUNTS_MAX: usize = 10_000;
 /// Transactions tried for one create. A further one is needed where the event of the one before was deleted, and the
