@@ -86,7 +86,8 @@ impl Happenings {
     pub(super) fn tell(&mut self, place: Place, entry: &JournalEntry) -> Option<String> {
         if place == Place::EspoCrm && entry.entity == "Note" && entry.actor_kind == ActorKind::Api {
             let post = entry.after.as_ref()?.get("post")?.as_str()?;
-            return Some(format!("EspoCRM: its user is told: {post}"));
+            let words: Vec<&str> = post.split_whitespace().collect();
+            return Some(format!("EspoCRM: its user is told: {}", words.join(" ")));
         }
         let thing = place.thing(&entry.entity)?;
         let titles = [&entry.before, &entry.after].map(|record| title(place, record.as_ref()));
@@ -207,6 +208,15 @@ mod tests {
         assert_eq!(told, "“Call the court” → Outlook event created");
         let user = entry("User", ActorKind::Api, Operation::Update, ten, Value::Null, call);
         assert_eq!(happenings.tell(Place::EspoCrm, &user), None);
+    }
+
+    #[test]
+    fn what_users_are_told_is_one_line() {
+        let note = json!({ "post": "**Jour fixe** was changed:\n\n- subject" });
+        let told =
+            entry("Note", ActorKind::Api, Operation::Create, "2026-11-25T10:00:00Z", Value::Null, note);
+        let line = Happenings::default().tell(Place::EspoCrm, &told).unwrap();
+        assert_eq!(line, "EspoCRM: its user is told: **Jour fixe** was changed: - subject");
     }
 
     #[test]
