@@ -42,7 +42,7 @@ use crate::gate::Gate;
 use crate::run::{self, Engine, ProducerSettings};
 use crate::schedule::Schedule;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 const SHARDS: u16 = 2;
 
 fn parties() -> FlowName {

@@ -43,6 +43,8 @@ pub struct Event {
     pub is_cancelled: Option<bool>,
     /// Whether the mailbox's user is its organiser.
     pub is_organizer: Option<bool>,
+    /// Its organiser.
+    pub organizer: Option<Recipient>,
     /// Where.
     pub location: Option<Location>,
     /// How it is shown to others.
@@ -172,6 +174,14 @@ pub struct Attendee {
     /// What they answered; not written.
     #[serde(skip_serializing)]
     pub status: Option<ResponseStatus>,
+}
+
+/// `recipient`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Recipient {
+    /// Address.
+    pub email_address: EmailAddress,
 }
 
 /// `emailAddress`.
@@ -363,7 +373,7 @@ pub enum RangeType {
 
 /// The members that are of use, for `$select` where one has to be named that does not come by itself.
 pub(crate) const SELECTED: &str = "id,iCalUId,type,seriesMasterId,originalStart,originalStartTimeZone,\
-    originalEndTimeZone,lastModifiedDateTime,subject,body,start,end,isAllDay,isCancelled,isOrganizer,location,showAs,\
+    originalEndTimeZone,lastModifiedDateTime,subject,body,start,end,isAllDay,isCancelled,isOrganizer,organizer,location,showAs,\
     sensitivity,isReminderOn,reminderMinutesBeforeStart,attendees,hideAttendees,isOnlineMeeting,onlineMeeting,recurrence,\
     cancelledOccurrences";
 

@@ -133,6 +133,7 @@ mod tests {
         let summary = state.map(|state| AccountSummary {
             account: account.clone(),
             scopes: vec![],
+            mailbox: None,
             granted_at: at("2026-11-01T00:00:00Z"),
             refreshed_at: at("2026-11-20T11:30:00Z"),
             access_expires_at: None,

@@ -127,6 +127,8 @@ pub struct Affair {
     pub is_closed: bool,
     /// Some value could not be carried over.
     pub has_left: bool,
+    /// All was compared since it was made.
+    pub is_old: bool,
 }
 
 /// How far back and ahead is synchronised.
@@ -178,6 +180,7 @@ impl Affair {
             touched: BTreeMap::new(),
             is_closed: false,
             has_left: false,
+            is_old: false,
         }
     }
 
@@ -263,7 +266,10 @@ impl Affair {
         let is_linked = self.copies[&at].is_linked() && self.meeting == Standing::There;
         let speaks = self.copies[&at].is_own || is_source;
         self.write(at, change, calendars);
-        if is_linked && speaks && (is_source || !change.field().is_personal()) {
+        if matches!(self.meeting, Standing::Absent | Standing::Maybe) {
+            // What it says when it is born is what its event says then.
+            self.says.take(change);
+        } else if is_linked && speaks && (is_source || !change.field().is_personal()) {
             self.says.take(change);
             self.spread(change, Some(at), calendars);
         }
@@ -397,6 +403,15 @@ impl Affair {
                 Provider::Microsoft => BTreeSet::new(),
             };
             let says = self.says.held_by(calendar.provider);
+            // Google puts it into the calendars of those whom it invites, also where these are not connected.
+            let invited = |(_, other): &(usize, &Calendar)| {
+                other.provider == calendar.provider && guests.contains(&other.mail)
+            };
+            for (other, _) in calendars.iter().enumerate().filter(invited) {
+                let (says, guests) = (says.clone(), BTreeSet::new());
+                let copy = Copy { id: None, says, is_own: false, standing, tie: Tie::Waiting, guests };
+                self.copies.entry(other).or_insert(copy);
+            }
             self.copies.insert(at, Copy { id: None, says, is_own: true, standing, tie, guests });
         }
     }
@@ -412,7 +427,7 @@ impl Affair {
     /// All was seen to agree.
     pub fn settle(&mut self) {
         self.touched.clear();
-        self.is_closed = false;
+        (self.is_closed, self.is_old) = (false, true);
     }
 }
 

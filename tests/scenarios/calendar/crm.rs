@@ -69,20 +69,25 @@ fn fields(says: &Says, kind: Kind) -> Record {
     fields
 }
 
-/// What an administrator has made, where the flow is not there to say what it needs.
+/// What an administrator has made for the flow.
 pub fn provision(crm: &EspocrmSimulator) {
-    let of = |more: Value| {
-        let mut fields = object(json!({
-            LOCATION: { "type": "varchar", "maxLength": 255 },
-            SHOW: { "type": "enum", "options": ["free", "tentative", "busy", "out of office", "working elsewhere"] },
-            PRIVATE: { "type": "bool" },
-        }));
-        fields.extend(object(more));
-        json!({ "fields": fields, "optimistic_concurrency": true })
-    };
-    let series = json!({ RULE: { "type": "text" }, ORIGINAL: { "type": "varchar" } });
-    let types = json!({ "types": { "Meeting": of(series), "Call": of(json!({})) } });
-    crm.configure(&object(types)).unwrap();
+    let line = || json!({ "type": "varchar", "maxLength": 255 });
+    let long = || json!({ "type": "text" });
+    let shows = ["busy", "free", "tentative", "out of office", "working elsewhere"];
+    let fields = json!({
+        LOCATION: line(),
+        "cTimeZone": line(),
+        SHOW: { "type": "enum", "options": shows, "default": "busy" },
+        PRIVATE: { "type": "bool", "default": false },
+        "cReminderMinutes": line(),
+        "cOnlineLink": long(),
+        RULE: long(),
+        "cSeriesId": { "type": "varchar", "maxLength": 1_024 },
+        ORIGINAL: line(),
+        "cEventKey": { "type": "varchar", "maxLength": 1_024 },
+    });
+    let of_type = json!({ "fields": fields, "optimistic_concurrency": true });
+    crm.configure(&object(json!({ "types": { "Meeting": of_type, "Call": of_type } }))).unwrap();
 }
 
 /// Of whose the record is, by ids.

@@ -18,6 +18,9 @@ use shared::settlement::{Circumstances, Settlement, decide};
 use super::hooks::Received;
 use super::store::Tearing;
 
+/// Longest time of one run, by the machine's clock.
+const RUN_TIME_MAX: Duration = Duration::from_secs(60);
+
 #[derive(Debug, Clone)]
 struct Waiting {
     due: Timestamp,
@@ -37,7 +40,7 @@ enum End {
 #[derive(Debug, Default, Clone)]
 pub struct Runs {
     /// Runs that came to their end, by what their keys begin with.
-    pub done: BTreeMap<String, u64>,
+    pub done: BTreeMap<&'static str, u64>,
     pub failed: u64,
     pub torn: u64,
     pub sweeps: u64,
@@ -46,6 +49,8 @@ pub struct Runs {
     /// What the runs that came to their end did.
     pub actions: BTreeMap<&'static str, u64>,
     pub refused: Vec<String>,
+    /// Why runs failed, and how often.
+    pub faults: BTreeMap<String, u64>,
 }
 
 pub struct Engine {
@@ -112,7 +117,14 @@ impl Engine {
         let id = format!("sweep-{}", self.runs.sweeps);
         let mut cursor = None;
         loop {
-            let page = self.flow.sweep(cursor.as_ref(), &id, self.clock.now()).await?;
+            let page = tokio::select! {
+                biased;
+                page = self.flow.sweep(cursor.as_ref(), &id, self.clock.now()) => page?,
+                () = self.store.torn.notified() => {
+                    self.runs.torn += 1;
+                    return Err(Fault::retryable("torn", "The process crashed in a sweep."));
+                }
+            };
             page.records.into_iter().for_each(|hit| self.publish(hit.key));
             match page.next {
                 Some(next) => cursor = Some(next),
@@ -150,6 +162,10 @@ impl Engine {
         (self.requests)().values().sum()
     }
 
+    pub fn parked_keys(&self) -> impl Iterator<Item = &String> {
+        self.parked.keys()
+    }
+
     pub fn waiting_keys(&self) -> Vec<&String> {
         self.waiting.keys().collect()
     }
@@ -176,18 +192,18 @@ impl Engine {
                     Err(fault) => End::Failed(fault),
                 },
                 () = self.store.torn.notified() => End::Torn,
+                () = tokio::time::sleep(RUN_TIME_MAX) => panic!("a run of {name} hangs: {:?}", self.runs),
             };
             match end {
                 End::Done(actions) => {
-                    let kind = name.split(['.', ':']).nth(1).unwrap_or(name).to_owned();
-                    *self.runs.done.entry(kind).or_default() += 1;
+                    *self.runs.done.entry(kind(name)).or_default() += 1;
                     actions.into_iter().for_each(|action| *self.runs.actions.entry(action).or_default() += 1);
                     self.dead.remove(name);
                     return;
                 }
                 End::Torn => {
                     self.runs.torn += 1;
-                    self.again(&key, &waiting, Duration::from_secs(90), false);
+                    self.again(&key, &waiting, Duration::ZERO, false);
                     break;
                 }
                 End::Failed(fault) => {
@@ -212,12 +228,18 @@ impl Engine {
 
     async fn settle(&mut self, run: &Run, waiting: &Waiting, fault: &Fault, settlement: Settlement) {
         self.runs.failed += 1;
+        let why = format!("{}: {}", fault.code, fault.text).chars().take(160).collect();
+        *self.runs.faults.entry(why).or_default() += 1;
         let dead_letter = match settlement {
             Settlement::DeadLetter(reason) => Some(reason),
             _ => None,
         };
         let failure = Failure { fault, attempts: waiting.attempts + 1, dead_letter };
-        self.flow.report(run, &failure).await.ok();
+        tokio::select! {
+            biased;
+            _ = self.flow.report(run, &failure) => {}
+            () = self.store.torn.notified() => self.runs.torn += 1,
+        }
         match settlement {
             Settlement::Retry { delay, counts } => {
                 // What an upstream told us to wait, its client keeps by the machine's clock.
@@ -261,5 +283,15 @@ impl Engine {
                 self.publish(key);
             }
         }
+    }
+}
+
+/// What a key is about: a calendar, an event of one by itself, a record.
+fn kind(name: &str) -> &'static str {
+    let (_, id) = name.split_once(':').unwrap_or(("", name));
+    match id.split('.').collect::<Vec<_>>().as_slice() {
+        ["meeting" | "call", _] => "record",
+        [_, _] => "calendar",
+        _ => "event",
     }
 }

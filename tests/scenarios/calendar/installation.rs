@@ -46,7 +46,8 @@ pub const VAULT: [&str; 1] = ["vault/"];
 pub struct Installation {
     pub store: Arc<Tearing>,
     pub clock: Arc<ManualClock>,
-    pub hooks_url: String,
+    hooks_url: String,
+    webhooks: BTreeMap<String, SecretString>,
     key: SecretString,
     browser: reqwest::Client,
     _dir: TempDir,

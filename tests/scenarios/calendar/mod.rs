@@ -2,8 +2,13 @@
 //! moved by hand; everything that can go wrong does; in the end all systems say what the oracle says.
 
 mod affairs;
+mod calls;
 mod crm;
+mod engine;
+mod faults;
 mod google;
+mod hooks;
+mod installation;
 mod office;
 mod oracle;
 mod outlook;
@@ -12,6 +17,9 @@ mod rehearsal;
 mod says;
 mod script;
 mod shown;
+mod store;
+mod time;
+mod world;
 
 use serde_json::Value;
 use simulators::Record;

@@ -71,6 +71,10 @@ impl Office {
             users.iter().enumerate().flat_map(|(number, user)| calendars_of(number, user)).collect();
         let mut options = EspocrmOptions { hosting: hosting(clock), ..EspocrmOptions::default() };
         options.accounts.extend(users.iter().enumerate().map(|(number, user)| account(user, number)));
+        let lead = json!({ "create": "yes", "read": "all", "edit": "all", "delete": "all" });
+        for account in &mut options.accounts {
+            account.role.scopes.insert("Lead".to_owned(), lead.clone());
+        }
         let crm = EspocrmSimulator::start(options).await.unwrap();
         let of = |provider: Provider| calendars.iter().filter(move |it| it.provider == provider);
         let microsoft = MicrosoftSimulator::start(MicrosoftOptions {
@@ -84,6 +88,7 @@ impl Office {
             hosting: hosting(clock),
             users: of(Provider::Google).map(|it| GoogleUser::new(&it.mail)).collect(),
             consent: Consent::AtOnce,
+            plain_http_channels: true,
             ..GoogleOptions::default()
         });
         let (microsoft, google) = (microsoft.await.unwrap(), google.await.unwrap());

@@ -190,7 +190,7 @@ fn in_calendar(affair: &Affair, at: usize, seen: &Seen, people: People<'_>, wron
     if !count(&name, copy.standing, &found, wrong) {
         return;
     }
-    let is_source = affair.source(people.calendars).is_none_or(|source| source == at);
+    let is_source = affair.source(people.calendars) == Some(at);
     compare(&name, found[0], &copy.says, is_source && copy.is_own, wrong);
     if copy.is_own {
         differ(&format!("{name}: guests"), &found[0].people, &copy.guests, wrong);

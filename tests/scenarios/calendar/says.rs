@@ -172,9 +172,6 @@ pub enum Field {
 }
 
 impl Field {
-    pub const ALL: [Self; 6] =
-        [Self::Subject, Self::When, Self::Body, Self::Location, Self::Show, Self::Private];
-
     /// Whether it is one user's own affair.
     pub fn is_personal(self) -> bool {
         matches!(self, Self::Show | Self::Private)

@@ -116,6 +116,8 @@ pub struct Present<'a> {
     pub calendars: &'a [Calendar],
     /// What may be made in all.
     pub affairs_max: usize,
+    /// Whether people invite colleagues by their calendars.
+    pub invites_colleagues: bool,
     /// Whether clocks change: then people work at night, too.
     pub is_at_night: bool,
 }
@@ -223,7 +225,7 @@ impl Script {
     fn body(&mut self) -> String {
         match self.dice.below(4) {
             0 => String::new(),
-            1 => format!("Zeile {}\nzweite Zeile mit ä & <b>", self.word()),
+            1 => format!("Zeile {}\nzweite Zeile mit ä & [b]", self.word()),
             _ => format!("Notiz {}", self.word()),
         }
     }
@@ -319,7 +321,7 @@ impl Script {
             .iter()
             .filter(|other| other.provider == own.provider && other.user != own.user && other.is_served())
             // By what the CRM knows them by.
-            .filter(|other| !other.mail.contains("privat"))
+            .filter(|other| present.invites_colleagues && !other.mail.contains("privat"))
             .map(|other| other.mail.clone())
             .collect();
         for _ in 0..=self.dice.below(3) {
@@ -381,7 +383,9 @@ impl Script {
         let (affair, calendar) = self.editable(present)?;
         let it = &present.affairs[affair];
         let field = self.field(it);
-        if !is_free(it, field, Side::Calendar(calendar)) {
+        // Whether it lay in the window before it was moved depends on who looked when.
+        let is_moved_at_once = field == Field::When && !it.is_old;
+        if is_moved_at_once || !is_free(it, field, Side::Calendar(calendar)) {
             return None;
         }
         let says = &it.copies[&calendar].says;
@@ -395,7 +399,8 @@ impl Script {
         let it = present.affairs.get(affair)?;
         let field = self.field(it);
         let known = it.meeting == Standing::There && it.id.is_some() && !it.is_closed;
-        if !known || !is_free(it, field, Side::Crm) {
+        let is_moved_at_once = field == Field::When && !it.is_old;
+        if is_moved_at_once || !known || !is_free(it, field, Side::Crm) {
             return None;
         }
         let change = self.change(field, present, it.number, &it.says);
@@ -411,7 +416,8 @@ impl Script {
         let certain = it.copies.values().all(|copy| copy.standing != Standing::Maybe);
         let present = it.copies.keys().all(|at| !present.calendars[*at].is_away);
         let rests = it.touched.is_empty() && it.meeting == Standing::There && it.id.is_some();
-        (linked && certain && present && rests).then_some((affair, calendar))
+        // What could not be carried over counts as edited, for ever.
+        (linked && certain && present && rests && !it.has_left).then_some((affair, calendar))
     }
 
     fn clash(&mut self, present: Present<'_>) -> Option<Edit> {
@@ -438,13 +444,21 @@ impl Script {
         is_source.then_some(Edit::DeleteEventAgainst { affair, calendar, change })
     }
 
+    /// A series with days that were changed by themselves is not deleted: their meetings stay until the calendar is read
+    /// from beginning to end again (known, and to be decided by the flow).
+    fn deletable(&mut self, present: Present<'_>) -> Option<(usize, usize)> {
+        let found = self.at_rest(present)?;
+        let is_whole = !present.affairs[found.0].slots.values().any(|slot| matches!(slot, Slot::Changed(_)));
+        is_whole.then_some(found)
+    }
+
     fn delete_event(&mut self, present: Present<'_>) -> Option<Edit> {
-        let (affair, calendar) = self.at_rest(present)?;
+        let (affair, calendar) = self.deletable(present)?;
         Some(Edit::DeleteEvent { affair, calendar })
     }
 
     fn delete_meeting(&mut self, present: Present<'_>) -> Option<Edit> {
-        let (affair, _) = self.at_rest(present)?;
+        let (affair, _) = self.deletable(present)?;
         Some(Edit::DeleteMeeting { affair })
     }
 

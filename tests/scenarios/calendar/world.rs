@@ -8,14 +8,14 @@ use jiff::{SignedDuration, Timestamp, ToSpan as _};
 use shared::clock::{Clock as _, ManualClock};
 
 use super::affairs::{Reach, Standing};
-use super::calls::Calls;
+use super::calls::{Calls, Time};
 use super::engine::Engine;
 use super::faults;
 use super::hooks::Hooks;
-use super::installation::Installation;
+use super::installation::{Installation, PAGE_EVENTS};
 use super::oracle::{complaints, learn};
 use super::people::Office;
-use super::says::midnight;
+use super::says::{Provider, midnight};
 use super::script::{Edit, Present, Script};
 use super::store::Tearing;
 
@@ -37,6 +37,8 @@ pub struct Plan {
     pub days: i64,
     pub edits_a_day: usize,
     pub has_trouble: bool,
+    /// Whether people invite colleagues by their calendars.
+    pub invites_colleagues: bool,
     /// Whether people work at all hours.
     pub is_at_night: bool,
 }
@@ -50,6 +52,8 @@ pub struct World {
     pub installation: Installation,
     pub script: Script,
     pub edits: usize,
+    /// Times that a calendar's tokens were forgotten.
+    pub forgotten: usize,
     hooks: Hooks,
     next_sweep: Timestamp,
 }
@@ -65,7 +69,19 @@ impl World {
         let engine = Engine::new(flow, Arc::clone(&clock), Arc::clone(&store), Box::new(office.counting()));
         let next_sweep = clock.now();
         let script = Script::new(plan.seed);
-        Self { plan, office, clock, store, engine, installation, script, edits: 0, hooks, next_sweep }
+        Self {
+            plan,
+            office,
+            clock,
+            store,
+            engine,
+            installation,
+            script,
+            edits: 0,
+            forgotten: 0,
+            hooks,
+            next_sweep,
+        }
     }
 
     /// All but the last user connect; some meetings and events are there before anything is read.
@@ -118,7 +134,27 @@ impl World {
     }
 
     pub fn calls(&self) -> Calls {
-        Calls::of(&self.office, &self.engine.runs, self.plan)
+        let of = |number: usize| u64::try_from(number).unwrap();
+        let office = &self.office;
+        let days = u64::try_from(self.plan.days).unwrap() + 1;
+        let copies = || office.affairs.iter().flat_map(|it| &it.copies);
+        let live = of(copies().filter(|(_, copy)| copy.standing == Standing::There).count());
+        let is_outlook = |at: usize| office.calendars[at].provider == Provider::Microsoft;
+        let gone = copies().filter(|(at, copy)| is_outlook(**at) && copy.standing == Standing::Gone).count();
+        let outlooks = of((0..office.calendars.len()).filter(|at| is_outlook(*at)).count());
+        let calendars = of(office.calendars.len());
+        // Each calendar once, Outlook's every week, and each whose tokens were forgotten.
+        let rounds = calendars + outlooks * (days / 7) + of(self.forgotten);
+        let pages = live / calendars / u64::from(PAGE_EVENTS) + 1;
+        let time = Time {
+            days,
+            calendars,
+            people: of(office.users.len() + office.contacts.len()),
+            links: live,
+            removals: of(gone),
+            further_pages: rounds * pages,
+        };
+        Calls::of((office.counting())(), &self.engine.runs, &time)
     }
 
     fn today(&self, day: i64) -> Date {
@@ -137,7 +173,7 @@ impl World {
         self.engine.wake();
     }
 
-    pub async fn lose_grant(&mut self, at: usize) {
+    pub fn lose_grant(&mut self, at: usize) {
         faults::revoke(&self.office, &self.office.calendars[at]);
         self.office.calendars[at].is_away = true;
     }
@@ -164,9 +200,12 @@ impl World {
             // A sweep that failed comes again with the next one.
             if self.engine.sweep().await.is_err() {
                 self.next_sweep = self.clock.now() + TICK;
+                self.engine.flow = self.installation.flow(&self.office).await;
             }
         }
         while self.engine.work().await {
+            // Until another process is there, what the dead one had leased has ended.
+            self.clock.advance(Duration::from_secs(90));
             self.engine.flow = self.installation.flow(&self.office).await;
         }
     }
@@ -234,6 +273,7 @@ impl World {
                 let at = dice.below(self.office.calendars.len());
                 let after = Some(u32::try_from(dice.below(3)).unwrap()).filter(|_| dice.chance(0.7));
                 faults::forget(&self.office, &self.office.calendars[at], after, dice);
+                self.forgotten += 1;
             }
             2..=4 => {
                 let writes = u32::try_from(dice.below(12)).unwrap();
@@ -276,6 +316,10 @@ impl World {
     /// All systems say what they must say.
     pub fn check(&mut self, what: &str) {
         let wrong = self.complaints();
+        if !wrong.is_empty() {
+            println!("told: {:#?}", self.notices().iter().rev().take(12).collect::<Vec<_>>());
+            println!("{:?}", self.engine.runs);
+        }
         let shown = wrong.iter().take(20).cloned().collect::<Vec<_>>().join("\n  ");
         assert!(
             wrong.is_empty(),
@@ -307,6 +351,9 @@ impl World {
             settled.push(number);
         }
         settled.into_iter().for_each(|number| office.affairs[number].settle());
+        if !office.calendars.iter().any(|calendar| calendar.is_away) {
+            wrong.extend(self.engine.parked_keys().map(|key| format!("{key} waits for an account")));
+        }
         wrong.extend(self.engine.dead.iter().map(|(key, (_, why))| format!("{key} was given up: {why}")));
         wrong.extend(self.engine.runs.refused.iter().map(|why| format!("refused: {why}")));
         wrong.extend(office.microsoft.mails_by_clients().iter().map(|mail| format!("a mail: {mail}")));
@@ -317,6 +364,13 @@ impl World {
         wrong
             .extend(office.google.outside_description().iter().map(|it| format!("outside Google's: {it:?}")));
         wrong
+    }
+
+    /// What people were told.
+    pub fn notices(&self) -> Vec<String> {
+        let journal = self.office.crm.journal();
+        let notes = journal.iter().filter(|entry| entry.entity == "Note");
+        notes.filter_map(|entry| Some(entry.after.as_ref()?["post"].as_str()?.to_owned())).collect()
     }
 
     /// What people made, and how much of it is still there.
@@ -341,6 +395,7 @@ fn present<'a>(office: &'a Office, plan: &Plan, now: Timestamp) -> Present<'a> {
         affairs: &office.affairs,
         calendars: &office.calendars,
         affairs_max: plan.affairs,
+        invites_colleagues: plan.invites_colleagues,
         is_at_night: plan.is_at_night,
     }
 }

@@ -1,8 +1,11 @@
 //! Events and records that could not be handled with their calendar: each gets a message of its own, with tries and
 //! dead letter.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use shared::clock::elapsed;
 use shared::fault::Fault;
 use shared::flow::{Outcome, Run, SweepHit};
 use shared::ports::state::Write;
@@ -16,6 +19,9 @@ use super::rounds::Rounds;
 use super::sides::MeetingRef;
 
 const PREFIX: &str = "calendar/again/";
+/// How long an attendee's copy waits for the organiser's before it makes the meeting itself: that one may lie in another
+/// calendar of the organiser's, or outside of the window.
+const ORGANIZER_PATIENCE: Duration = Duration::from_secs(3_600);
 
 /// An event that is to be looked at by itself.
 #[derive(Debug, Serialize, Deserialize)]
@@ -87,6 +93,19 @@ pub(super) async fn note_series(
     run: &Run,
 ) -> Result<(), Fault> {
     write(flow, calendar, About::Event(event_id), true, run).await
+}
+
+/// Notes that an event waits for its organiser's copy; since when is kept.
+pub(super) async fn hold_back(
+    flow: &CalendarFlow,
+    calendar: &CalendarId,
+    about: About<'_>,
+    run: &Run,
+) -> Result<(), Fault> {
+    if flow.state.are_present(&[&about.key(calendar)]).await?.contains(&true) {
+        return Ok(());
+    }
+    write(flow, calendar, about, false, run).await
 }
 
 /// The instances of a series have been compared.
@@ -163,9 +182,18 @@ impl CalendarFlow {
         let mut rounds = Rounds::beside(self, run, &open).await?;
         let looked = match noted.as_ref().is_some_and(|again| again.instances) {
             true => rounds.look_at_series(&id).await,
-            false => rounds.look(About::Event(&id), rounds.pair().of_event_id(&id, Known::Unread)).await,
+            false => {
+                let mut pair = rounds.pair().of_event_id(&id, Known::Unread);
+                let since = noted.as_ref().map(|again| again.since);
+                pair.impatient =
+                    since.is_none_or(|since| elapsed(since, run.clock.now()) >= ORGANIZER_PATIENCE);
+                rounds.look(About::Event(&id), pair).await
+            }
         };
         looked?;
+        if rounds.held_back {
+            return Ok(Outcome { converged: false, ..Outcome::default() });
+        }
         self.state.write(Write::delete(&noted_key)).await?;
         Ok(Outcome { actions: rounds.wrote, converged: true, look_again_at: None })
     }

@@ -167,6 +167,7 @@ mod tests {
             event,
             status: EventStatus::Confirmed,
             is_organizer: true,
+            organizer: None,
             attendees_cut: false,
             gaps_known: false,
             listed: Vec::new(),

@@ -105,6 +105,7 @@ impl World {
             event: self.calendars[calendar].provider.holds(&event),
             status: EventStatus::Confirmed,
             is_organizer,
+            organizer: None,
             attendees_cut: false,
             gaps_known: true,
             listed: Vec::new(),

@@ -62,6 +62,8 @@ pub(super) struct Done {
     pub skipped: Option<String>,
     /// A series whose instances have to be looked at, as it stands.
     pub instances: Option<Box<EventSide>>,
+    /// Whether it waits for its organiser's copy, which comes by another calendar.
+    pub held_back: bool,
     /// The record of the CRM that was written, and its users: other calendars may have it.
     pub written: Option<WrittenRecord>,
 }
@@ -87,6 +89,8 @@ pub(super) struct Pair<'a> {
     pub(super) is_read: bool,
     /// For one of a series.
     pub(super) holding: Holding,
+    /// Whether the organiser's copy has been waited for long enough.
+    pub(super) impatient: bool,
     /// The round whose deletions are counted; none for what people cause one by one.
     pub(super) round_id: Option<String>,
     pub(super) event: Known,
@@ -115,6 +119,7 @@ impl<'a> Pair<'a> {
             open,
             is_read,
             holding: Holding::Series,
+            impatient: false,
             round_id: None,
             event: Known::Unread,
             event_id: None,
@@ -172,6 +177,10 @@ impl<'a> Pair<'a> {
             }
             let Some(plan) = self.plan().await? else { return Ok(()) };
             if reasons::creates_meeting(&plan) && !self.searched_key {
+                if !self.impatient && self.comes_by_organizer().await? {
+                    self.done.held_back = true;
+                    return Ok(());
+                }
                 self.search_key().await?;
                 continue;
             }
@@ -363,6 +372,16 @@ impl<'a> Pair<'a> {
         };
         self.record = by_key.or(by_stamp);
         Ok(false)
+    }
+
+    /// Whether the organiser's own copy is in a calendar that is read as well: that one makes the meeting, since it says
+    /// more, and says it for all.
+    async fn comes_by_organizer(&self) -> Result<bool, Fault> {
+        let Known::Found(event) = &self.event else { return Ok(false) };
+        match &event.organizer {
+            Some(mail) => self.flow.has_calendar(mail, self.run).await,
+            None => Ok(false),
+        }
     }
 
     /// Before a meeting is created: only one calendar does, and none that the CRM has already.

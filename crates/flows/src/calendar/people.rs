@@ -14,6 +14,7 @@ use super::crm::{CrmMeeting, Person, PersonKind};
 use super::event::{Attendees, Reach};
 use super::flow::CalendarFlow;
 use super::sides::{EventSide, MeetingSide};
+use vault::{CrmUser, GrantState};
 
 /// How long it is remembered who somebody is.
 const FRESH: Duration = Duration::from_secs(3_600);
@@ -63,17 +64,38 @@ impl CalendarFlow {
         }
         let now = run.clock.now();
         let mails: BTreeSet<String> = event.event.attendees.keys().cloned().collect();
-        let (mut found, unknown) = self.people.recall(&mails, now);
-        if !unknown.is_empty() {
-            let answer = self.crm.people(&unknown).await?;
-            self.people.learn(unknown, &answer, now);
-            found.extend(answer);
-        }
+        let found = self.who(&mails, now).await?;
         let connected = self.calendars.users(&self.settings, now).await?;
         for (mail, attendee) in &mut event.event.attendees {
             attendee.reach = reach(found.get(mail), &connected);
         }
         Ok(event)
+    }
+}
+
+impl CalendarFlow {
+    /// Whether somebody has a calendar that is read now.
+    pub(super) async fn has_calendar(&self, mail: &str, run: &Run) -> Result<bool, Fault> {
+        let now = run.clock.now();
+        let connected = self.calendars.connected(&self.settings, now).await?;
+        let active = connected.iter().filter(|(_, summary)| summary.state == GrantState::Active);
+        let users: BTreeSet<&str> =
+            active.filter_map(|(account, _)| account.user().map(CrmUser::as_str)).collect();
+        let known = self.who(&BTreeSet::from([mail.to_owned()]), now).await?;
+        Ok(known
+            .get(mail)
+            .is_some_and(|person| person.kind == PersonKind::User && users.contains(person.id.as_str())))
+    }
+
+    /// Who these are, as far as the CRM knows.
+    async fn who(&self, mails: &BTreeSet<String>, now: Timestamp) -> Result<BTreeMap<String, Person>, Fault> {
+        let (mut found, unknown) = self.people.recall(mails, now);
+        if !unknown.is_empty() {
+            let answer = self.crm.people(&unknown).await?;
+            self.people.learn(unknown, &answer, now);
+            found.extend(answer);
+        }
+        Ok(found)
     }
 }
 

@@ -45,6 +45,8 @@ pub(super) struct Rounds<'a> {
     pub(super) seen: BTreeSet<EventHash>,
     pub(super) wrote: Vec<&'static str>,
     started: Timestamp,
+    /// Whether something waits for its organiser's copy.
+    pub(super) held_back: bool,
     /// The record that was written last.
     pub(super) written: Option<WrittenRecord>,
     /// Whether what fails for one event is handed to a message of its own; else it fails the run.
@@ -76,9 +78,20 @@ impl CalendarFlow {
         let started = run.clock.now();
         let (seen, wrote) = (BTreeSet::new(), Vec::new());
         let hands_on = true;
-        let written = None;
-        let mut rounds =
-            Rounds { flow: self, run, open, standing, version, seen, wrote, started, written, hands_on };
+        let (held_back, written) = (false, None);
+        let mut rounds = Rounds {
+            flow: self,
+            run,
+            open,
+            standing,
+            version,
+            seen,
+            wrote,
+            started,
+            held_back,
+            written,
+            hands_on,
+        };
         let result = rounds.read().await;
         let wrote = rounds.wrote;
         let count = |kinds: &[&str]| wrote.iter().filter(|action| kinds.contains(action)).count();
@@ -109,7 +122,19 @@ impl<'a> Rounds<'a> {
         // What people cause one by one is not counted with a round.
         standing.cursor.round = None;
         let (seen, wrote, started) = (BTreeSet::new(), Vec::new(), run.clock.now());
-        Ok(Self { flow, run, open, standing, version, seen, wrote, started, written: None, hands_on: false })
+        Ok(Self {
+            flow,
+            run,
+            open,
+            standing,
+            version,
+            seen,
+            wrote,
+            started,
+            held_back: false,
+            written: None,
+            hands_on: false,
+        })
     }
 
     async fn read(&mut self) -> Result<(), Fault> {
@@ -324,6 +349,10 @@ impl<'a> Rounds<'a> {
         match settled {
             Ok(done) => {
                 self.wrote.extend(done.actions);
+                if done.held_back {
+                    self.held_back = true;
+                    return again::hold_back(self.flow, &self.open.id, about, self.run).await;
+                }
                 if let Some(why) = done.skipped {
                     self.skipped(about, &why);
                 }

@@ -135,6 +135,8 @@ pub struct EventSide {
     pub status: EventStatus,
     /// Whether the calendar's user is its organiser.
     pub is_organizer: bool,
+    /// The organiser's mail address in lower case, where somebody else is it.
+    pub organizer: Option<String>,
     /// Whether the list of attendees was cut by the vendor: then it must not be written back.
     pub attendees_cut: bool,
     /// Whether all occurrences of the series that are left out are known. Neither Outlook's nor Google's changes tell:

@@ -390,6 +390,7 @@ fn cancelled(there: &google::Event, wanted: &Event, record: &MeetingRef) -> Even
         event: Provider::Google.holds(wanted).normalized(),
         status: EventStatus::Cancelled,
         is_organizer: true,
+        organizer: None,
         attendees_cut: false,
         gaps_known: true,
         listed: Vec::new(),

@@ -122,6 +122,12 @@ pub fn side(event: &google::Event, facts: &Facts, from: Seen) -> Result<EventSid
             _ => EventStatus::Confirmed,
         },
         is_organizer: event.organizer.as_ref().is_some_and(|organizer| organizer.is_self),
+        organizer: event
+            .organizer
+            .as_ref()
+            .filter(|organizer| !organizer.is_self)
+            .map(|organizer| organizer.email.trim().to_lowercase())
+            .filter(|mail| !mail.is_empty()),
         attendees_cut: event.attendees_omitted,
         listed: Vec::new(),
         stamp: stamp::read(event),

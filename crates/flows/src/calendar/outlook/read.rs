@@ -105,6 +105,7 @@ impl Reader<'_> {
                 Some(false) | None => EventStatus::Confirmed,
             },
             is_organizer,
+            organizer: organizer(event).filter(|_| !is_organizer),
             // The others are hidden from an attendee.
             attendees_cut: event.hide_attendees == Some(true) && !is_organizer,
             gaps_known,
@@ -209,6 +210,11 @@ impl Reader<'_> {
 /// Whether an address in lower case is the mailbox's user.
 pub(super) fn is_owner(owner: &Owner, mail: &str) -> bool {
     owner.mail == mail || owner.aliases.iter().any(|alias| alias == mail)
+}
+
+fn organizer(event: &wire::Event) -> Option<String> {
+    let address = event.organizer.as_ref()?.email_address.address.as_deref()?;
+    Some(address.trim().to_lowercase()).filter(|mail| !mail.is_empty())
 }
 
 /// Where the online meeting is joined.

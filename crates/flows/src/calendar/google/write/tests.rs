@@ -89,7 +89,7 @@ fn place() -> impl Strategy<Value = Option<Vec<String>>> {
 }
 
 fn people() -> impl Strategy<Value = Attendees> {
-    let mail = prop_oneof!["a@x.org", "b@x.org", "c@x.org"];
+    let mail = prop_oneof!["a@x\\.org", "b@x\\.org", "c@x\\.org"];
     proptest::collection::btree_map(mail, "[A-Z]?[a-z]{0,3}", 0..3).prop_map(|people| {
         let person = |name| Attendee { name, response: Response::Accepted, reach: Reach::Known };
         people.into_iter().map(|(mail, name)| (mail, person(name))).collect()
