@@ -45,7 +45,7 @@ metrics! {
     SPOOL_BYTES = "syncfleet_spool_bytes", Gauge, [], "Bytes of the spool's files; what was drained leaves room in them for new messages.";
     SPOOLED = "syncfleet_spool_messages_total", Counter, ["flow", "outcome"], "Messages that came to the spool or left it: spooled, drained, or refused.";
     LAST_EVENT = "syncfleet_last_event_timestamp_seconds", Gauge, ["flow"], "When the last event arrived from the source; 0 before the first.";
-    CALENDARS_SILENT = "syncfleet_calendars_silent", Gauge, ["flow"], "Calendars that had no news for flow.calendar.nothing_arrived_seconds, as of the last sweep.";
+    CALENDARS_SILENT = "syncfleet_calendars_silent", Gauge, ["flow"], "Calendars that had no news for flow.calendar.nothing_arrived_after_seconds, as of the last sweep.";
     SWEEP_DURATION = "syncfleet_sweep_duration_seconds", Histogram, ["flow"], "Time a sweep took.";
     SWEEP_LAST_SUCCESS = "syncfleet_sweep_last_success_timestamp_seconds", Gauge, ["flow"], "When the last sweep ended well; 0 before the first.";
     SWEEP_KEYS = "syncfleet_sweep_keys_total", Counter, ["flow", "outcome"], "Records that sweeps found: published or skipped.";

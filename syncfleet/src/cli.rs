@@ -139,8 +139,13 @@ Kill it at any moment (kill -9) and start it again: it goes on where it stood.
 Examples:
   syncfleet demo
   syncfleet demo --parties 1000 --faults many
-  syncfleet demo --keep-running")]
+  syncfleet demo --keep-running
+  syncfleet demo calendars")]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub struct DemoArgs {
+    /// Another demo.
+    #[command(subcommand)]
+    pub other: Option<OtherDemo>,
     /// Directory of the demo's data; created, and emptied for a new demo after one that ended.
     #[arg(long, value_name = "DIR", default_value = ".syncfleet-demo")]
     pub dir: PathBuf,
@@ -159,6 +164,34 @@ pub struct DemoArgs {
     /// Print the result as JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `demo …`
+#[derive(Debug, Clone, Subcommand)]
+pub enum OtherDemo {
+    /// Keep a calendar in Outlook and the meetings in EspoCRM the same, to be tried out in a browser.
+    ///
+    /// A simulated Microsoft 365 and a simulated EspoCRM show their pages in the browser. Connect the account with the
+    /// link that is printed, then add, change or delete an event on either page: it arrives on the other, and a line is
+    /// printed here. Goes on until Ctrl-C.
+    #[command(after_long_help = "\
+Kill it at any moment (kill -9) and start it again: it goes on where it stood. For a new one, remove the directory.
+
+Examples:
+  syncfleet demo calendars
+  syncfleet demo calendars --connect")]
+    Calendars(CalendarsArgs),
+}
+
+/// `demo calendars`
+#[derive(Debug, Clone, Args)]
+pub struct CalendarsArgs {
+    /// Directory of the demo's data; created.
+    #[arg(long, value_name = "DIR", default_value = ".syncfleet-demo-calendars")]
+    pub dir: PathBuf,
+    /// Connect the account at once, as if its user had opened the link and accepted.
+    #[arg(long)]
+    pub connect: bool,
 }
 
 /// How badly the simulated systems behave.
@@ -248,7 +281,7 @@ pub struct MigrateArgs {
 }
 
 /// `provision`
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(after_long_help = "Examples:\n  syncfleet provision --dry-run\n  syncfleet provision --yes")]
 pub struct ProvisionArgs {
     /// Say what is lacking, and do nothing.

@@ -13,6 +13,7 @@ mod calendar_crm;
 mod calendar_programs;
 mod clients;
 mod connections;
+mod demo_calendars;
 mod fleet;
 mod google;
 mod grants;

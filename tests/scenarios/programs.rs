@@ -39,11 +39,17 @@ pub fn json_of(output: &Output) -> Value {
 }
 
 /// The demo's directory; what it left running ends with the test.
-struct DemoFolder(Folder);
+pub struct DemoFolder(pub Folder);
 
 impl DemoFolder {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self(Folder::new("demo").unwrap())
+    }
+
+    /// Where the simulated systems are that it left running, or runs.
+    pub fn addresses(&self) -> Value {
+        let addresses = std::fs::read(self.0.join("demo/simulators/addresses.json")).unwrap_or_default();
+        serde_json::from_slice(&addresses).unwrap_or_default()
     }
 
     fn start(&self, args: &[&str]) -> RunningProgram {
@@ -55,16 +61,14 @@ impl DemoFolder {
         syncfleet(self.0.path(), &[&["demo", "--dir", "demo"], args].concat()).await
     }
 
-    async fn command(&self, args: &[&str]) -> Output {
+    pub async fn command(&self, args: &[&str]) -> Output {
         syncfleet(self.0.path(), &[&["--config", "demo/syncfleet.toml"], args].concat()).await
     }
 }
 
 impl Drop for DemoFolder {
     fn drop(&mut self) {
-        let addresses = std::fs::read(self.0.join("demo/simulators/addresses.json")).unwrap_or_default();
-        let addresses: Value = serde_json::from_slice(&addresses).unwrap_or_default();
-        let pid = addresses["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
+        let pid = self.addresses()["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
         if let Some(pid) = pid.filter(|pid| is_syncfleet(*pid)).and_then(rustix::process::Pid::from_raw) {
             let _gone = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         }

@@ -25,6 +25,9 @@ pub(crate) async fn dispatch<U: Upstream>(
     body: Bytes,
 ) -> Response<Body> {
     let mut request = Request::new(&method, &uri, headers, body, peer.address);
+    if let Some(page) = shared.page(&request) {
+        return respond(&shared, page);
+    }
     shared.note_activity();
     if control::is_control(&request) {
         return respond(&shared, control::answer(&shared, &request).await);

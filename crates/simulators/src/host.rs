@@ -24,6 +24,7 @@ use crate::deliveries;
 use crate::dispatch::dispatch;
 use crate::faults::{FaultRule, Faults};
 use crate::journal::JournalEntry;
+use crate::screen;
 use crate::store::Store;
 use crate::upstream::{Record, Upstream};
 use crate::wire::{Answer, Request};
@@ -156,15 +157,26 @@ impl<U: Upstream> Shared<U> {
         upstream.control(store, now, method, path, body)
     }
 
+    /// The page for people, where the request asks for one and the system has one.
+    pub(crate) fn page(&self, request: &Request) -> Option<Answer> {
+        if !screen::is_asked_for(request) {
+            return None;
+        }
+        let now = self.now();
+        let Core { upstream, store } = &mut *self.core();
+        upstream.page(store, now, request).map_err(unsaved::<U>).unwrap_or_else(Some)
+    }
+
     fn answer(&self, request: &Request) -> Answer {
         let now = self.now();
-        let mut core = self.core();
-        let Core { upstream, store } = &mut *core;
-        upstream.answer(store, now, request).unwrap_or_else(|error| {
-            tracing::error!(system = U::NAME, %error, "state could not be saved");
-            Answer::status(500)
-        })
+        let Core { upstream, store } = &mut *self.core();
+        upstream.answer(store, now, request).unwrap_or_else(unsaved::<U>)
     }
+}
+
+fn unsaved<U: Upstream>(error: io::Error) -> Answer {
+    tracing::error!(system = U::NAME, %error, "state could not be saved");
+    Answer::status(500)
 }
 
 /// A request's place in its lane; given back when it is dropped.

@@ -17,7 +17,8 @@
 //! ```
 //!
 //! Every accepted write is in the [journal](JournalEntry); every fault of [`FaultKind`] can be had on
-//! demand. A test in another process does the same through the [control API](control).
+//! demand. A test in another process does the same through the [control API](control), and people see the calendars of
+//! EspoCRM, Microsoft and Google in a browser, at `/` of each.
 
 pub mod advoware;
 mod clock;
@@ -33,6 +34,7 @@ pub mod google;
 mod host;
 mod journal;
 pub mod microsoft;
+mod screen;
 mod serve;
 mod store;
 pub mod upstream;

@@ -32,6 +32,16 @@ pub trait Upstream: Send + 'static {
     /// Answers a request. An error means that the state could not be saved; nothing was changed then.
     fn answer(&mut self, store: &mut Store, now: Timestamp, request: &Request) -> io::Result<Answer>;
 
+    /// The page for people at `/`, or what became of what they did on it; none where there is no such page.
+    fn page(
+        &mut self,
+        _store: &mut Store,
+        _now: Timestamp,
+        _request: &Request,
+    ) -> io::Result<Option<Answer>> {
+        Ok(None)
+    }
+
     /// The listener is bound: this is where clients reach it.
     fn set_base_url(&mut self, base_url: &str);
 

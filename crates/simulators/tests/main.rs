@@ -20,4 +20,5 @@ mod meetings;
 mod microsoft;
 mod replay;
 mod restart;
+mod screen;
 mod webhooks;

@@ -4,6 +4,7 @@
 //! while people go on in both systems, and more edits follow while it works: the second round. What must come of
 //! it all is computed by [`oracle`], which shares no code with the flow, and compared by [`judge`].
 
+mod calendars;
 mod course;
 mod faults;
 mod judge;
@@ -31,7 +32,7 @@ use telemetry::PrometheusMeter;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::DemoArgs;
+use crate::cli::{DemoArgs, OtherDemo};
 use crate::fleet::{Fleet, PrivateListener};
 use crate::output::{self, EXIT_WRONG, Outcome, fail, note};
 use course::{Course, DemoDir, Stage};
@@ -44,8 +45,16 @@ const EXIT_STOPPED: u8 = 130;
 
 /// Runs the command.
 pub async fn run(args: &DemoArgs) -> Outcome {
+    if let Some(OtherDemo::Calendars(args)) = &args.other {
+        return calendars::run(args).await;
+    }
     let stop = stop_on_signals();
     let dir = DemoDir::take(&args.dir).map_err(unavailable)?;
+    if calendars::is_in(&dir) {
+        return Err(unavailable(
+            "the demo of calendars is in this directory; name another with --dir".to_owned(),
+        ));
+    }
     let course = begin(&dir, args).await.map_err(unavailable)?;
     let systems = process::find_or_start(dir.path()).await.map_err(unavailable)?;
     let pairs = demo_data::initial(course.seed, usize::try_from(course.parties).unwrap_or(usize::MAX));

@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::Instant;
 
+use super::bind;
 use super::systems::Systems;
 use crate::simulators::Addresses;
 
@@ -27,7 +28,9 @@ pub async fn find_or_start(dir: &Path) -> Result<Systems, String> {
         return Ok(systems);
     }
     let log = dir.join("simulators.log");
-    start(&dir.join("simulators"), &log).map_err(|error| format!("the simulators do not start: {error}"))?;
+    start(&dir.join("simulators"), &log)
+        .await
+        .map_err(|error| format!("the simulators do not start: {error}"))?;
     let deadline = Instant::now() + START_TIME_MAX;
     loop {
         if let Some(systems) = find(dir).await? {
@@ -46,13 +49,39 @@ async fn find(dir: &Path) -> Result<Option<Systems>, String> {
     Ok(systems.answer().await.then_some(systems))
 }
 
-fn start(dir: &Path, log: &Path) -> io::Result<()> {
+async fn start(dir: &Path, log: &Path) -> io::Result<()> {
+    let ports = ports_of_before(dir).await;
     let log = OpenOptions::new().create(true).append(true).open(log)?;
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("simulators").arg("--dir").arg(dir).args(["--idle", &IDLE_SECONDS.to_string()]);
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    for (option, port) in ports {
+        command.arg(option).arg(port.to_string());
+    }
     // A group of its own: Ctrl-C in the terminal is for the demo.
     command.process_group(0).spawn().map(|_| ())
+}
+
+/// The ports that the systems had when they last ran here, as far as nobody has them: pages and settings that name them
+/// stay good.
+async fn ports_of_before(dir: &Path) -> Vec<(&'static str, u16)> {
+    let Some(before) = Addresses::load(dir) else { return Vec::new() };
+    let options = [
+        ("--espocrm-port", Some(before.espocrm)),
+        ("--advoware-port", Some(before.advoware)),
+        ("--microsoft-port", before.microsoft),
+        ("--google-port", before.google),
+    ];
+    let mut ports = Vec::new();
+    for (option, address) in options {
+        let port = address.and_then(|address| address.rsplit_once(':')?.1.parse().ok());
+        if let Some(port) = port
+            && bind(port).await.is_ok()
+        {
+            ports.push((option, port));
+        }
+    }
+    ports
 }
 
 /// Ends the systems that run in the directory, if any do, and waits until they are gone.

@@ -42,8 +42,7 @@ impl Demo<'_> {
         keep_secret(&secrets.join("espocrm_api_key"), simulators::espocrm::API_KEY)?;
         keep_secret(&secrets.join("advoware_api_key"), &advoware.api_key)?;
         keep_secret(&secrets.join("advoware_password"), &advoware.password)?;
-        keep_secret(&secrets.join("microsoft_client_secret"), &MicrosoftOptions::default().client_secret)?;
-        keep_secret(&secrets.join("google_client_secret"), &GoogleOptions::default().client_secret)?;
+        keep_provider_secrets(&secrets)?;
         for hook in self.hooks {
             keep_secret(&secrets.join(&hook.id), &hook.secret)?;
         }
@@ -129,19 +128,25 @@ mass_change_share_max = 1.0
             // Writing to a string cannot fail.
             let _ = writeln!(text, "{} = {}", quoted(&hook.id), secret(&hook.id));
         }
-        self.add_accounts(&mut text);
+        text.push_str(&accounts(self.dir, self.systems, self.webhooks));
         text
     }
+}
 
-    /// The simulated providers, where they run.
-    fn add_accounts(&self, text: &mut String) {
-        let quoted = |text: &str| toml::Value::from(text).to_string();
-        let secret = |name: &str| quoted(&format!("file:{}", self.dir.join("secrets").join(name).display()));
-        let (Some(microsoft), Some(google)) = (&self.systems.microsoft, &self.systems.google) else { return };
-        let google_at = |path: &str| quoted(&format!("{google}{path}"));
-        let _ = write!(
-            text,
-            r#"
+/// Keeps the secrets with which the simulated providers know us.
+pub fn keep_provider_secrets(secrets: &Path) -> io::Result<()> {
+    keep_secret(&secrets.join("microsoft_client_secret"), &MicrosoftOptions::default().client_secret)?;
+    keep_secret(&secrets.join("google_client_secret"), &GoogleOptions::default().client_secret)
+}
+
+/// The simulated providers, where they run.
+pub fn accounts(dir: &Path, systems: &Addresses, public: SocketAddr) -> String {
+    let quoted = |text: &str| toml::Value::from(text).to_string();
+    let secret = |name: &str| quoted(&format!("file:{}", dir.join("secrets").join(name).display()));
+    let (Some(microsoft), Some(google)) = (&systems.microsoft, &systems.google) else { return String::new() };
+    let google_at = |path: &str| quoted(&format!("{google}{path}"));
+    format!(
+        r#"
 # With a demo that runs, `syncfleet --config {file} accounts connect microsoft USER` prints a link for the browser.
 [accounts]
 public_url = "http://{public}"
@@ -160,23 +165,22 @@ token_url = {token}
 revoke_url = {revoke}
 api_url = {calendar}
 "#,
-            file = self.dir.join("syncfleet.toml").display(),
-            public = self.webhooks,
-            microsoft_id = quoted(&MicrosoftOptions::default().client_id),
-            microsoft_secret = secret("microsoft_client_secret"),
-            authority = quoted(microsoft),
-            graph = quoted(&format!("{microsoft}/v1.0")),
-            google_id = quoted(&GoogleOptions::default().client_id),
-            google_secret = secret("google_client_secret"),
-            authorize = google_at("/o/oauth2/v2/auth"),
-            token = google_at("/token"),
-            revoke = google_at("/revoke"),
-            calendar = google_at("/calendar/v3"),
-        );
-    }
+        file = dir.join("syncfleet.toml").display(),
+        microsoft_id = quoted(&MicrosoftOptions::default().client_id),
+        microsoft_secret = secret("microsoft_client_secret"),
+        authority = quoted(microsoft),
+        graph = quoted(&format!("{microsoft}/v1.0")),
+        google_id = quoted(&GoogleOptions::default().client_id),
+        google_secret = secret("google_client_secret"),
+        authorize = google_at("/o/oauth2/v2/auth"),
+        token = google_at("/token"),
+        revoke = google_at("/revoke"),
+        calendar = google_at("/calendar/v3"),
+    )
 }
 
-fn keep_secret(path: &Path, secret: &str) -> io::Result<()> {
+/// Writes a secret where its owner alone reads it.
+pub fn keep_secret(path: &Path, secret: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     writeln!(file, "{secret}")
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use reqwest::Method;
+use reqwest::header::{COOKIE, HeaderName, LOCATION, SET_COOKIE};
 use serde_json::{Value, json};
 use simulators::demo_data::{Change, Edit, Pair, Side};
 use simulators::{ActorKind, FaultRule, JournalEntry};
@@ -28,6 +29,17 @@ pub struct Webhook {
     pub id: String,
     /// The secret that its requests are signed with.
     pub secret: String,
+}
+
+/// What a browser was answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opened {
+    /// Status.
+    pub status: u16,
+    /// Where it is sent.
+    pub location: Option<String>,
+    /// The cookie that it is to keep, with its attributes.
+    pub cookie: Option<String>,
 }
 
 /// Both systems.
@@ -72,9 +84,8 @@ impl Systems {
     ) -> Result<(), String> {
         let mut after = 0;
         loop {
-            let path = format!("/_control/journal?after={after}&limit={JOURNAL_PAGE}");
-            let page = self.control(side, Method::GET, &path, None).await?;
-            let page: Vec<JournalEntry> = serde_json::from_value(page).map_err(|error| error.to_string())?;
+            let (name, base) = self.side(side);
+            let page = self.journal_at(name, base, after).await?;
             let Some(last) = page.last() else { return Ok(()) };
             after = last.sequence;
             read(page);
@@ -184,12 +195,50 @@ impl Systems {
         path: &str,
         body: Option<Value>,
     ) -> Result<Value, String> {
-        let (name, base) = match side {
+        let (name, base) = self.side(side);
+        self.control_at(name, base, method, path, body).await
+    }
+
+    fn side(&self, side: Side) -> (&'static str, &str) {
+        match side {
             Side::Crm => ("EspoCRM", &self.addresses.espocrm),
             Side::Advoware => ("Advoware", &self.addresses.advoware),
-        };
+        }
+    }
+
+    /// A control request of any simulated system.
+    pub async fn control_at(
+        &self,
+        name: &str,
+        base: &str,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<Value, String> {
         let request = self.http.request(method, format!("{base}{path}"));
         send(request, body).await.map_err(|why| format!("the simulated {name} refuses {path}: {why}"))
+    }
+
+    /// A page of the ledger of any simulated system: what comes after that number.
+    pub async fn journal_at(&self, name: &str, base: &str, after: u64) -> Result<Vec<JournalEntry>, String> {
+        let path = format!("/_control/journal?after={after}&limit={JOURNAL_PAGE}");
+        let page = self.control_at(name, base, Method::GET, &path, None).await?;
+        serde_json::from_value(page).map_err(|error| error.to_string())
+    }
+
+    /// Opens an address as a browser does, and follows no redirect.
+    pub async fn open(&self, url: &str, cookie: Option<&str>) -> Result<Opened, String> {
+        let mut request = self.http.get(url);
+        if let Some(cookie) = cookie {
+            request = request.header(COOKIE, cookie);
+        }
+        let answer = request.send().await.map_err(|error| error.to_string())?;
+        let header = |name: HeaderName| Some(answer.headers().get(name)?.to_str().ok()?.to_owned());
+        Ok(Opened {
+            status: answer.status().as_u16(),
+            location: header(LOCATION),
+            cookie: header(SET_COOKIE),
+        })
     }
 }
 

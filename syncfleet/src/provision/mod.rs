@@ -11,6 +11,7 @@ use assembly::program::{
     EXIT_CONFIGURATION, EXIT_UNAVAILABLE, EXIT_USAGE, load_configuration_to_provision, start,
 };
 use assembly::{Administration, Role, administration};
+use configuration::Config;
 use connector_espocrm::provision::{Action, Plan, plan_provision};
 use serde::Serialize;
 
@@ -48,7 +49,8 @@ struct Report {
 
 /// Runs the command.
 pub async fn run(file: Option<&Path>, args: &ProvisionArgs) -> Outcome {
-    let setting = set_up(file, args)?;
+    let config = load_configuration_to_provision(file)?;
+    let setting = set_up(&config, args)?;
     let mut session = Session::default();
     let mut report: Option<Report> = None;
     let mut done = 0;
@@ -74,22 +76,44 @@ pub async fn run(file: Option<&Path>, args: &ProvisionArgs) -> Outcome {
         }
         done += session.carry_out(&setting, &plan.actions, args.json).await?;
     }
-    Err(fail(
+    Err(still_lacking(done))
+}
+
+/// Does all that is to be done, and says nothing but what is in the way. Answers how much it was.
+pub async fn quietly(config: &Config) -> Result<usize, ExitCode> {
+    let args = ProvisionArgs { yes: true, ..ProvisionArgs::default() };
+    let setting = set_up(config, &args)?;
+    let mut session = Session::default();
+    let mut done = 0;
+    for _ in 0..ROUNDS_MAX {
+        let (_, plan) = plan(&setting, &mut session).await?;
+        if let Some(obstacle) = plan.obstacles.first() {
+            return Err(fail(EXIT_WRONG, &obstacle.0));
+        }
+        if plan.actions.is_empty() {
+            return Ok(done);
+        }
+        done += session.carry_out(&setting, &plan.actions, true).await?;
+    }
+    Err(still_lacking(done))
+}
+
+fn still_lacking(done: usize) -> ExitCode {
+    fail(
         EXIT_WRONG,
         format!(
             "{} done, and EspoCRM still lacks something: see what `syncfleet provision --dry-run` names, and whether \
              somebody or something takes it away",
             counted(done, "action")
         ),
-    ))
+    )
 }
 
-fn set_up(file: Option<&Path>, args: &ProvisionArgs) -> Result<Setting, ExitCode> {
-    let config = load_configuration_to_provision(file)?;
-    let (parts, _) = start(&config, Role::Visiting)?;
+fn set_up(config: &Config, args: &ProvisionArgs) -> Result<Setting, ExitCode> {
+    let (parts, _) = start(config, Role::Visiting)?;
     let wrong = |text: String| fail(EXIT_CONFIGURATION, text);
     let administration =
-        administration(&config, parts.clock.clone()).map_err(|error| wrong(error.to_string()))?;
+        administration(config, parts.clock.clone()).map_err(|error| wrong(error.to_string()))?;
     let (Some(administration), Some(provision)) = (administration, &config.provision) else {
         return Err(wrong(
             "no flow is enabled that needs EspoCRM: set flow.parties.enabled = true".to_owned(),

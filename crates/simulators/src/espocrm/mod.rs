@@ -15,6 +15,7 @@ mod meetings;
 mod notes;
 mod query;
 mod records;
+mod screen;
 mod users;
 mod validation;
 mod views;
@@ -340,6 +341,15 @@ impl Upstream for Espocrm {
             (_, [controller, ..]) => Ok(refuse(404, &format!("Controller '{controller}' does not exist."))),
             (_, []) => Ok(routing(404, "404 Not Found")),
         }
+    }
+
+    fn page(
+        &mut self,
+        store: &mut Store,
+        now: Timestamp,
+        request: &Request,
+    ) -> io::Result<Option<Answer>> {
+        crate::screen::answer(self, store, now, request).map(Some)
     }
 
     fn set_base_url(&mut self, _base_url: &str) {}

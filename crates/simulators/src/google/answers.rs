@@ -142,12 +142,3 @@ pub(super) fn forced(status: u16, reason: &str) -> Refusal {
     };
     Refusal::new(status, reason, message).domain(domain)
 }
-
-/// Text as it may stand in a page.
-pub(super) fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
-        .replace('\'', "&#39;")
-}

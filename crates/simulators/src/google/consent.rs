@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 use std::io;
 
 use jiff::Timestamp;
+use maud::html;
 use url::{Url, form_urlencoded};
 
 use super::Google;
-use super::answers::escaped;
 use super::options::Consent;
+use super::screen::COLOUR;
 use super::tokens::{self, Agreed, Form, scope_set};
+use crate::screen::{page, short};
 use crate::store::Store;
 use crate::wire::{Answer, Request};
 
@@ -30,18 +32,17 @@ struct Asked {
     adds_granted: bool,
 }
 
-fn page(status: u16, body: &str) -> Answer {
-    let page = format!(
-        "<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Simulated Google</title></head>\
-         <body style=\"font-family:sans-serif;max-width:34em;margin:3em auto\">{body}</body></html>"
-    );
-    Answer::html(status, &page)
-}
-
 /// What Google shows instead of sending anybody anywhere.
 fn blocked(status: u16, error: &str, why: &str) -> Answer {
-    let text = format!("<h1>Access blocked</h1><p>{}</p><p>Error {status}: {error}</p>", escaped(why));
-    page(status, &text)
+    let body = html! {
+        main.consent {
+            p.brand { "Google (simulated)" }
+            h1 { "Access blocked" }
+            p { (why) }
+            p { "Error " (status) ": " (error) }
+        }
+    };
+    page(status, COLOUR, "Access blocked", &body)
 }
 
 fn is_scope(scope: &str) -> bool {
@@ -134,37 +135,34 @@ impl Google {
     }
 
     fn consent_page(&self, asked: &Asked, hinted: Option<&str>) -> Answer {
-        let users: String = self
-            .options
-            .users
-            .iter()
-            .map(|user| {
-                let email = escaped(&user.email);
-                let selected = if hinted == Some(user.email.as_str()) { " selected" } else { "" };
-                format!("<option value=\"{email}\"{selected}>{email}</option>")
-            })
-            .collect();
-        let scopes: String = asked
-            .scopes
-            .iter()
-            .map(|scope| {
-                let scope = escaped(scope);
-                format!(
-                    "<li><label><input type=\"checkbox\" name=\"scope\" value=\"{scope}\" checked> {scope}</label></li>"
-                )
-            })
-            .collect();
-        let body = format!(
-            "<h1>Sign in (simulated)</h1>\
-             <form method=\"post\" action=\"/o/oauth2/v2/consent\">\
-             <input type=\"hidden\" name=\"request\" value=\"{}\">\
-             <p><label>Account <select name=\"user\">{users}</select></label></p>\
-             <p>The application wants to:</p><ul>{scopes}</ul>\
-             <p><button name=\"answer\" value=\"allow\">Allow</button> \
-             <button name=\"answer\" value=\"cancel\">Cancel</button></p></form>",
-            escaped(&asked.query)
-        );
-        page(200, &body).with("Cache-Control", "no-store")
+        let body = html! {
+            main.consent {
+                p.brand { "Google (simulated)" }
+                h1 { "Sign in" }
+                form method="post" action="/o/oauth2/v2/consent" {
+                    input type="hidden" name="request" value=(asked.query);
+                    p {
+                        label {
+                            "Account "
+                            select name="user" {
+                                @for user in &self.options.users {
+                                    option value=(user.email) selected[hinted == Some(user.email.as_str())] { (user.email) }
+                                }
+                            }
+                        }
+                    }
+                    p { "This application wants to use:" }
+                    @for scope in &asked.scopes {
+                        label { input type="checkbox" name="scope" value=(scope) checked; " " (short(scope)) }
+                    }
+                    p.buttons {
+                        button name="answer" value="cancel" { "Cancel" }
+                        button.accept name="answer" value="allow" autofocus { "Allow" }
+                    }
+                }
+            }
+        };
+        page(200, COLOUR, "Sign in", &body)
     }
 
     /// What a person chose in the page.

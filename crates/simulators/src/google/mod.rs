@@ -49,6 +49,7 @@ mod options;
 mod person;
 mod quota;
 mod recurrence;
+mod screen;
 mod series;
 mod service_accounts;
 mod times;
@@ -319,6 +320,15 @@ impl Upstream for Google {
             (_, ["calendar", "v3", path @ ..]) => self.calendar_api(store, now, request, path),
             _ => Ok(Answer::html(404, "<html><body>404. That’s an error.</body></html>")),
         }
+    }
+
+    fn page(
+        &mut self,
+        store: &mut Store,
+        now: Timestamp,
+        request: &Request,
+    ) -> io::Result<Option<Answer>> {
+        crate::screen::answer(self, store, now, request).map(Some)
     }
 
     fn set_base_url(&mut self, base_url: &str) {

@@ -3,13 +3,15 @@
 use std::io;
 
 use jiff::{SignedDuration, Timestamp};
+use maud::html;
 use serde_json::json;
 use url::Url;
 use uuid::Uuid;
 
-use super::Microsoft;
 use super::grants::{self, Code};
-use super::token;
+use super::screen::COLOUR;
+use super::{Mailbox, Microsoft, token};
+use crate::screen::{page, short};
 use crate::store::{Change, Store};
 use crate::wire::{Answer, Request};
 
@@ -34,27 +36,16 @@ struct Asked {
     scopes: Vec<String>,
 }
 
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
-
-fn page(status: u16, body: &str) -> Answer {
-    let html = format!(
-        "<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Sign in to your account</title></head>\
-         <body>{body}</body></html>"
-    );
-    Answer::html(status, &html)
-}
-
 /// What cannot be told to the application, since nobody knows whether the address is its own.
 fn problem(code: u32, message: &str) -> Answer {
-    page(
-        400,
-        &format!(
-            "<h1>Sorry, but we're having trouble signing you in.</h1><p>AADSTS{code}: {}</p>",
-            escaped(message)
-        ),
-    )
+    let body = html! {
+        main.consent {
+            p.brand { "Microsoft (simulated)" }
+            h1 { "Sorry, but we're having trouble signing you in." }
+            p { "AADSTS" (code) ": " (message) }
+        }
+    };
+    page(400, COLOUR, "Sign in to your account", &body)
 }
 
 impl Asked {
@@ -161,39 +152,35 @@ impl Microsoft {
 
     fn consent_page(&self, request: &Request, tenant: &str, asked: &Asked) -> Answer {
         let hint = request.query_value("login_hint").unwrap_or_default();
-        let hidden: String = request
-            .query_pairs()
-            .map(|(name, value)| {
-                format!("<input type=\"hidden\" name=\"{}\" value=\"{}\">", escaped(&name), escaped(&value))
-            })
-            .collect();
-        let people: String = self
-            .mailboxes
-            .iter()
-            .enumerate()
-            .map(|(at, mailbox)| {
-                let is_first = if hint.is_empty() { at == 0 } else { mailbox.address.eq_ignore_ascii_case(&hint) };
-                let checked = if is_first { " checked" } else { "" };
-                let address = escaped(&mailbox.address);
-                format!(
-                    "<p><label><input type=\"radio\" name=\"account\" value=\"{address}\"{checked}> {} ({address})\
-                     </label></p>",
-                    escaped(&mailbox.name)
-                )
-            })
-            .collect();
-        let scopes: String =
-            asked.scopes.iter().map(|scope| format!("<li>{}</li>", escaped(scope))).collect();
-        page(
-            200,
-            &format!(
-                "<h1>Permissions requested</h1><p>This application (simulated Microsoft) would like to:</p>\
-                 <ul>{scopes}</ul><form method=\"get\" action=\"/{}/oauth2/v2.0/consent\">{hidden}{people}\
-                 <button name=\"decision\" value=\"cancel\">Cancel</button> \
-                 <button name=\"decision\" value=\"accept\">Accept</button></form>",
-                escaped(tenant)
-            ),
-        )
+        let is_chosen = |at: usize, mailbox: &Mailbox| {
+            if hint.is_empty() { at == 0 } else { mailbox.address.eq_ignore_ascii_case(&hint) }
+        };
+        let body = html! {
+            main.consent {
+                p.brand { "Microsoft (simulated)" }
+                h1 { "Permissions requested" }
+                form method="get" action=(format!("/{tenant}/oauth2/v2.0/consent")) {
+                    @for (name, value) in request.query_pairs() {
+                        input type="hidden" name=(name) value=(value);
+                    }
+                    fieldset {
+                        @for (at, mailbox) in self.mailboxes.iter().enumerate() {
+                            label {
+                                input type="radio" name="account" value=(mailbox.address) checked[is_chosen(at, mailbox)];
+                                " " (mailbox.name) " " small { (mailbox.address) }
+                            }
+                        }
+                    }
+                    p { "This application would like to use:" }
+                    ul { @for scope in &asked.scopes { li { (short(scope)) } } }
+                    p.buttons {
+                        button name="decision" value="cancel" { "Cancel" }
+                        button.accept name="decision" value="accept" autofocus { "Accept" }
+                    }
+                }
+            }
+        };
+        page(200, COLOUR, "Permissions requested", &body)
     }
 
     /// The answer to the page.

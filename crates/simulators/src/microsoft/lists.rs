@@ -97,6 +97,13 @@ pub(super) fn view(store: &Store, ask: &Ask<'_>, calendar: &str) -> Result<Answe
         return Err(Refusal::not_simulated("$filter of a calendarView").into());
     }
     let window = window(ask)?;
+    let mut found = within(store, calendar, window);
+    found.sort_by_key(|found| found.item().span());
+    Ok(page(ask, &options, "calendarView", found))
+}
+
+/// The single events and occurrences of a calendar that touch these times.
+pub(super) fn within(store: &Store, calendar: &str, window: (Timestamp, Timestamp)) -> Vec<Target> {
     let mut found: Vec<Target> = Vec::new();
     for event in state::events_of(store, calendar) {
         if event.recurrence.is_none() {
@@ -105,8 +112,7 @@ pub(super) fn view(store: &Store, ask: &Ask<'_>, calendar: &str) -> Result<Answe
             found.extend(slots(&event, window));
         }
     }
-    found.sort_by_key(|found| found.item().span());
-    Ok(page(ask, &options, "calendarView", found))
+    found
 }
 
 fn slots(event: &Event, window: (Timestamp, Timestamp)) -> Vec<Target> {

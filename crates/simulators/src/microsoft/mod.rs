@@ -40,6 +40,7 @@ mod prefer;
 mod query;
 mod recurrence;
 mod render;
+mod screen;
 mod state;
 mod subscriptions;
 mod text;
@@ -409,6 +410,15 @@ impl Upstream for Microsoft {
             }
             _ => Ok(Answer::status(404)),
         }
+    }
+
+    fn page(
+        &mut self,
+        store: &mut Store,
+        now: Timestamp,
+        request: &Request,
+    ) -> io::Result<Option<Answer>> {
+        crate::screen::answer(self, store, now, request).map(Some)
     }
 
     fn set_base_url(&mut self, base_url: &str) {
