@@ -120,7 +120,7 @@ impl Installation {
     pub fn accounts(&self, office: &Office) -> Accounts {
         let limits = Limits { requests_per_second_max: 10_000, concurrency_max: 100, ..default_limits() };
         let providers =
-            [Provider::Microsoft, Provider::Google].map(|it| (Self::provider(office, it), limits.clone()));
+            [Provider::Microsoft, Provider::Google].map(|it| (Self::provider(office, it), limits));
         Accounts::new(AccountsSettings {
             secrets: self.secrets(),
             providers: providers.to_vec(),

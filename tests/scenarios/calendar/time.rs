@@ -21,9 +21,8 @@ const MONTH: Plan = Plan {
     is_at_night: false,
 };
 
-/// Requests may be so many times the least. The aim is 1.2; beyond it are whose a mailbox is, asked for each hour, and
-/// the empty last pages of lists.
-const FACTOR_MAX: f64 = 1.25;
+/// Requests may be so many times the least.
+const FACTOR_MAX: f64 = 1.2;
 
 /// Who loses the grant for a day, and when; who connects late.
 fn away(plan: &Plan, day: i64) -> Option<usize> {
@@ -97,21 +96,32 @@ async fn forget_everything(world: &mut World) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "open: with seed 5, an event in Google stays after its meeting was deleted; to be looked into"]
 async fn a_month_of_an_office_ends_as_its_people_wrote() {
     let mut world = play(Plan { seed: seed(5), ..MONTH }).await;
     forget_everything(&mut world).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "open: what crashed between a write to the CRM and the other calendars is brought to these by nobody"]
-async fn a_month_in_which_everything_goes_wrong_ends_as_its_people_wrote() {
-    let mut world = play(Plan { seed: seed(2), has_trouble: true, ..MONTH }).await;
+async fn a_time_in_which_everything_goes_wrong_ends_as_its_people_wrote() {
+    // Four weeks of ten people, or what `cargo xtask calendar` says.
+    let number = |variable, default: u64| usize::try_from(wanted(variable).unwrap_or(default)).unwrap();
+    let days = number("CALENDAR_DAYS", 28);
+    let affairs = number("CALENDAR_MEETINGS", 500);
+    let plan = Plan {
+        seed: seed(2),
+        users: number("CALENDAR_USERS", 10),
+        affairs,
+        days: i64::try_from(days).unwrap(),
+        // As many as it takes to make them all, since three in ten make something.
+        edits_a_day: (affairs * 4 / days.max(1)).max(45),
+        has_trouble: wanted("CALENDAR_CALM").is_none(),
+        ..MONTH
+    };
+    let mut world = play(plan).await;
     forget_everything(&mut world).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "open: a guest's copy that is read first makes the meeting without its organiser, and as tentative"]
 async fn colleagues_invite_each_other() {
     play(Plan { seed: seed(1), affairs: 120, days: 3, invites_colleagues: true, ..MONTH }).await;
 }
@@ -126,27 +136,6 @@ async fn clocks_change_in_spring() {
 async fn clocks_change_in_autumn() {
     let plan = Plan { affairs: 120, first: date(2026, 10, 24), days: 3, is_at_night: true, ..MONTH };
     play(Plan { seed: seed(1_016_750_844), ..plan }).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "as long as `cargo xtask calendar` says"]
-async fn as_long_as_wanted() {
-    let number = |variable, default: u64| usize::try_from(wanted(variable).unwrap_or(default)).unwrap();
-    let days = number("CALENDAR_DAYS", 28);
-    let affairs = number("CALENDAR_MEETINGS", 500);
-    let plan = Plan {
-        seed: seed(1),
-        users: number("CALENDAR_USERS", 10),
-        affairs,
-        days: i64::try_from(days).unwrap(),
-        // As many as it takes to make them all, since three in ten make something.
-        edits_a_day: (affairs * 4 / days.max(1)).max(45),
-        first: date(2026, 1, 5),
-        has_trouble: wanted("CALENDAR_CALM").is_none(),
-        ..MONTH
-    };
-    let mut world = play(plan).await;
-    forget_everything(&mut world).await;
 }
 
 /// A few people, and nothing that goes wrong by chance.
@@ -200,7 +189,6 @@ async fn tokens_of_changes_expire_at_every_page() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "open: with seed 5, an event in Google stays after its meeting was deleted; to be looked into"]
 async fn a_crash_after_every_write_of_our_store() {
     let mut world = with_news(seed(5)).await;
     for n in 0.. {

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::*;
 
-const REACH: Reach = Reach { back_days: 365, ahead_days: 90, page_events_max: 2, slides: false };
+const REACH: Reach = Reach { back_days: 365, ahead_days: 90, page_events_max: 2 };
 
 /// What a round brought: its items, and how often its token or a page's had expired.
 struct Brought {

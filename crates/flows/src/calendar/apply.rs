@@ -1,14 +1,23 @@
 //! The steps of a plan, applied one by one. Each asks first whether this run may still write.
 
+use std::time::Duration;
+
 use shared::fault::Fault;
 use shared::labelled;
+use shared::ports::state::{Expected, Write, Written as Stored};
 
 use super::action::{Action, Plan};
 use super::client::{EventUpdate, Written};
 use super::event::Event;
+use super::key::digest;
 use super::links::Saving;
 use super::pair::{Known, KnownRecord, Pair};
 use super::{again, notice};
+
+/// Digits that tell notices apart.
+const NOTICE_DIGITS: usize = 32;
+/// How long it is remembered that a notice was told: longer than two runs that met at one pair last.
+const TOLD_KEPT: Duration = Duration::from_secs(15 * 60);
 
 impl Pair<'_> {
     /// Applies a plan; answers false where something was met in another version than it was planned with: then it is
@@ -125,7 +134,10 @@ impl Pair<'_> {
                 Ok(true)
             }
             Action::Notify(notice) => {
-                self.tell(&notice::text(notice, &self.title(), self.open.calendar.provider)).await;
+                let text = notice::text(notice, &self.title(), self.open.calendar.provider);
+                if self.is_ours_to_tell(&text).await? {
+                    self.tell(&text).await;
+                }
                 Ok(true)
             }
         }
@@ -150,6 +162,20 @@ impl Pair<'_> {
 
     async fn known(&self, event: super::sides::EventSide) -> Result<Known, Fault> {
         Ok(Known::Found(Box::new(self.flow.known_people(event, self.run).await?)))
+    }
+
+    /// The calendar's run and the record's may come to the same notice at the same time: one of them tells. A run that
+    /// was cut off tells again, since it may not have come to it.
+    async fn is_ours_to_tell(&self, text: &str) -> Result<bool, Fault> {
+        let state = &self.flow.state;
+        let key = format!("calendar/told/{}", digest(&[&self.open.calendar.user_id, text], NOTICE_DIGITS));
+        let run = self.run.trace_id.as_bytes();
+        let claim =
+            Write { expected: Expected::Absent, time_to_live: Some(TOLD_KEPT), ..Write::put(&key, run) };
+        match state.write(claim).await? {
+            Stored::Done(_) => Ok(true),
+            Stored::Clash => Ok(state.get(&key).await?.is_none_or(|told| told.value == run)),
+        }
     }
 
     /// A notice that cannot be delivered does not hold the pair up.

@@ -322,12 +322,7 @@ impl Upstream for Google {
         }
     }
 
-    fn page(
-        &mut self,
-        store: &mut Store,
-        now: Timestamp,
-        request: &Request,
-    ) -> io::Result<Option<Answer>> {
+    fn page(&mut self, store: &mut Store, now: Timestamp, request: &Request) -> io::Result<Option<Answer>> {
         crate::screen::answer(self, store, now, request).map(Some)
     }
 
