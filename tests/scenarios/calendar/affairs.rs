@@ -127,6 +127,8 @@ pub struct Affair {
     pub is_closed: bool,
     /// Some value could not be carried over.
     pub has_left: bool,
+    /// The calendar that it was made in, where that is none of the CRM.
+    pub born: Option<usize>,
     /// The copy that spoke for it first. Whether another one that speaks later has taken over what is personal depends on
     /// what happens to it then.
     pub spoke: Option<usize>,
@@ -183,6 +185,7 @@ impl Affair {
             touched: BTreeMap::new(),
             is_closed: false,
             has_left: false,
+            born: None,
             spoke: None,
             is_old: false,
         }
@@ -203,7 +206,9 @@ impl Affair {
     /// The copy that speaks for the meeting.
     pub fn source(&self, calendars: &[Calendar]) -> Option<usize> {
         let linked = || self.copies.iter().filter(|(_, copy)| copy.is_linked()).map(|(at, copy)| (*at, copy));
-        let rank = |at: &usize| (calendars[*at].user != self.assigned, calendars[*at].key.clone());
+        let rank = |at: &usize| {
+            (Some(*at) != self.born, calendars[*at].user != self.assigned, calendars[*at].key.clone())
+        };
         let own = linked().filter(|(_, copy)| copy.is_own).map(|(at, _)| at).min_by_key(rank);
         own.or_else(|| linked().map(|(at, _)| at).min_by_key(|at| calendars[*at].key.clone()))
     }

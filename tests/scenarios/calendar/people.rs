@@ -130,7 +130,8 @@ impl Office {
             Provider::Microsoft => outlook::make(&self.microsoft, &own.mail, says, guests, rule)?,
             Provider::Google => google::make(&self.google, &own.mail, says, guests, rule)?,
         };
-        let mut affair = Affair { rule, ..Affair::new(self.affairs.len(), says.clone(), own.user) };
+        let born = Some(at);
+        let mut affair = Affair { rule, born, ..Affair::new(self.affairs.len(), says.clone(), own.user) };
         affair.copies.insert(at, fresh(Some(made), says, true, guests.clone()));
         let invited = |other: &Calendar| other.provider == own.provider && guests.contains(&other.mail);
         for (other, calendar) in self.calendars.iter().enumerate().filter(|(_, other)| invited(other)) {
@@ -171,7 +172,8 @@ impl Office {
             Provider::Microsoft => outlook::copy(&self.microsoft, original, says)?,
             Provider::Google => google::copy(&self.google, original, says)?,
         };
-        let mut affair = Affair::new(self.affairs.len(), says.clone(), self.calendars[at].user);
+        let user = self.calendars[at].user;
+        let mut affair = Affair { born: Some(at), ..Affair::new(self.affairs.len(), says.clone(), user) };
         affair.copies.insert(at, fresh(Some(made), says, true, BTreeSet::new()));
         self.add(affair);
         Ok(())

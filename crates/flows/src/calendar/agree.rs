@@ -1,7 +1,7 @@
 //! Both sides of a pair are there: what has to be written so that they agree. Pure.
 
 use super::action::{Action, Notice, Plan, Skipped, Verdict};
-use super::copies::{Copy, Role, invited_elsewhere, role};
+use super::copies::{Copy, Role, role};
 use super::event::{Event, Field, Place};
 use super::link::{Attempt, ConflictField, OpenConflict, PairLink};
 use super::merge::{Merged, Terms, Winner, merge};
@@ -24,12 +24,7 @@ pub(super) fn agree(input: &Input<'_>, event: &EventSide, meeting: &MeetingSide)
         return Plan::of(Verdict::Converges, saved(input, link));
     }
     let base = base(&link, event, meeting, input.calendar.provider);
-    let guests = match Guests::of(input.calendar.provider, event, input.rules.send_mail) {
-        Guests::Written if event.event.attendees.is_empty() && invited_elsewhere(&copy, input.copies) => {
-            Guests::Elsewhere
-        }
-        guests => guests,
-    };
+    let guests = Guests::of(input.calendar.provider, event, input.rules.send_mail);
     let mut terms = Terms {
         provider: input.calendar.provider,
         event,

@@ -50,11 +50,6 @@ pub fn role(this: &Copy, others: &[Copy], assigned_user_id: Option<&str>, born_o
     if others.iter().any(comes_first) { Role::Peer } else { Role::Source }
 }
 
-/// Whether another event of the meeting invites its guests: they must not get a second one.
-pub fn invited_elsewhere(this: &Copy, others: &[Copy]) -> bool {
-    others.iter().any(|other| other.key != this.key && other.is_organizer && !other.guests.is_empty())
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -158,10 +158,6 @@ fn merge_attendees(
         }
         return;
     }
-    if terms.guests == Guests::Elsewhere {
-        agreed.attendees = Attendees::new();
-        return;
-    }
     let empty = Attendees::new();
     let before = base.map_or(&empty, |base| &base.attendees);
     let mut mails: Vec<&String> = crm.attendees.keys().chain(calendar.keys()).chain(before.keys()).collect();

@@ -301,10 +301,10 @@ impl<'a> Pair<'a> {
         Ok(found.filter(|found| found.link.creating.is_some()))
     }
 
-    /// An event without link may be one that is being created: its stamp tells.
+    /// An event without link may be one that is being created, or whose link was lost: its stamp tells.
     async fn learn_stamp(&mut self) -> Result<(), Fault> {
         let Known::Found(event) = &self.event else { return Ok(()) };
-        if event.stamp != Stamp::Unread || !self.flow.links.births(&self.open.id).await? {
+        if event.stamp != Stamp::Unread || (self.is_read && !self.flow.links.births(&self.open.id).await?) {
             return Ok(());
         }
         let id = event.id.clone();

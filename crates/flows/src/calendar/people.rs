@@ -11,7 +11,7 @@ use shared::flow::Run;
 
 use super::calendars::Opened;
 use super::crm::{CrmMeeting, Person, PersonKind};
-use super::event::{Attendees, Reach};
+use super::event::{Attendee, Attendees, Reach, Response};
 use super::flow::CalendarFlow;
 use super::sides::{EventSide, MeetingSide};
 use vault::{CrmUser, GrantState};
@@ -59,6 +59,11 @@ impl People {
 impl CalendarFlow {
     /// The event with what its attendees are to the CRM.
     pub(super) async fn known_people(&self, mut event: EventSide, run: &Run) -> Result<EventSide, Fault> {
+        if let Some(organizer) = &event.organizer {
+            // Vendors do not count the organiser among those who are invited.
+            let comes = Attendee { response: Response::Accepted, ..Attendee::default() };
+            event.event.attendees.entry(organizer.clone()).or_insert(comes);
+        }
         if event.event.attendees.is_empty() {
             return Ok(event);
         }

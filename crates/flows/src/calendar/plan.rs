@@ -254,12 +254,7 @@ fn create_event(input: &Input<'_>, meeting: &MeetingSide) -> Plan {
     if provider == Provider::Microsoft && series.is_some_and(|s| s.to_graph(&meeting.event.when).is_err()) {
         return Plan::of(Verdict::Skipped(Skipped::Recurrence), Vec::new());
     }
-    let guests = match Guests::of_new(provider, input.rules.send_mail) {
-        Guests::Written if input.copies.iter().any(|copy| copy.is_organizer && !copy.guests.is_empty()) => {
-            Guests::Elsewhere
-        }
-        guests => guests,
-    };
+    let guests = Guests::of_new(provider, input.rules.send_mail);
     let wanted = for_calendar(provider, &meeting.event, guests);
     let link = PairLink {
         meeting: Some(meeting.record.clone()),
@@ -294,7 +289,7 @@ fn written_base(meeting: &Event, wanted: &Event, guests: Guests) -> Event {
     let invited = wanted.attendees.keys().map(|mail| (mail.clone(), Attendee::default()));
     let attendees = match guests {
         Guests::Written => invited.collect(),
-        Guests::Listed | Guests::Read | Guests::Elsewhere => super::event::Attendees::new(),
+        Guests::Listed | Guests::Read => super::event::Attendees::new(),
     };
     Event { attendees, ..meeting.clone() }
 }

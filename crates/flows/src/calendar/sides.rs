@@ -193,8 +193,6 @@ pub enum Guests {
     Read,
     /// As a list in the body: writing them would mail them.
     Listed,
-    /// Not at all: another event of the meeting invites them.
-    Elsewhere,
 }
 
 impl Guests {

@@ -52,7 +52,7 @@ pub(super) fn patch(
             Field::Attendees => match guests {
                 Guests::Written => patch.attendees = Some(attendees(&event.attendees, &current.attendees)),
                 Guests::Listed => patch.body = Some(write_body(event, guests, current)),
-                Guests::Read | Guests::Elsewhere => {}
+                Guests::Read => {}
             },
             Field::Recurrence => {}
         }
@@ -89,7 +89,7 @@ fn set_reminder(patch: &mut wire::EventPatch, event: &Event) {
 fn write_body(event: &Event, guests: Guests, current: &Current) -> wire::Body {
     let text = match guests {
         Guests::Listed => with_list(&event.body, &event.attendees),
-        Guests::Written | Guests::Read | Guests::Elsewhere => event.body.clone(),
+        Guests::Written | Guests::Read => event.body.clone(),
     };
     match &current.join_block {
         None => wire::Body { content_type: wire::BodyType::Text, content: text },
