@@ -125,10 +125,15 @@ async fn write(
         About::Event(id) => Some(id.to_owned()),
         About::Record(_) => None,
     };
-    let again = Again { event_id, since: run.clock.now(), instances };
+    let key = about.key(calendar);
+    let before = flow.state.get(&key).await?;
+    let before = before.and_then(|document| serde_json::from_slice::<Again>(&document.value).ok());
+    let instances = instances || before.as_ref().is_some_and(|again| again.instances);
+    let since = before.map_or(run.clock.now(), |again| again.since);
+    let again = Again { event_id, since, instances };
     // Serialising plain structs cannot fail.
     let value = serde_json::to_vec(&again).unwrap_or_default();
-    flow.state.write(Write::put(&about.key(calendar), &value)).await?;
+    flow.state.write(Write::put(&key, &value)).await?;
     Ok(())
 }
 

@@ -4,14 +4,16 @@ use std::time::Duration;
 
 use shared::fault::Fault;
 use shared::labelled;
-use shared::ports::state::{Expected, Write, Written as Stored};
+use shared::ports::state::{Expected, Fence, Write, Written as Stored};
 
 use super::action::{Action, Plan};
 use super::client::{EventUpdate, Written};
 use super::event::Event;
 use super::key::digest;
+use super::link::{EndedBy, PairLink, Tombstone};
 use super::links::Saving;
 use super::pair::{Known, KnownRecord, Pair};
+use super::sides::{EventSide, EventStatus};
 use super::{again, notice};
 
 /// Digits that tell notices apart.
@@ -39,11 +41,7 @@ impl Pair<'_> {
         Ok(true)
     }
 
-    async fn step(
-        &mut self,
-        action: &Action,
-        fence: Option<&shared::ports::state::Fence>,
-    ) -> Result<bool, Fault> {
+    async fn step(&mut self, action: &Action, fence: Option<&Fence>) -> Result<bool, Fault> {
         match action {
             Action::SaveLink(link) => {
                 let guests = self.guests();
@@ -93,6 +91,9 @@ impl Pair<'_> {
             }
             Action::CreateEvent { token, event, guests } => {
                 let created = self.open.client.create(token, event, *guests).await?;
+                if created.status == EventStatus::Cancelled {
+                    return self.was_deleted_before(&created, fence).await;
+                }
                 self.event_id = Some(created.id.clone());
                 // A create that was begun has its answer now.
                 self.searched = true;
@@ -143,7 +144,25 @@ impl Pair<'_> {
         }
     }
 
-    async fn met(&mut self, written: Written<super::sides::EventSide>) -> Result<bool, Fault> {
+    /// What was to be created was there before, and was deleted: the memory of it was lost. Nothing is made anew, and
+    /// nothing is concluded about the record.
+    async fn was_deleted_before(&mut self, event: &EventSide, fence: Option<&Fence>) -> Result<bool, Fault> {
+        let before = self.stored.as_ref().map(|stored| stored.link.clone()).unwrap_or_default();
+        let why = EndedBy::EventDeletedMeetingKept;
+        let link = PairLink {
+            event_id: Some(event.id.clone()),
+            key: Some(event.key.clone()),
+            creating: None,
+            tombstone: Some(Tombstone { at: self.run.clock.now(), why }),
+            ..before
+        };
+        let saving =
+            Saving { calendar: &self.open.id, user_id: &self.open.calendar.user_id, guests: None, fence };
+        self.stored = Some(self.flow.links.save(&link, self.stored.as_ref(), saving).await?);
+        Ok(false)
+    }
+
+    async fn met(&mut self, written: Written<EventSide>) -> Result<bool, Fault> {
         match written {
             Written::Done(event) => {
                 self.event = self.known(event).await?;
@@ -160,7 +179,7 @@ impl Pair<'_> {
         }
     }
 
-    async fn known(&self, event: super::sides::EventSide) -> Result<Known, Fault> {
+    async fn known(&self, event: EventSide) -> Result<Known, Fault> {
         Ok(Known::Found(Box::new(self.flow.known_people(event, self.run).await?)))
     }
 
