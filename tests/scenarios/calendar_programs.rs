@@ -195,8 +195,13 @@ async fn a_calendar_is_connected_and_follows_both_ways_also_through_kills() {
     let status = json_of(&syncfleet(bench.folder.path(), &["status", "--json"]).await);
     assert_eq!(status["dead_letters"], json!([]), "{status}");
     assert_eq!(status["accounts"][0]["state"], "active", "{status}");
-    let calendar = &status["sources"][0];
-    assert_eq!((&calendar["has_token"], &calendar["linked"]), (&json!(true), &json!(1)), "{status}");
+    wait::until("the calendar in status", SOON, async || {
+        let status = json_of(&syncfleet(bench.folder.path(), &["status", "--json"]).await);
+        let calendar = &status["sources"][0];
+        let is_well = calendar["has_token"] == json!(true) && calendar["linked"] == json!(1);
+        if is_well { Ok(()) } else { Err(status) }
+    })
+    .await;
     let text = printed(&syncfleet(bench.folder.path(), &["status"]).await);
     assert!(text.contains("EVENTS LINKED") && text.contains(PERSON_ID), "{text}");
     let doctor = syncfleet(bench.folder.path(), &["doctor"]).await;
