@@ -1,6 +1,8 @@
 //! `calendar`: EspoCRM's meetings and calls, and the events of Outlook and Google calendars, kept the same.
 //!
-//! So far this is the deciding half: pure, on canonical forms of its own.
+//! What is decided is pure (`plan.rs` and what it uses), on canonical forms of its own; vendors are spoken to behind
+//! [`client::CalendarClient`] and [`crm::CrmClient`]. A calendar's run is `rounds.rs`, a record's `records.rs`; both settle
+//! pairs (`pair.rs`). ADR 38 says which messages there are, and why.
 //!
 //! # The rules
 //! - An event becomes a meeting, never a call; meetings and calls of a user go out to the calendars that the user
@@ -31,6 +33,7 @@
 //! - A plan that writes is followed by another one with what the writes answered; only that one saves the agreement.
 //! - A series is one meeting with its rule where the CRM can hold it, else a meeting for each occurrence in the window.
 //!   Exceptions are meetings of their own with the start by the rule; gaps are part of the rule.
+//! - An attendee's copy waits for the organiser's where that one's calendar is read as well.
 //! - How far a calendar was read is `cursor.rs`: after an expired token all is read again and compared with the links,
 //!   and what is missing inside the window is looked at before it is called deleted.
 //!
