@@ -22,6 +22,9 @@ pub(super) fn event_gone(input: &Input<'_>, link: &PairLink, meeting: &MeetingSi
         guests: BTreeSet::new(),
     };
     let role = role(&copy, input.copies, meeting.assigned_user_id.as_deref(), meeting.key.as_deref());
+    // Stopped between creating and saving, the link does not name the meeting yet: an end that does not name it either
+    // would let it go out anew.
+    let link = &PairLink { meeting: Some(meeting.record.clone()), ..link.clone() };
     // An attendee who removes the own copy says nothing about the meeting, as long as others have theirs.
     let speaks = cancelled || link.is_organizer || input.copies.is_empty();
     if role != Role::Source || !speaks {
