@@ -95,6 +95,16 @@ pub(super) async fn note_series(
     write(flow, calendar, About::Event(event_id), true, run).await
 }
 
+/// Notes that a record is deleted that further calendars have: nothing else would tell them, should this run be cut off.
+pub(super) async fn note_deletion(
+    flow: &CalendarFlow,
+    calendar: &CalendarId,
+    record: &MeetingRef,
+    run: &Run,
+) -> Result<(), Fault> {
+    write(flow, calendar, About::Record(record), false, run).await
+}
+
 /// Notes that an event waits for its organiser's copy; since when is kept.
 pub(super) async fn hold_back(
     flow: &CalendarFlow,
