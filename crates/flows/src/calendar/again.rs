@@ -85,6 +85,16 @@ pub(super) async fn note(
     write(flow, calendar, about, false, run).await
 }
 
+/// Notes that an event may have changed unread.
+pub(super) async fn note_unread(
+    flow: &CalendarFlow,
+    calendar: &CalendarId,
+    event_id: &str,
+    run: &Run,
+) -> Result<(), Fault> {
+    write(flow, calendar, About::Event(event_id), false, run).await
+}
+
 /// Notes that the instances of a series are to be compared: until that is done, whatever happens meanwhile.
 pub(super) async fn note_series(
     flow: &CalendarFlow,
