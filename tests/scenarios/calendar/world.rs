@@ -255,7 +255,7 @@ impl World {
         }
     }
 
-    fn perform(&mut self, edit: &Edit) {
+    pub fn perform(&mut self, edit: &Edit) {
         let what = format!("seed {}, {}, {edit:?}", self.plan.seed, self.clock.now());
         if tracing_wanted() {
             println!("{what}");
