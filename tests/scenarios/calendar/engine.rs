@@ -22,6 +22,9 @@ use super::world::tracing_wanted;
 /// Longest time of one run, by the machine's clock.
 const RUN_TIME_MAX: Duration = Duration::from_secs(60);
 
+/// How long a process knows whose a calendar is.
+const OWNER_KNOWN: Duration = Duration::from_secs(24 * 3_600);
+
 #[derive(Debug, Clone)]
 struct Waiting {
     due: Timestamp,
@@ -45,6 +48,10 @@ pub struct Runs {
     pub failed: u64,
     pub torn: u64,
     pub sweeps: u64,
+    /// Processes that began after another one had died: they know nothing of whose calendars are, nor who people are.
+    pub begun_again: u64,
+    /// Calendars of which a process had to ask whose they are: once a day.
+    pub opened: u64,
     /// Requests of runs that failed or were torn away: what had to be done again.
     pub spent_requests: u64,
     /// What the runs that came to their end did.
@@ -64,6 +71,8 @@ pub struct Engine {
     pub dead: BTreeMap<String, (RecordKey, String)>,
     pub runs: Runs,
     requests: Counting,
+    /// Calendars that this process has read, and since when it knows whose they are.
+    opened: BTreeMap<String, Timestamp>,
 }
 
 /// Requests of clients so far, by endpoint.
@@ -77,7 +86,23 @@ impl Engine {
         requests: Counting,
     ) -> Self {
         let (waiting, parked, dead) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { flow, clock, store, waiting, parked, dead, runs: Runs::default(), requests }
+        Self {
+            flow,
+            clock,
+            store,
+            waiting,
+            parked,
+            dead,
+            runs: Runs::default(),
+            requests,
+            opened: BTreeMap::new(),
+        }
+    }
+
+    /// The process has died, and this is another one's.
+    pub fn begin_again(&mut self, flow: Arc<dyn Flow>) {
+        (self.flow, self.opened) = (flow, BTreeMap::new());
+        self.runs.begun_again += 1;
     }
 
     pub fn publish(&mut self, key: RecordKey) {
@@ -163,6 +188,15 @@ impl Engine {
         (self.requests)().values().sum()
     }
 
+    fn opened(&mut self, calendar: &str) {
+        let now = self.clock.now();
+        let since = self.opened.get(calendar);
+        if since.is_none_or(|since| elapsed(*since, now) >= OWNER_KNOWN) {
+            self.opened.insert(calendar.to_owned(), now);
+            self.runs.opened += 1;
+        }
+    }
+
     /// Requests since then, by endpoint.
     fn since(&self, then: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
         let mut all = (self.requests)();
@@ -209,6 +243,9 @@ impl Engine {
             }
             match end {
                 End::Done(actions) => {
+                    if kind(name) == "calendar" {
+                        self.opened(name);
+                    }
                     *self.runs.done.entry(kind(name)).or_default() += 1;
                     actions.into_iter().for_each(|action| *self.runs.actions.entry(action).or_default() += 1);
                     self.dead.remove(name);

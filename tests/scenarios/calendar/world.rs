@@ -211,16 +211,19 @@ impl World {
         self.hear().await;
         if self.clock.now() >= self.next_sweep {
             self.next_sweep = self.clock.now() + SWEEP_EVERY;
+            let torn = self.engine.runs.torn;
             // A sweep that failed comes again with the next one.
             if self.engine.sweep().await.is_err() {
                 self.next_sweep = self.clock.now() + TICK;
-                self.engine.flow = self.installation.flow(&self.office).await;
+            }
+            if self.engine.runs.torn > torn {
+                self.engine.begin_again(self.installation.flow(&self.office).await);
             }
         }
         while self.engine.work().await {
             // Until another process is there, what the dead one had leased has ended.
             self.clock.advance(Duration::from_secs(90));
-            self.engine.flow = self.installation.flow(&self.office).await;
+            self.engine.begin_again(self.installation.flow(&self.office).await);
         }
     }
 
