@@ -107,6 +107,15 @@ impl World {
         for at in self.calendars_of(self.late()) {
             self.connect(at).await;
         }
+        // What lies in the window now is brought out, wherever people move it in the course of the day.
+        self.follow();
+    }
+
+    /// The oracle takes note of what has to be there by now.
+    fn follow(&mut self) {
+        let (now, office) = (self.clock.now(), &mut self.office);
+        let (users, calendars) = (&office.users, &office.calendars);
+        office.affairs.iter_mut().for_each(|affair| affair.follow(now, REACH, users, calendars));
     }
 
     pub fn calendars_of(&self, user: usize) -> Vec<usize> {
@@ -337,11 +346,10 @@ impl World {
     }
 
     pub fn complaints(&mut self) -> Vec<String> {
-        let now = self.clock.now();
+        self.follow();
         let office = &mut self.office;
         let seen = office.look();
         for affair in &mut office.affairs {
-            affair.follow(now, REACH, &office.users, &office.calendars);
             learn(affair, &seen, &office.users);
             affair.hear(&office.calendars);
         }
