@@ -13,7 +13,7 @@ use super::engine::Engine;
 use super::faults;
 use super::hooks::Hooks;
 use super::installation::{Installation, PAGE_EVENTS};
-use super::oracle::{complaints, learn};
+use super::oracle::{complaints, learn, learn_own};
 use super::people::Office;
 use super::says::{Provider, midnight};
 use super::script::{Edit, Present, Script};
@@ -352,6 +352,7 @@ impl World {
         for affair in &mut office.affairs {
             learn(affair, &seen, &office.users);
             affair.hear(&office.calendars);
+            learn_own(affair, &seen, &office.calendars);
         }
         let mut wrong: Vec<String> = seen.strange.clone();
         let mut settled = Vec::new();
