@@ -392,6 +392,29 @@ fn what_arrived_before_a_stop_is_agreed_on_and_an_edit_since_is_no_conflict() {
 }
 
 #[test]
+fn an_occurrence_left_out_before_a_stop_stays_left_out() {
+    let mut world = world(&[Provider::Google], Policy::NewestWins);
+    let id = world.add_event(0, Event { place: Place::Master(weekly()), ..simple("A") }, "uid1", true);
+    world.settle();
+    let record = first_meeting(&world).unwrap();
+    let occurrences = weekly().occurrences(&hour(0), now(), world.rules.window.to).unwrap();
+    let gapless = world.events[0][&id].event.place.clone();
+    let mut series = weekly();
+    series.gaps.extend(occurrences.into_iter().take(1).map(|occurrence| occurrence.original));
+    world.edit_event(0, &id, |side| side.event.place = Place::Master(series.clone()));
+    // Stopped after the write.
+    assert!(!world.run(&Look::Event(0, id.clone()), Some(Stop { step: 1, after_effect: true })));
+    // A read of the series does not tell what is left out.
+    world.edit_event(0, &id, |side| {
+        (side.event.place, side.gaps_known) = (gapless, false);
+        side.event.subject = "B".into();
+    });
+    world.settle();
+    let meeting = &world.meetings[&record].event;
+    assert_eq!((&*meeting.subject, meeting.place.series()), ("B", Some(&series)));
+}
+
+#[test]
 fn a_rule_and_its_start_are_one_value() {
     let mut world = world(&[Provider::Google], Policy::NewestWins);
     let id = world.add_event(0, Event { place: Place::Master(weekly()), ..simple("A") }, "uid1", true);
