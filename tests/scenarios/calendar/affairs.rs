@@ -438,6 +438,12 @@ impl Affair {
         colleagues.map(|user| users[*user].mail.clone()).chain(contacts).collect()
     }
 
+    /// Whether it is known to differ: what could not be carried over, or an event that outlived its meeting.
+    pub fn stays_different(&self) -> bool {
+        let is_left = |copy: &Copy| copy.standing == Standing::There;
+        self.has_left || self.meeting == Standing::Gone && self.copies.values().any(is_left)
+    }
+
     /// All was seen to agree.
     pub fn settle(&mut self) {
         self.touched.clear();

@@ -5,8 +5,10 @@ use std::time::Instant;
 use jiff::civil::date;
 use simulators::JournalEntry;
 
+use super::affairs::Affair;
 use super::faults;
 use super::people::Office;
+use super::says::marked;
 use super::world::{Plan, World};
 
 const MONTH: Plan = Plan {
@@ -73,14 +75,14 @@ fn seed(default: u64) -> u64 {
 fn writes_of_clients(office: &Office) -> usize {
     let all = [office.crm.journal(), office.microsoft.journal(), office.google.journal()].concat();
     let by_clients = |entry: &&JournalEntry| entry.actor_kind == simulators::ActorKind::Api;
-    // Watches are asked for anew: the old ones are forgotten with everything else.
-    let others = ["Channel", "subscription", "Subscription", "Webhook"];
+    // Watches are asked for anew: the old ones are forgotten with everything else. What people are told is no write.
+    let others = ["Channel", "subscription", "Subscription", "Webhook", "Note"];
     all.iter().filter(by_clients).filter(|entry| !others.contains(&entry.entity.as_str())).count()
 }
 
 /// Our memory is lost but for the grants: the next comparison brings all links back, and writes nothing.
 async fn forget_everything(world: &mut World) {
-    let before = writes_of_clients(&world.office);
+    let (before, told) = (writes_of_clients(&world.office), world.notices().len());
     let removed = world.store.empty_but(&super::installation::VAULT).await;
     assert!(removed > 0);
     world.restart().await;
@@ -88,6 +90,11 @@ async fn forget_everything(world: &mut World) {
     world.rest("after the store was emptied, again").await;
     let written = writes_of_clients(&world.office) - before;
     assert_eq!(written, 0, "seed {}: written although both sides agreed", world.plan.seed);
+    // Whether people were told of what stays different is forgotten, too; of nothing else are they told again.
+    for text in world.notices().split_off(told) {
+        let affair = marked(&text).map(|number| &world.office.affairs[number]);
+        assert!(affair.is_some_and(Affair::stays_different), "seed {}: told {text}", world.plan.seed);
+    }
     // The links are really there again: what people write goes its way.
     for _ in 0..20 {
         world.edit();
@@ -116,9 +123,7 @@ async fn a_month_of_an_office_ends_as_its_people_wrote() {
     if wanted("CALENDAR_CRASHES").is_some() {
         crash_after_every_write(&mut world).await;
     }
-    if wanted("CALENDAR_FORGET").is_some() {
-        forget_everything(&mut world).await;
-    }
+    forget_everything(&mut world).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

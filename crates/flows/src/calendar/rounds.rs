@@ -327,8 +327,8 @@ impl<'a> Rounds<'a> {
         let tells_all =
             self.open.calendar.provider == Provider::Google || event.event.place.series().is_none();
         let cancelled = event.status == super::sides::EventStatus::Cancelled;
-        let Some(base) = link.base.filter(|_| tells_all && !cancelled) else { return Ok(false) };
-        let agreed = self.open.calendar.provider.holds(&base);
+        let Some(base) = link.base.as_ref().filter(|_| tells_all && !cancelled) else { return Ok(false) };
+        let agreed = link.in_calendar(base, self.open.calendar.provider);
         Ok(agreed.differences(&event.event).is_empty() && link.is_organizer == event.is_organizer)
     }
 
