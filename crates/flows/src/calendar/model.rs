@@ -128,6 +128,7 @@ impl World {
             users: users.iter().map(|user| (*user).to_owned()).collect(),
             assigned_user_id: users.first().map(|user| (*user).to_owned()),
             removed_from: BTreeSet::new(),
+            created_at: Some(self.now),
             modified_at: Some(self.now),
         };
         self.meetings.insert(record.clone(), side);

@@ -141,6 +141,7 @@ impl<'a> Rounds<'a> {
         if self.run.cause == Cause::Webhook || self.standing.heard_at.is_none() {
             self.standing.heard_at = Some(self.started);
         }
+        self.standing.since = self.standing.since.or(Some(self.started));
         let (mut expired, mut loops) = (0, 0);
         let resumed = self.standing.cursor.round.clone().filter(|round| round.pages > 0);
         if let Some(round) = resumed {
@@ -339,6 +340,7 @@ impl<'a> Rounds<'a> {
     pub(super) fn pair(&self) -> Pair<'a> {
         let mut pair = Pair::new(self.flow, self.run, self.open, self.standing.cursor.is_read());
         pair.round_id = self.round_id();
+        pair.since = self.standing.since;
         pair
     }
 

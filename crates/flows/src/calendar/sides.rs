@@ -185,7 +185,9 @@ pub struct MeetingSide {
     /// Our ids of the calendars from which its event was deleted while it stayed: it does not go there again, also where
     /// our own memory of it is lost.
     pub removed_from: BTreeSet<String>,
-    /// When it was last changed, by the CRM's clock.
+    /// When it was made, by the CRM's clock.
+    pub created_at: Option<Timestamp>,
+    /// When it was last changed, likewise.
     pub modified_at: Option<Timestamp>,
 }
 

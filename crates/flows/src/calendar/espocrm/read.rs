@@ -149,6 +149,7 @@ fn meeting(
             users: users.map(|user| user.id.clone()).collect(),
             assigned_user_id: record.text("assignedUserId")?.map(str::to_owned),
             removed_from: removed_from(record.text(Own::RemovedFrom.attribute())?),
+            created_at: record.timestamp("createdAt")?,
             modified_at: record.timestamp("modifiedAt")?,
         },
     })
