@@ -12,7 +12,7 @@ use super::calls::{Calls, Time};
 use super::engine::Engine;
 use super::faults;
 use super::hooks::Hooks;
-use super::installation::{Installation, PAGE_EVENTS};
+use super::installation::{Installation, PAGE_EVENTS, VAULT};
 use super::oracle::{complaints, learn, learn_own};
 use super::people::Office;
 use super::says::{Provider, midnight};
@@ -327,6 +327,21 @@ impl World {
             self.quiet().await;
         }
         self.check(what);
+    }
+
+    /// Our memory is lost, but for the grants.
+    pub async fn forget(&mut self) {
+        let removed = self.store.empty_but(&VAULT).await;
+        assert!(removed > 0);
+        self.restart().await;
+        self.rest("after the store was emptied").await;
+    }
+
+    /// Nobody writes any more what lies outside the window.
+    pub fn close_outside(&mut self) {
+        let now = self.clock.now();
+        let outside = self.office.affairs.iter_mut().filter(|affair| !affair.is_inside(now, REACH));
+        outside.for_each(|affair| affair.is_closed = true);
     }
 
     /// As long as it takes until nothing can be unheard any more.

@@ -141,6 +141,7 @@ impl<'a> Rounds<'a> {
         if self.run.cause == Cause::Webhook || self.standing.heard_at.is_none() {
             self.standing.heard_at = Some(self.started);
         }
+        self.standing.since = self.standing.since.or(Some(self.started));
         let (mut expired, mut loops) = (0, 0);
         let resumed = self.standing.cursor.round.clone().filter(|round| round.pages > 0);
         if let Some(round) = resumed {
@@ -330,8 +331,8 @@ impl<'a> Rounds<'a> {
         let tells_all =
             self.open.calendar.provider == Provider::Google || event.event.place.series().is_none();
         let cancelled = event.status == super::sides::EventStatus::Cancelled;
-        let Some(base) = link.base.filter(|_| tells_all && !cancelled) else { return Ok(false) };
-        let agreed = self.open.calendar.provider.holds(&base);
+        let Some(base) = link.base.as_ref().filter(|_| tells_all && !cancelled) else { return Ok(false) };
+        let agreed = link.in_calendar(base, self.open.calendar.provider);
         Ok(agreed.differences(&event.event).is_empty() && link.is_organizer == event.is_organizer)
     }
 
@@ -339,6 +340,7 @@ impl<'a> Rounds<'a> {
     pub(super) fn pair(&self) -> Pair<'a> {
         let mut pair = Pair::new(self.flow, self.run, self.open, self.standing.cursor.is_read());
         pair.round_id = self.round_id();
+        pair.since = self.standing.since;
         pair
     }
 

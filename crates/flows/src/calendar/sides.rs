@@ -50,6 +50,9 @@ pub struct Calendar {
     pub mail: String,
 }
 
+/// Calendars that are noted with a record as those that had it.
+pub const REMOVED_FROM_MAX: usize = 100;
+
 /// What the CRM's record is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -179,7 +182,12 @@ pub struct MeetingSide {
     pub users: BTreeSet<String>,
     /// Id of the assigned user.
     pub assigned_user_id: Option<String>,
-    /// When it was last changed, by the CRM's clock.
+    /// Our ids of the calendars from which its event was deleted while it stayed: it does not go there again, also where
+    /// our own memory of it is lost.
+    pub removed_from: BTreeSet<String>,
+    /// When it was made, by the CRM's clock.
+    pub created_at: Option<Timestamp>,
+    /// When it was last changed, likewise.
     pub modified_at: Option<Timestamp>,
 }
 
