@@ -2,6 +2,7 @@
 
 mod bench;
 mod fleet;
+mod notifications;
 
 use serde_json::{Value, json};
 use system_tests::{Backing, Kind, wait};
