@@ -9,6 +9,7 @@ mod clients;
 mod deny;
 mod model;
 mod points;
+mod properties;
 mod run;
 mod test;
 mod tidy;
@@ -31,6 +32,8 @@ cargo xtask <command>
   calendar [--days N] [--users N] [--meetings N] [--seed S]
                                   a scripted time of Outlook and Google calendars, a year of 50 users with 20,000
                                   meetings where nothing is said
+  properties [--seeds N] [--seed S]
+                                  all unit tests with other seeds for what is tried by chance, ten where nothing is said
   check                           formatting, clippy, documentation, tidy, deny, no labelled points in releases
   tidy                            the rules of this repository that no other tool knows
   deny                            licences, sources, versions and advisories of the dependencies
@@ -56,6 +59,7 @@ fn command(args: &[String]) -> Outcome {
         ["chaos", rest @ ..] => chaos::run(rest),
         ["model", rest @ ..] => model::run(rest),
         ["calendar", rest @ ..] => calendar::run(rest),
+        ["properties", rest @ ..] => properties::run(rest),
         ["check"] => check::run(),
         ["tidy"] => tidy::run(),
         ["deny"] => deny::run(),

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::clients;
+use crate::properties::{SEED, SEED_VARIABLE};
 use crate::run::{Failure, Outcome, command, run as execute};
 
 /// The file that is to be there, where the distribution's package puts it, or else the command that is to succeed; and
@@ -27,7 +28,11 @@ const CHAOS_LONG_ONLY: &str = "long_only::";
 pub fn run(args: &[&str]) -> Outcome {
     prepare()?;
     clients::install()?;
-    execute(command("cargo", &[&["test", "--workspace"], args, &skips(args)].concat()))
+    let mut suite = command("cargo", &[&["test", "--workspace"], args, &skips(args)].concat());
+    if std::env::var_os(SEED_VARIABLE).is_none() {
+        suite.env(SEED_VARIABLE, SEED);
+    }
+    execute(suite)
 }
 
 fn skips(args: &[&str]) -> Vec<&'static str> {

@@ -132,8 +132,10 @@ pub struct Affair {
     /// The copy that spoke for it first. Whether another one that speaks later has taken over what is personal depends on
     /// what happens to it then.
     pub spoke: Option<usize>,
-    /// All was compared since it was made.
+    /// All was compared since it was made, and since all of its users are connected.
     pub is_old: bool,
+    /// When its meeting was deleted, where the CRM's word of it was lost.
+    pub unheard_since: Option<Timestamp>,
 }
 
 /// How far back and ahead is synchronised.
@@ -188,6 +190,7 @@ impl Affair {
             born: None,
             spoke: None,
             is_old: false,
+            unheard_since: None,
         }
     }
 

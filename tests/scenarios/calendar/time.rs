@@ -50,6 +50,9 @@ async fn play(plan: Plan) -> World {
     }
     let last = plan.days;
     world.rest(&format!("after day {last}")).await;
+    if plan.has_trouble {
+        world.outlast().await;
+    }
     println!("seed {}: {} days in {:?}: {}", plan.seed, plan.days, begun.elapsed(), world.counts());
     let calls = world.calls();
     println!("{calls}");

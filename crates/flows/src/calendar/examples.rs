@@ -144,6 +144,22 @@ fn an_edit_is_not_lost_with_what_was_deleted_on_the_other_side() {
 }
 
 #[test]
+fn a_meeting_that_is_kept_stays_without_event_though_its_creation_was_never_saved() {
+    let mut world = world(&[Provider::Microsoft, Provider::Microsoft], Policy::NewestWins);
+    let own = world.add_event(0, simple("A"), "uid1", true);
+    let copy = world.add_event(1, simple("A"), "uid1", false);
+    // The meeting is there; what was agreed on is not saved, so that the link does not name it.
+    assert!(!world.run(&Look::Event(0, own.clone()), Some(Stop { step: 2, after_effect: false })));
+    assert!(world.run(&Look::Event(1, copy), None));
+    let record = first_meeting(&world).unwrap();
+    world.edit_meeting(&record, |side| side.event.body = "edited".into());
+    world.edit_event(0, &own, |side| side.status = EventStatus::Cancelled);
+    world.settle();
+    assert!(world.meetings.contains_key(&record));
+    assert_eq!((world.events_created, world.events[0].len()), (0, 1));
+}
+
+#[test]
 fn a_meeting_with_guests_in_outlook_is_not_deleted_nor_changed_there() {
     let mut event = simple("A");
     event.attendees.insert("known1".into(), person(Reach::Known, Response::Accepted));

@@ -7,7 +7,7 @@ use shared::fault::{Fault, FaultKind};
 use shared::flow::Run;
 use shared::ports::state::{Fence, Grant};
 
-use super::action::Plan;
+use super::action::{Plan, Verdict};
 use super::calendars::Opened;
 use super::client::Found;
 use super::crm::CrmFound;
@@ -222,6 +222,9 @@ impl<'a> Pair<'a> {
     /// What is to be done now; none where the event or the record cannot be synchronised.
     pub(super) async fn plan(&mut self) -> Result<Option<Plan>, Fault> {
         self.find_link().await?;
+        if self.stored.as_ref().is_some_and(|stored| stored.link.tombstone.is_some()) {
+            return Ok(Some(Plan::of(Verdict::Ended, Vec::new())));
+        }
         self.read_event().await?;
         let ended = self.find_record().await?;
         self.read_record().await?;
@@ -445,7 +448,7 @@ impl<'a> Pair<'a> {
     }
 
     /// The record's other copies that are linked and alive.
-    async fn copies(&self) -> Result<Vec<super::copies::Copy>, Fault> {
+    pub(super) async fn copies(&self) -> Result<Vec<super::copies::Copy>, Fault> {
         let Some(record) = &self.record else { return Ok(Vec::new()) };
         let found = self.flow.links.copies(record).await?;
         let copies = found.into_iter().filter_map(|known| known.copy);

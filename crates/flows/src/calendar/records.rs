@@ -100,7 +100,7 @@ impl CalendarFlow {
     }
 
     /// Brings a record that was just written into the other calendars that have it or should. What fails here is found
-    /// by the sweep, since the version there is another one.
+    /// by the sweep, since the version there is another one; of a deletion, by what was noted before it.
     pub(super) async fn spread(&self, run: &Run, written: &WrittenRecord, from: &AccountId) {
         if let Err(fault) = Box::pin(self.try_to_spread(run, written, from)).await {
             warn!(error.type = fault.code, "Other calendars of a record are left to the sweep: {fault}");
@@ -113,6 +113,9 @@ impl CalendarFlow {
         accounts.remove(from);
         for account in accounts {
             self.record_in(run, record, found.as_ref(), &account).await?;
+        }
+        if found.is_none() {
+            self.forget_record(record).await?;
         }
         Ok(())
     }

@@ -196,6 +196,9 @@ impl<'a> Rounds<'a> {
             }
             self.in_time()?;
         }
+        if self.standing.cursor.outside_unread {
+            self.look_outside().await?;
+        }
         self.bring_out().await
     }
 
