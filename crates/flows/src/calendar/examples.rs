@@ -199,6 +199,37 @@ fn attendees_stand_in_the_body_where_outlook_would_mail_them() {
 }
 
 #[test]
+fn who_is_missing_in_a_part_of_a_list_stays_invited() {
+    for provider in [Provider::Google, Provider::Microsoft] {
+        let mut event = simple("A");
+        for mail in ["known1", "known2"] {
+            event.attendees.insert(mail.into(), person(Reach::Known, Response::None));
+        }
+        let mut world = world(&[provider], Policy::NewestWins);
+        let id = world.add_event(0, event, "uid1", false);
+        world.settle();
+        let record = first_meeting(&world).unwrap();
+        // The organiser hides the list: an attendee sees no more than the own entry, or a few of them.
+        world.edit_event(0, &id, |side| {
+            side.attendees_cut = true;
+            side.event.attendees.remove("known1");
+            side.event.attendees.insert("known2".into(), person(Reach::Known, Response::Accepted));
+            side.event.attendees.insert("known3".into(), person(Reach::Known, Response::None));
+        });
+        world.settle();
+        let invited = &world.meetings[&record].event.attendees;
+        assert_eq!(invited.keys().collect::<Vec<_>>(), ["known1", "known2", "known3"]);
+        assert_eq!(invited["known2"].response, Response::Accepted);
+        // The whole list again: who is not in it now is not invited.
+        world.edit_event(0, &id, |side| side.attendees_cut = false);
+        world.settle();
+        let invited = &world.meetings[&record].event.attendees;
+        assert_eq!(invited.keys().collect::<Vec<_>>(), ["known2", "known3"]);
+        assert_eq!(world.mails, 0);
+    }
+}
+
+#[test]
 fn what_is_removed_is_looked_at_and_what_we_never_knew_is_not() {
     let mut world = world(&[Provider::Microsoft], Policy::NewestWins);
     let id = world.add_event(0, simple("A"), "uid1", true);
