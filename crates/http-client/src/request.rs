@@ -104,9 +104,10 @@ impl Request {
         self
     }
 
-    /// Adds a header.
+    /// Adds a header, in the place of one with the same name.
     #[must_use]
     pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.retain(|(other, _)| !other.eq_ignore_ascii_case(name));
         self.headers.push((name, value.into()));
         self
     }
@@ -198,6 +199,14 @@ mod tests {
             Request::new(Method::Delete, "CBeteiligte/{id}/{link}", &["6b00526cc80a09e94", "teams"]);
         assert_eq!(request.path(), "CBeteiligte/6b00526cc80a09e94/teams");
         assert_eq!(request.operation(), "DELETE CBeteiligte/{id}/{link}");
+    }
+
+    #[test]
+    fn a_header_is_there_once() {
+        let request = Request::new(Method::Post, "Users", &[]).json(&json!({}));
+        let request = request.header("Content-Type", "application/scim+json");
+        assert_eq!(request.header_value("content-type"), Some("application/scim+json"));
+        assert_eq!(request.headers.len(), 1);
     }
 
     #[test]
