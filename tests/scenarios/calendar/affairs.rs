@@ -441,6 +441,22 @@ impl Affair {
         colleagues.map(|user| users[*user].mail.clone()).chain(contacts).collect()
     }
 
+    /// Whether all of it lies in the window, beyond doubt.
+    pub fn is_inside(&self, now: Timestamp, reach: Reach) -> bool {
+        let is_there = |copy: &&Copy| copy.standing == Standing::There;
+        let said = self.copies.values().filter(is_there).map(|copy| &copy.says);
+        said.chain([&self.says]).all(|says| {
+            let (from, to) = self.stretch(says);
+            reach.of(now, from, to) == Inside::Yes
+        })
+    }
+
+    /// Whether it is known to differ: what could not be carried over, or an event that outlived its meeting.
+    pub fn stays_different(&self) -> bool {
+        let is_left = |copy: &Copy| copy.standing == Standing::There;
+        self.has_left || self.meeting == Standing::Gone && self.copies.values().any(is_left)
+    }
+
     /// All was seen to agree.
     pub fn settle(&mut self) {
         self.touched.clear();

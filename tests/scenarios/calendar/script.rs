@@ -511,6 +511,10 @@ impl Script {
         {
             return None;
         }
+        // A day takes over what its calendar says of the series then, which may not yet be what was written elsewhere.
+        if it.touched.values().any(|by| *by != Side::Calendar(*calendar)) {
+            return None;
+        }
         let dates: Vec<Date> = it
             .rule?
             .dates(copy.says.when.date())
