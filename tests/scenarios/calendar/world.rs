@@ -13,7 +13,7 @@ use super::engine::Engine;
 use super::faults;
 use super::hooks::Hooks;
 use super::installation::{Installation, PAGE_EVENTS, VAULT};
-use super::oracle::{complaints, learn};
+use super::oracle::{complaints, learn, learn_own};
 use super::people::Office;
 use super::says::{Provider, midnight};
 use super::script::{Edit, Present, Script};
@@ -114,6 +114,15 @@ impl World {
         for at in self.calendars_of(late) {
             self.connect(at).await;
         }
+        // What lies in the window now is brought out, wherever people move it in the course of the day.
+        self.follow();
+    }
+
+    /// The oracle takes note of what has to be there by now.
+    fn follow(&mut self) {
+        let (now, office) = (self.clock.now(), &mut self.office);
+        let (users, calendars) = (&office.users, &office.calendars);
+        office.affairs.iter_mut().for_each(|affair| affair.follow(now, REACH, users, calendars));
     }
 
     pub fn calendars_of(&self, user: usize) -> Vec<usize> {
@@ -372,13 +381,13 @@ impl World {
     }
 
     pub fn complaints(&mut self) -> Vec<String> {
-        let now = self.clock.now();
+        self.follow();
         let office = &mut self.office;
         let seen = office.look();
         for affair in &mut office.affairs {
-            affair.follow(now, REACH, &office.users, &office.calendars);
             learn(affair, &seen, &office.users);
             affair.hear(&office.calendars);
+            learn_own(affair, &seen, &office.calendars);
         }
         let mut wrong: Vec<String> = seen.strange.clone();
         let mut settled = Vec::new();

@@ -16,7 +16,7 @@ pub(super) fn agree(input: &Input<'_>, event: &EventSide, meeting: &MeetingSide)
         return Plan::of(Verdict::Skipped(why), Vec::new());
     }
     let link = fresh(input, event, meeting);
-    let event = &with_gaps(event, &link, meeting);
+    let event = &with_gaps(event, &link, meeting, input.calendar.provider);
     let copy = this_copy(input, event);
     let role = role(&copy, input.copies, meeting.assigned_user_id.as_deref(), meeting.key.as_deref());
     if role == Role::Follower {
@@ -57,9 +57,11 @@ pub(super) fn agree(input: &Input<'_>, event: &EventSide, meeting: &MeetingSide)
     write(input, event, meeting, &merged, terms, conflict, stamps)
 }
 
-/// Occurrences that are known to be left out stay so, where what was read does not tell.
-fn with_gaps(event: &EventSide, link: &PairLink, meeting: &MeetingSide) -> EventSide {
-    with_known_gaps(event, link.agreed().unwrap_or(&meeting.event))
+/// Occurrences that are known to be left out stay so, where what was read does not tell: those of the last attempt as
+/// well, once they have arrived.
+fn with_gaps(event: &EventSide, link: &PairLink, meeting: &MeetingSide, provider: Provider) -> EventSide {
+    let before = with_known_gaps(event, link.agreed().unwrap_or(&meeting.event));
+    base(link, &before, meeting, provider).map_or(before, |base| with_known_gaps(event, &base))
 }
 
 /// The same, by what was agreed on.

@@ -199,6 +199,37 @@ fn attendees_stand_in_the_body_where_outlook_would_mail_them() {
 }
 
 #[test]
+fn who_is_missing_in_a_part_of_a_list_stays_invited() {
+    for provider in [Provider::Google, Provider::Microsoft] {
+        let mut event = simple("A");
+        for mail in ["known1", "known2"] {
+            event.attendees.insert(mail.into(), person(Reach::Known, Response::None));
+        }
+        let mut world = world(&[provider], Policy::NewestWins);
+        let id = world.add_event(0, event, "uid1", false);
+        world.settle();
+        let record = first_meeting(&world).unwrap();
+        // The organiser hides the list: an attendee sees no more than the own entry, or a few of them.
+        world.edit_event(0, &id, |side| {
+            side.attendees_cut = true;
+            side.event.attendees.remove("known1");
+            side.event.attendees.insert("known2".into(), person(Reach::Known, Response::Accepted));
+            side.event.attendees.insert("known3".into(), person(Reach::Known, Response::None));
+        });
+        world.settle();
+        let invited = &world.meetings[&record].event.attendees;
+        assert_eq!(invited.keys().collect::<Vec<_>>(), ["known1", "known2", "known3"]);
+        assert_eq!(invited["known2"].response, Response::Accepted);
+        // The whole list again: who is not in it now is not invited.
+        world.edit_event(0, &id, |side| side.attendees_cut = false);
+        world.settle();
+        let invited = &world.meetings[&record].event.attendees;
+        assert_eq!(invited.keys().collect::<Vec<_>>(), ["known2", "known3"]);
+        assert_eq!(world.mails, 0);
+    }
+}
+
+#[test]
 fn what_is_removed_is_looked_at_and_what_we_never_knew_is_not() {
     let mut world = world(&[Provider::Microsoft], Policy::NewestWins);
     let id = world.add_event(0, simple("A"), "uid1", true);
@@ -389,6 +420,29 @@ fn what_arrived_before_a_stop_is_agreed_on_and_an_edit_since_is_no_conflict() {
         assert_eq!(subjects, ("C", "C"));
         assert!(world.notices.is_empty());
     }
+}
+
+#[test]
+fn an_occurrence_left_out_before_a_stop_stays_left_out() {
+    let mut world = world(&[Provider::Google], Policy::NewestWins);
+    let id = world.add_event(0, Event { place: Place::Master(weekly()), ..simple("A") }, "uid1", true);
+    world.settle();
+    let record = first_meeting(&world).unwrap();
+    let occurrences = weekly().occurrences(&hour(0), now(), world.rules.window.to).unwrap();
+    let gapless = world.events[0][&id].event.place.clone();
+    let mut series = weekly();
+    series.gaps.extend(occurrences.into_iter().take(1).map(|occurrence| occurrence.original));
+    world.edit_event(0, &id, |side| side.event.place = Place::Master(series.clone()));
+    // Stopped after the write.
+    assert!(!world.run(&Look::Event(0, id.clone()), Some(Stop { step: 1, after_effect: true })));
+    // A read of the series does not tell what is left out.
+    world.edit_event(0, &id, |side| {
+        (side.event.place, side.gaps_known) = (gapless, false);
+        side.event.subject = "B".into();
+    });
+    world.settle();
+    let meeting = &world.meetings[&record].event;
+    assert_eq!((&*meeting.subject, meeting.place.series()), ("B", Some(&series)));
 }
 
 #[test]

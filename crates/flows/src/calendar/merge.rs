@@ -250,6 +250,8 @@ impl People {
                     self.keep(mail, Some(person));
                 }
             }
+            // Of who is not in a part of a list nothing is known.
+            Merge::TakeRight(false) if terms.event.attendees_cut => self.keep(mail, base),
             Merge::TakeRight(false) => {
                 self.crm.remove(mail);
             }

@@ -92,7 +92,7 @@ impl CalendarFlow {
             written,
             hands_on,
         };
-        let result = rounds.read().await;
+        let result = rounds.read_and_watch().await;
         let wrote = rounds.wrote;
         let count = |kinds: &[&str]| wrote.iter().filter(|action| kinds.contains(action)).count();
         let created = count(&["create_meeting", "create_event"]);
@@ -102,11 +102,6 @@ impl CalendarFlow {
             info!("{label}: {created} events created, {updated} updated, {deleted} deleted.");
         }
         result?;
-        if run.operation == Operation::Delete {
-            // The vendor says that the watch is gone.
-            self.watches.forget(self, open).await?;
-        }
-        self.watches.keep(self, open, run.operation == Operation::Create, run).await;
         Ok(Outcome { actions: wrote, converged: true, look_again_at: None })
     }
 }
@@ -135,6 +130,21 @@ impl<'a> Rounds<'a> {
             written: None,
             hands_on: false,
         })
+    }
+
+    /// Reads the calendar to its end, and has it watched from then on.
+    async fn read_and_watch(&mut self) -> Result<(), Fault> {
+        self.read().await?;
+        let Self { flow, run, open, .. } = *self;
+        if run.operation == Operation::Delete {
+            // The vendor says that the watch is gone.
+            flow.watches.forget(flow, open).await?;
+        }
+        if flow.watches.keep(flow, open, run.operation == Operation::Create, run).await {
+            // What changed before the watch stood was told to nobody.
+            self.read().await?;
+        }
+        Ok(())
     }
 
     async fn read(&mut self) -> Result<(), Fault> {

@@ -140,7 +140,8 @@ pub struct EventSide {
     pub is_organizer: bool,
     /// The organiser's mail address in lower case, where somebody else is it.
     pub organizer: Option<String>,
-    /// Whether the list of attendees was cut by the vendor: then it must not be written back.
+    /// Whether the vendor shows only a part of the attendees: then the list must not be written back, and who is not in
+    /// it may be invited all the same.
     pub attendees_cut: bool,
     /// Whether all occurrences of the series that are left out are known. Neither Outlook's nor Google's changes tell:
     /// what was known before then counts beside what is said.
