@@ -427,7 +427,7 @@ async fn what_is_provisioned_is_what_is_checked() {
 
     let bare = bare().await;
     let broken = verdicts(&bare, Verdict::Broken).await;
-    assert_eq!(broken.len(), 20, "{broken:?}");
+    assert_eq!(broken.len(), 22, "{broken:?}");
     assert!(broken.contains(&"EspoCRM field Call.cEventKey".to_owned()), "{broken:?}");
     let record = bare.meeting(PERSON_ID, 0, json!({}));
     let fault = bare.client.get(&record).await.unwrap_err();
