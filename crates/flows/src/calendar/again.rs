@@ -95,6 +95,17 @@ pub(super) async fn note_unread(
     write(flow, calendar, About::Event(event_id), false, run).await
 }
 
+/// Notes that a record is being deleted that other calendars have: until they have heard of it, whatever happens
+/// meanwhile. Nothing else tells, since EspoCRM leaves our own writes out of its webhooks.
+pub(super) async fn note_deletion(
+    flow: &CalendarFlow,
+    calendar: &CalendarId,
+    record: &MeetingRef,
+    run: &Run,
+) -> Result<(), Fault> {
+    write(flow, calendar, About::Record(record), false, run).await
+}
+
 /// Notes that the instances of a series are to be compared: until that is done, whatever happens meanwhile.
 pub(super) async fn note_series(
     flow: &CalendarFlow,
@@ -148,7 +159,7 @@ async fn write(
 }
 
 impl CalendarFlow {
-    /// A record has been looked at by itself.
+    /// All calendars of a record have been looked at.
     pub(super) async fn forget_record(&self, record: &MeetingRef) -> Result<(), Fault> {
         let key = record_key(record);
         if self.state.are_present(&[&key]).await?.contains(&true) {

@@ -84,6 +84,9 @@ impl Pair<'_> {
                 }
             }
             Action::DeleteMeeting { record } => {
+                if !self.copies().await?.is_empty() {
+                    again::note_deletion(self.flow, &self.open.id, record, self.run).await?;
+                }
                 self.flow.crm.delete(record).await?;
                 self.wrote_record(record, None);
                 self.meeting = KnownRecord::Gone;

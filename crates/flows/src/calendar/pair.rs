@@ -445,7 +445,7 @@ impl<'a> Pair<'a> {
     }
 
     /// The record's other copies that are linked and alive.
-    async fn copies(&self) -> Result<Vec<super::copies::Copy>, Fault> {
+    pub(super) async fn copies(&self) -> Result<Vec<super::copies::Copy>, Fault> {
         let Some(record) = &self.record else { return Ok(Vec::new()) };
         let found = self.flow.links.copies(record).await?;
         let copies = found.into_iter().filter_map(|known| known.copy);
