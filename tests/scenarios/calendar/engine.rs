@@ -17,6 +17,7 @@ use shared::settlement::{Circumstances, Settlement, decide};
 
 use super::hooks::Received;
 use super::store::Tearing;
+use super::world::tracing_wanted;
 
 /// Longest time of one run, by the machine's clock.
 const RUN_TIME_MAX: Duration = Duration::from_secs(60);
@@ -162,6 +163,14 @@ impl Engine {
         (self.requests)().values().sum()
     }
 
+    /// Requests since then, by endpoint.
+    fn since(&self, then: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
+        let mut all = (self.requests)();
+        all.iter_mut().for_each(|(name, count)| *count -= then.get(name).copied().unwrap_or(0));
+        all.retain(|_, count| *count > 0);
+        all
+    }
+
     pub fn parked_keys(&self) -> impl Iterator<Item = &String> {
         self.parked.keys()
     }
@@ -172,7 +181,8 @@ impl Engine {
 
     async fn run(&mut self, name: &str) {
         let Some((key, waiting)) = self.waiting.remove(name) else { return };
-        let before = self.requests_so_far();
+        let asked = (self.requests)();
+        let before: u64 = asked.values().sum();
         let mut reruns = 0;
         loop {
             let run = Run {
@@ -194,6 +204,9 @@ impl Engine {
                 () = self.store.torn.notified() => End::Torn,
                 () = tokio::time::sleep(RUN_TIME_MAX) => panic!("a run of {name} hangs: {:?}", self.runs),
             };
+            if tracing_wanted() {
+                println!("  {} {name}: {end:?} by {:?}", self.clock.now(), self.since(&asked));
+            }
             match end {
                 End::Done(actions) => {
                     *self.runs.done.entry(kind(name)).or_default() += 1;

@@ -385,9 +385,7 @@ impl Script {
         let (affair, calendar) = self.editable(present)?;
         let it = &present.affairs[affair];
         let field = self.field(it);
-        // Whether it lay in the window before it was moved depends on who looked when.
-        let is_moved_at_once = (field == Field::When || field.is_personal()) && !it.is_old;
-        if is_moved_at_once || !is_free(it, field, Side::Calendar(calendar)) {
+        if is_too_early(it, field) || !is_free(it, field, Side::Calendar(calendar)) {
             return None;
         }
         let says = &it.copies[&calendar].says;
@@ -401,8 +399,7 @@ impl Script {
         let it = present.affairs.get(affair)?;
         let field = self.field(it);
         let known = it.meeting == Standing::There && it.id.is_some() && !it.is_closed;
-        let is_moved_at_once = (field == Field::When || field.is_personal()) && !it.is_old;
-        if is_moved_at_once || !known || !is_free(it, field, Side::Crm) {
+        if is_too_early(it, field) || !known || !is_free(it, field, Side::Crm) {
             return None;
         }
         let change = self.change(field, present, it.number, &it.says);
@@ -566,6 +563,13 @@ fn without_clock_change(when: When) -> When {
         }
         When::Days { first, .. } => When::Days { first, days: 1 },
     }
+}
+
+/// Whether what comes of it depends on who looks when: a move out of the window, of what may not have been carried over.
+fn is_too_early(affair: &Affair, field: Field) -> bool {
+    let is_alone = affair.meeting != Standing::There || affair.copies.is_empty();
+    let is_moved_again = field == Field::When && is_alone && affair.touched.contains_key(&Field::When);
+    is_moved_again || (field == Field::When || field.is_personal()) && !affair.is_old
 }
 
 /// Whether that side may write the field without getting into the other's way.

@@ -1,5 +1,7 @@
 //! The steps of a plan, and what a plan amounts to.
 
+use std::collections::BTreeSet;
+
 use super::event::{Event, Field, Unfit};
 use super::link::{ConflictField, PairLink};
 use super::sides::{Guests, MeetingRef};
@@ -38,6 +40,15 @@ pub enum Action {
         target: Box<Event>,
         /// Which of them.
         fields: Vec<Field>,
+    },
+    /// Note with the CRM's record from which calendars its event was deleted while it stayed.
+    NoteRemoval {
+        /// Which.
+        record: MeetingRef,
+        /// The version that was read, for optimistic concurrency.
+        expected: Option<i64>,
+        /// Our ids of all these calendars.
+        from: BTreeSet<String>,
     },
     /// Delete the CRM's record.
     DeleteMeeting {
@@ -106,6 +117,7 @@ impl Action {
             Self::SaveLink(_) => "save_link",
             Self::CreateMeeting { .. } => "create_meeting",
             Self::UpdateMeeting { .. } => "update_meeting",
+            Self::NoteRemoval { .. } => "note_removal",
             Self::DeleteMeeting { .. } => "delete_meeting",
             Self::CreateEvent { .. } => "create_event",
             Self::UpdateEvent { .. } => "update_event",
@@ -123,6 +135,7 @@ impl Action {
         match self {
             Self::CreateMeeting { .. }
             | Self::UpdateMeeting { .. }
+            | Self::NoteRemoval { .. }
             | Self::DeleteMeeting { .. }
             | Self::CreateEvent { .. }
             | Self::UpdateEvent { .. }

@@ -95,17 +95,6 @@ pub(super) async fn note_unread(
     write(flow, calendar, About::Event(event_id), false, run).await
 }
 
-/// Notes that a record is being deleted that other calendars have: until they have heard of it, whatever happens
-/// meanwhile. Nothing else tells, since EspoCRM leaves our own writes out of its webhooks.
-pub(super) async fn note_deletion(
-    flow: &CalendarFlow,
-    calendar: &CalendarId,
-    record: &MeetingRef,
-    run: &Run,
-) -> Result<(), Fault> {
-    write(flow, calendar, About::Record(record), false, run).await
-}
-
 /// Notes that the instances of a series are to be compared: until that is done, whatever happens meanwhile.
 pub(super) async fn note_series(
     flow: &CalendarFlow,
@@ -114,6 +103,16 @@ pub(super) async fn note_series(
     run: &Run,
 ) -> Result<(), Fault> {
     write(flow, calendar, About::Event(event_id), true, run).await
+}
+
+/// Notes that a record is deleted that further calendars have: nothing else would tell them, should this run be cut off.
+pub(super) async fn note_deletion(
+    flow: &CalendarFlow,
+    calendar: &CalendarId,
+    record: &MeetingRef,
+    run: &Run,
+) -> Result<(), Fault> {
+    write(flow, calendar, About::Record(record), false, run).await
 }
 
 /// Notes that an event waits for its organiser's copy; since when is kept.
@@ -159,7 +158,7 @@ async fn write(
 }
 
 impl CalendarFlow {
-    /// All calendars of a record have been looked at.
+    /// A record has been looked at by itself.
     pub(super) async fn forget_record(&self, record: &MeetingRef) -> Result<(), Fault> {
         let key = record_key(record);
         if self.state.are_present(&[&key]).await?.contains(&true) {

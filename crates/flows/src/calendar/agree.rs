@@ -20,7 +20,7 @@ pub(super) fn agree(input: &Input<'_>, event: &EventSide, meeting: &MeetingSide)
     let copy = this_copy(input, event);
     let role = role(&copy, input.copies, meeting.assigned_user_id.as_deref(), meeting.key.as_deref());
     if role == Role::Follower {
-        let link = PairLink { base: None, ..settled(&link, event, meeting) };
+        let link = PairLink { base: None, apart: None, ..settled(&link, event, meeting) };
         return Plan::of(Verdict::Converges, saved(input, link));
     }
     let base = base(&link, event, meeting, input.calendar.provider);
@@ -32,6 +32,9 @@ pub(super) fn agree(input: &Input<'_>, event: &EventSide, meeting: &MeetingSide)
         guests,
         send_mail: input.rules.send_mail,
         personal: role == Role::Source,
+        apart: link.apart.as_ref(),
+        // That the meeting was born of this event is certain; what other copies there are, only once all are linked again.
+        adopts: !(event.is_organizer && meeting.key.as_ref() == Some(&event.key.text())),
         winner: match role {
             Role::Source => input.rules.policy.winner(meeting, event),
             Role::Peer | Role::Follower => Some(Winner::Crm),
@@ -44,7 +47,7 @@ pub(super) fn agree(input: &Input<'_>, event: &EventSide, meeting: &MeetingSide)
         terms.winner = open.winner;
         merged = merge(base.as_ref(), &meeting.event, &terms);
     }
-    let link = PairLink { base: merged.base.clone(), ..link };
+    let link = PairLink { base: merged.base.clone(), apart: merged.apart.clone(), ..link };
     let stamps = stamp_is_missing(&link, event, meeting);
     if merged.to_crm.is_empty() && merged.to_calendar.is_empty() && !stamps {
         let undecided = terms.winner.is_none();

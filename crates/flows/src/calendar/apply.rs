@@ -8,12 +8,13 @@ use shared::ports::state::{Expected, Fence, Write, Written as Stored};
 
 use super::action::{Action, Plan};
 use super::client::{EventUpdate, Written};
+use super::crm::CrmFound;
 use super::event::Event;
 use super::key::digest;
 use super::link::{EndedBy, PairLink, Tombstone};
 use super::links::Saving;
 use super::pair::{Known, KnownRecord, Pair};
-use super::sides::{EventSide, EventStatus};
+use super::sides::{EventSide, EventStatus, MeetingRef};
 use super::{again, notice};
 
 /// Digits that tell notices apart.
@@ -67,21 +68,12 @@ impl Pair<'_> {
                 let mut target = Event::clone(target);
                 // The CRM's record has the calendar's user among its people.
                 target.attendees.extend(self.owner.clone());
-                match self.flow.crm.update(record, *expected, &target, fields).await? {
-                    Written::Done(found) => {
-                        self.take_record(&found);
-                        self.wrote_record(record, Some(found));
-                        Ok(true)
-                    }
-                    Written::Changed => {
-                        self.meeting = KnownRecord::Unread;
-                        Ok(false)
-                    }
-                    Written::Gone => {
-                        self.meeting = KnownRecord::Gone;
-                        Ok(false)
-                    }
-                }
+                let written = self.flow.crm.update(record, *expected, &target, fields).await?;
+                Ok(self.met_record(record, written))
+            }
+            Action::NoteRemoval { record, expected, from } => {
+                let written = self.flow.crm.note_removal(record, *expected, from).await?;
+                Ok(self.met_record(record, written))
             }
             Action::DeleteMeeting { record } => {
                 if !self.copies().await?.is_empty() {
@@ -182,6 +174,24 @@ impl Pair<'_> {
         }
     }
 
+    fn met_record(&mut self, record: &MeetingRef, written: Written<CrmFound>) -> bool {
+        match written {
+            Written::Done(found) => {
+                self.take_record(&found);
+                self.wrote_record(record, Some(found));
+                true
+            }
+            Written::Changed => {
+                self.meeting = KnownRecord::Unread;
+                false
+            }
+            Written::Gone => {
+                self.meeting = KnownRecord::Gone;
+                false
+            }
+        }
+    }
+
     async fn known(&self, event: EventSide) -> Result<Known, Fault> {
         Ok(Known::Found(Box::new(self.flow.known_people(event, self.run).await?)))
     }
@@ -221,7 +231,7 @@ fn labels(action: &Action) -> (&'static str, &'static str) {
     match action {
         Action::SaveLink(_) => ("calendar.before_link_save", "calendar.after_link_save"),
         Action::CreateMeeting { .. } => ("calendar.before_meeting_create", "calendar.after_meeting_create"),
-        Action::UpdateMeeting { .. } | Action::DeleteMeeting { .. } => {
+        Action::UpdateMeeting { .. } | Action::NoteRemoval { .. } | Action::DeleteMeeting { .. } => {
             ("calendar.before_meeting_write", "calendar.after_meeting_write")
         }
         Action::CreateEvent { .. } => ("calendar.before_event_create", "calendar.after_event_create"),

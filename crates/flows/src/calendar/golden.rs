@@ -42,6 +42,9 @@ fn line(text: &mut String, action: &Action) {
         Action::UpdateMeeting { record, expected, target, fields } => {
             write!(text, "{} at {expected:?}: {}", record.id, values(target, fields)).unwrap();
         }
+        Action::NoteRemoval { record, expected, from } => {
+            write!(text, "{} at {expected:?}: {from:?}", record.id).unwrap();
+        }
         Action::DeleteMeeting { record } | Action::ReadMeeting { record } => text.push_str(&record.id),
         Action::CreateEvent { token, event, guests } => {
             write!(text, "of {} in {}, guests {guests:?}: ", token.record.id, token.calendar_id).unwrap();

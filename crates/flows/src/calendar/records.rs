@@ -100,7 +100,7 @@ impl CalendarFlow {
     }
 
     /// Brings a record that was just written into the other calendars that have it or should. What fails here is found
-    /// by the sweep, since the version there is another one; that it was deleted is noted.
+    /// by the sweep, since the version there is another one; of a deletion, by what was noted before it.
     pub(super) async fn spread(&self, run: &Run, written: &WrittenRecord, from: &AccountId) {
         if let Err(fault) = Box::pin(self.try_to_spread(run, written, from)).await {
             warn!(error.type = fault.code, "Other calendars of a record are left to the sweep: {fault}");
@@ -114,10 +114,10 @@ impl CalendarFlow {
         for account in accounts {
             self.record_in(run, record, found.as_ref(), &account).await?;
         }
-        match found {
-            Some(_) => Ok(()),
-            None => self.forget_record(record).await,
+        if found.is_none() {
+            self.forget_record(record).await?;
         }
+        Ok(())
     }
 
     async fn record_in(

@@ -96,6 +96,21 @@ impl EspoCalendar {
         Ok(write::attendees(patch, &linked, &mails, &target.attendees, &found))
     }
 
+    /// Writes to a record whose present version is `expected`.
+    async fn write(
+        &self,
+        record: &MeetingRef,
+        expected: Option<u64>,
+        patch: &connector_espocrm::Patch,
+    ) -> Result<Written<CrmFound>, Fault> {
+        match self.crm.update(self.entity(record.kind), &id_of(record)?, patch, expected).await {
+            Ok(Some(written)) => self.read(record.kind, &written).await.map(Written::Done),
+            Ok(None) => Ok(Written::Gone),
+            Err(fault) if fault.kind == FaultKind::Conflict => Ok(Written::Changed),
+            Err(fault) => Err(fault),
+        }
+    }
+
     async fn changed_page(
         &self,
         kind: MeetingKind,
@@ -197,12 +212,17 @@ impl CrmClient for EspoCalendar {
                 return self.read(record.kind, &present).await.map(Written::Done);
             }
         }
-        match self.crm.update(entity, &id, &patch, expected).await {
-            Ok(Some(written)) => self.read(record.kind, &written).await.map(Written::Done),
-            Ok(None) => Ok(Written::Gone),
-            Err(fault) if fault.kind == FaultKind::Conflict => Ok(Written::Changed),
-            Err(fault) => Err(fault),
-        }
+        self.write(record, expected, &patch).await
+    }
+
+    async fn note_removal(
+        &self,
+        record: &MeetingRef,
+        expected: Option<i64>,
+        from: &BTreeSet<String>,
+    ) -> Result<Written<CrmFound>, Fault> {
+        let expected = expected.and_then(|version| u64::try_from(version).ok());
+        self.write(record, expected, &write::removed_from(from)).await
     }
 
     async fn delete(&self, record: &MeetingRef) -> Result<(), Fault> {
