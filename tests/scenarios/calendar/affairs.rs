@@ -132,7 +132,7 @@ pub struct Affair {
     /// The copy that spoke for it first. Whether another one that speaks later has taken over what is personal depends on
     /// what happens to it then.
     pub spoke: Option<usize>,
-    /// All was compared since it was made, and since all of its users are connected.
+    /// All was compared since it was made.
     pub is_old: bool,
     /// When its meeting was deleted, where the CRM's word of it was lost.
     pub unheard_since: Option<Timestamp>,

@@ -416,7 +416,7 @@ impl Script {
         let present = it.copies.keys().all(|at| !present.calendars[*at].is_away);
         let rests = it.touched.is_empty() && it.meeting == Standing::There && it.id.is_some();
         // What could not be carried over counts as edited, for ever.
-        (linked && certain && present && rests && it.is_old && !it.has_left).then_some((affair, calendar))
+        (linked && certain && present && rests && !it.has_left).then_some((affair, calendar))
     }
 
     fn clash(&mut self, present: Present<'_>) -> Option<Edit> {

@@ -107,11 +107,7 @@ impl World {
     }
 
     pub async fn connect_late(&mut self) {
-        let late = self.late();
-        // Which of their meetings have an event there by now depends on who looked when, as with new ones.
-        let theirs = self.office.affairs.iter_mut().filter(|affair| affair.users.contains(&late));
-        theirs.for_each(|affair| affair.is_old = false);
-        for at in self.calendars_of(late) {
+        for at in self.calendars_of(self.late()) {
             self.connect(at).await;
         }
         // What lies in the window now is brought out, wherever people move it in the course of the day.
@@ -385,8 +381,7 @@ impl World {
 
     pub fn complaints(&mut self) -> Vec<String> {
         self.follow();
-        let now = self.clock.now();
-        let office = &mut self.office;
+        let (now, office) = (self.clock.now(), &mut self.office);
         let seen = office.look();
         for affair in &mut office.affairs {
             learn(affair, &seen, &office.users);
