@@ -382,6 +382,7 @@ impl World {
 
     pub fn complaints(&mut self) -> Vec<String> {
         self.follow();
+        let now = self.clock.now();
         let office = &mut self.office;
         let seen = office.look();
         for affair in &mut office.affairs {
