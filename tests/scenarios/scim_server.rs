@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use connector_scim::{
     Contact, Created, GroupKey, GroupPatch, Kind, Limits, Lister, Member, MemberChange, MemberList, Name,
@@ -15,21 +16,68 @@ use shared::clock::SystemClock;
 use shared::fault::FaultKind;
 use shared::meter::NoMeter;
 use system_tests::ScimServer;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 
 /// Members of the one large department.
 const MEMBERS: usize = 1_000;
 const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
 
-fn connect(server: &ScimServer, token: &str) -> Scim {
+fn connect(server: &ScimServer) -> Scim {
+    connect_as(&server.url(), ScimServer::TOKEN, Overrides::default())
+}
+
+fn connect_as(url: &str, token: &str, overrides: Overrides) -> Scim {
     let settings = Settings {
-        url: server.url().parse().unwrap(),
+        url: url.parse().unwrap(),
         token: SecretString::from(token),
         limits: Limits { requests_per_second_max: 10_000, ..default_limits() },
         fleet: None,
-        overrides: Overrides::default(),
+        overrides,
         sizes: Sizes::default(),
     };
     Scim::new(settings, Arc::new(NoMeter), Arc::new(SystemClock)).unwrap()
+}
+
+/// The address of a relay that passes everything on, and loses the answer to the first request that begins so. Each
+/// connection has one request, as the server has it.
+async fn losing(server: &ScimServer, begin: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/v2", listener.local_addr().unwrap());
+    let to = server.url().replace("http://", "").replace("/v2", "");
+    let lost = Arc::new(AtomicBool::new(false));
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let (to, lost) = (to.clone(), Arc::clone(&lost));
+            tokio::spawn(async move { relay(client, &to, begin, &lost).await });
+        }
+    });
+    url
+}
+
+async fn relay(mut client: TcpStream, to: &str, begin: &str, lost: &AtomicBool) {
+    let mut request = Vec::new();
+    while !is_whole(&request) {
+        if client.read_buf(&mut request).await.unwrap() == 0 {
+            return;
+        }
+    }
+    let mut server = TcpStream::connect(to).await.unwrap();
+    server.write_all(&request).await.unwrap();
+    let mut answer = Vec::new();
+    server.read_to_end(&mut answer).await.unwrap();
+    if !(request.starts_with(begin.as_bytes()) && !lost.swap(true, Ordering::Relaxed)) {
+        client.write_all(&answer).await.unwrap();
+    }
+}
+
+fn is_whole(request: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(request).to_lowercase();
+    let Some((head, _)) = text.split_once("\r\n\r\n") else { return false };
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+    let length: usize = length.map_or(0, |length| length.trim().parse().unwrap());
+    let at = request.windows(4).position(|end| end == b"\r\n\r\n").unwrap();
+    request.len() >= at + 4 + length
 }
 
 fn dept(name: &str) -> String {
@@ -121,7 +169,7 @@ fn state(resources: &[Value]) -> (BTreeMap<String, BTreeSet<String>>, BTreeMap<S
 
 /// A company's first months, at whatever server.
 async fn play(server: &ScimServer) {
-    let scim = connect(server, ScimServer::TOKEN);
+    let scim = connect(server);
     assert_eq!(scim.probe_nesting().await, Ok(Nesting::Works));
     assert!(all(scim.groups(MemberList::Read)).await.is_empty(), "nothing is left behind");
 
@@ -286,7 +334,7 @@ fn check(resources: &[Value]) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_can_do_everything_ends_as_it_should() {
     let server = ScimServer::start().await.unwrap();
-    let abilities = connect(&server, ScimServer::TOKEN).abilities().await.unwrap();
+    let abilities = connect(&server).abilities().await.unwrap();
     assert!(
         abilities.patch && abilities.bulk.is_some() && abilities.filter && abilities.sort && abilities.etag
     );
@@ -302,7 +350,7 @@ async fn a_server_that_can_do_everything_ends_as_it_should() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_without_patch_bulk_and_etags_ends_the_same() {
     let server = ScimServer::start_minimal().await.unwrap();
-    let abilities = connect(&server, ScimServer::TOKEN).abilities().await.unwrap();
+    let abilities = connect(&server).abilities().await.unwrap();
     assert!(!abilities.patch && abilities.bulk.is_none() && !abilities.sort && !abilities.etag);
     assert_eq!(abilities.page_resources_max, Some(50));
     play(&server).await;
@@ -316,15 +364,7 @@ async fn a_server_without_patch_bulk_and_etags_ends_the_same() {
 async fn settings_that_know_it_wrong_are_found_out() {
     let server = ScimServer::start_minimal().await.unwrap();
     let overrides = Overrides { patch: Some(true), bulk: Some(true), ..Overrides::default() };
-    let settings = Settings {
-        url: server.url().parse().unwrap(),
-        token: SecretString::from(ScimServer::TOKEN),
-        limits: default_limits(),
-        fleet: None,
-        overrides,
-        sizes: Sizes::default(),
-    };
-    let scim = Scim::new(settings, Arc::new(NoMeter), Arc::new(SystemClock)).unwrap();
+    let scim = connect_as(&server.url(), ScimServer::TOKEN, overrides);
     let operations = [group("1", "a"), group("2", "b"), nest("1", "2"), user("lisi")];
     for outcome in &scim.apply(&operations).await.unwrap() {
         id(outcome);
@@ -342,7 +382,7 @@ async fn settings_that_know_it_wrong_are_found_out() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_writers_of_one_group_lose_nobody() {
     for server in [ScimServer::start().await.unwrap(), ScimServer::start_minimal().await.unwrap()] {
-        let scim = connect(&server, ScimServer::TOKEN);
+        let scim = connect(&server);
         let mut operations = vec![group("1", "a")];
         operations.extend((0..40).map(|number| user(&format!("m{number}"))));
         let outcomes = scim.apply(&operations).await.unwrap();
@@ -369,8 +409,26 @@ async fn many_writers_of_one_group_lose_nobody() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_token_is_said_so_and_not_tried_again() {
     let server = ScimServer::start().await.unwrap();
-    let scim = connect(&server, "wrong");
+    let scim = connect_as(&server.url(), "wrong", Overrides::default());
     let fault = scim.user("1").await.unwrap_err();
     assert_eq!((fault.kind, fault.code), (FaultKind::Unauthorized, "unauthorized"));
     assert_eq!(scim.users().next_page().await.unwrap_err().code, "account_paused");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_answer_makes_nobody_twice() {
+    for (server, lost) in [
+        (ScimServer::start().await.unwrap(), "POST /v2/Bulk "),
+        (ScimServer::start_minimal().await.unwrap(), "POST /v2/Users "),
+    ] {
+        let scim = connect_as(&losing(&server, lost).await, ScimServer::TOKEN, Overrides::default());
+        let operations = [user("zhangsan"), group("1", "a"), user("lisi"), user("wangwu")];
+        let outcomes = scim.apply(&operations).await.unwrap();
+        let ids: BTreeSet<&str> = [0, 2, 3].map(|at| id(&outcomes[at])).into();
+        let users = all(scim.users()).await;
+        assert_eq!(users.iter().map(connector_scim::User::id).collect::<BTreeSet<_>>(), ids, "{lost}");
+        let groups = all(scim.groups(MemberList::LeftOut)).await;
+        assert_eq!(groups.iter().map(connector_scim::Group::id).collect::<Vec<_>>(), [id(&outcomes[1])]);
+        assert_eq!((users.len(), server.requests(lost)), (3, if lost.contains("Bulk") { 1 } else { 3 }));
+    }
 }
