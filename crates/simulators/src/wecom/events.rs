@@ -175,7 +175,7 @@ fn element(name: &str, value: &Value) -> String {
 /// The event of what was done, in the shape of the receiver's age; none where it is not told.
 fn event(done: &Done, is_old: bool) -> Option<Value> {
     let ids = |change: &str, member: &Value| json!({ "ChangeType": change, "UserID": member["userid"] });
-    let mut event = match done {
+    let event = match done {
         Done::MemberCreated { after } => {
             let mut event = ids("create_user", after);
             event["Department"] = json!(departments_of(after));
@@ -233,11 +233,14 @@ fn event(done: &Done, is_old: bool) -> Option<Value> {
             event
         }
         Done::DepartmentDeleted { before } => json!({ "ChangeType": "delete_party", "Id": before["id"] }),
-        Done::TagUpdated { change } => change.clone(),
+        Done::TagUpdated { change } => {
+            let mut event = json!({ "ChangeType": "update_tag" });
+            if let (Some(event), Some(change)) = (event.as_object_mut(), change.as_object()) {
+                event.extend(change.clone());
+            }
+            event
+        }
     };
-    if let Done::TagUpdated { .. } = done {
-        event["ChangeType"] = json!("update_tag");
-    }
     Some(event)
 }
 
