@@ -59,7 +59,7 @@ fn the_vendor_s_own_samples_are_read() {
 fn every_check_of_the_address_is_answered_with_the_bare_message() {
     let vectors = vectors();
     let receiver = receiver(&vectors["config"]);
-    for vector in list(&vectors, "verify_url", 2) {
+    for vector in list(vectors, "verify_url", 2) {
         let expected = vector["answer"]["body"].as_str().unwrap();
         let raw = Query::parse(vector["query_string"].as_str().unwrap()).unwrap();
         assert_eq!(raw, query(&vector));
@@ -86,7 +86,7 @@ fn every_check_of_the_address_is_answered_with_the_bare_message() {
 fn every_event_is_read_and_sealed_again_byte_by_byte() {
     let vectors = vectors();
     let receiver = receiver(&vectors["config"]);
-    for vector in list(&vectors, "events", 22) {
+    for vector in list(vectors, "events", 22) {
         let name = &vector["name"];
         let opened = receiver.open(&query(&vector), body(&vector)).unwrap_or_else(|e| panic!("{name}: {e}"));
         let plain = vector["plaintext"].as_str().unwrap();
@@ -204,7 +204,7 @@ fn the_full_shape_holds_what_the_vectors_do_not_name() {
 fn every_negative_vector_is_refused_for_its_reason() {
     let vectors = vectors();
     let receiver = receiver(&vectors["config"]);
-    for vector in list(&vectors, "negative", 26) {
+    for vector in list(vectors, "negative", 26) {
         let (name, reason) = (&vector["name"], vector["expect"].as_str().unwrap());
         let answer = receiver.open(&query(&vector), body(&vector));
         if reason == "accept_or_padding" {
@@ -230,7 +230,7 @@ fn the_signature_goes_first() {
     let vectors = vectors();
     let receiver = receiver(&vectors["config"]);
     // Each of these fails later as well, for another reason.
-    for vector in list(&vectors, "negative", 26) {
+    for vector in list(vectors, "negative", 26) {
         if vector["expect"] == "body" {
             continue;
         }
@@ -280,7 +280,7 @@ fn a_message_in_json_is_read_and_written() {
 fn a_retry_holds_the_same_message() {
     let vectors = vectors();
     let receiver = receiver(&vectors["config"]);
-    let all = list(&vectors, "events", 22);
+    let all = list(vectors, "events", 22);
     let plain = |name: &str| {
         let vector = all.iter().find(|vector| vector["name"] == name).unwrap();
         receiver.open(&query(vector), body(vector)).unwrap()
