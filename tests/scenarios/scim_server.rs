@@ -66,7 +66,8 @@ async fn relay(mut client: TcpStream, to: &str, begin: &str, lost: &AtomicBool) 
     server.write_all(&request).await.unwrap();
     let mut answer = Vec::new();
     server.read_to_end(&mut answer).await.unwrap();
-    if !(request.starts_with(begin.as_bytes()) && !lost.swap(true, Ordering::Relaxed)) {
+    let is_passed_on = !request.starts_with(begin.as_bytes()) || lost.swap(true, Ordering::Relaxed);
+    if is_passed_on {
         client.write_all(&answer).await.unwrap();
     }
 }
