@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use secrecy::SecretString;
 use shared::flow::{Check, Verdict};
 use shared::generation;
-use vault::{KeySource, Provider, SecretExpiry, VaultError, secret_expiry};
+use vault::{AccountId, KeySource, Provider, SecretExpiry, VaultError, secret_expiry};
 
 use crate::accounts::list::{self, Line};
 use crate::keys;
@@ -58,6 +58,7 @@ async fn reachable(config: &Config, parts: &Parts) -> Vec<Check> {
         // Else whoever comes next waits until the places at the accounts end by themselves.
         flow.leave().await;
     }
+    parts.accounts.leave().await;
     checks
 }
 
@@ -96,6 +97,9 @@ fn flows(config: &Config) -> Check {
 async fn accounts(parts: &Parts) -> Vec<Check> {
     let mut checks: Vec<Check> =
         parts.accounts.providers().map(|provider| secret_of(parts, provider)).collect();
+    for provider in parts.accounts.providers() {
+        checks.extend(permissions_of(parts, provider).await);
+    }
     // That the store does not answer is said already.
     let Ok(lines) = list::read(parts).await else { return checks };
     if lines.is_empty() && checks.is_empty() {
@@ -119,6 +123,21 @@ async fn accounts(parts: &Parts) -> Vec<Check> {
         ),
     });
     checks
+}
+
+/// Whether the application gets tokens of its own, where it has permissions of its own.
+async fn permissions_of(parts: &Parts, provider: &Provider) -> Option<Check> {
+    provider.application_scope.as_ref()?;
+    let subject = format!("{} application permissions", provider.label);
+    let account = AccountId::of_application(provider.name.clone());
+    Some(match parts.accounts.check(&account).await {
+        Ok(_) => well(&subject, "the application gets tokens of its own".into()),
+        Err(error) => broken(
+            &subject,
+            error.to_string(),
+            "an administrator gives the application its permissions at the provider; else take them out of the settings",
+        ),
+    })
 }
 
 fn secret_of(parts: &Parts, provider: &Provider) -> Check {

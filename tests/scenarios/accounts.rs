@@ -6,7 +6,7 @@ use std::process::Output;
 use reqwest::Url;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
-use simulators::microsoft::{CLIENT_ID, CLIENT_SECRET, Consent};
+use simulators::microsoft::{CLIENT_ID, CLIENT_SECRET, Consent, TENANT};
 use simulators::{GoogleOptions, GoogleSimulator, MicrosoftOptions, MicrosoftSimulator};
 use system_tests::ports::free_port;
 use system_tests::supervise::Folder;
@@ -287,6 +287,34 @@ async fn what_is_forged_replayed_late_or_from_elsewhere_connects_nothing() {
         assert_eq!(output.status.code(), Some(code), "{args:?}: {}", complained(&output));
         assert!(complained(&output).contains(says), "{args:?}: {}", complained(&output));
     }
+}
+
+#[tokio::test]
+async fn the_application_gets_tokens_of_its_own_where_it_has_permissions() {
+    let bench = Bench::new().await;
+    let check = ["accounts", "check", "microsoft", "--application"];
+    let refused = bench.run(&check).await;
+    assert_eq!(refused.status.code(), Some(1), "{}", printed(&refused));
+    assert!(printed(&refused).contains("no permissions of its own"), "{}", printed(&refused));
+    assert_eq!(bench.microsoft.token_requests().get("client_credentials"), None);
+
+    let file = bench.folder.join("syncfleet.toml");
+    let section = "[provider.microsoft]\n";
+    let own = format!("{section}tenant = \"{TENANT}\"\napplication_permissions = true\n");
+    std::fs::write(&file, std::fs::read_to_string(&file).unwrap().replace(section, &own)).unwrap();
+    let works = bench.run(&check).await;
+    assert_eq!(works.status.code(), Some(0), "{}{}", printed(&works), complained(&works));
+    assert_eq!(bench.microsoft.token_requests()["client_credentials"], 1);
+    let verdict = async || {
+        let doctor = json_of(&bench.run(&["doctor", "--json"]).await);
+        let checks = doctor.as_array().unwrap().clone();
+        checks.into_iter().find(|it| it["subject"] == "Microsoft 365 application permissions").unwrap()
+    };
+    assert_eq!(verdict().await["verdict"], "well");
+    bench.microsoft.control("POST", "identity/secret", &json!({ "expired": true })).unwrap();
+    let broken = verdict().await;
+    assert_eq!(broken["verdict"], "broken", "{broken}");
+    assert!(broken["seen"].as_str().unwrap().contains("AADSTS7000222"), "{broken}");
 }
 
 #[tokio::test]

@@ -182,7 +182,14 @@ async fn a_revoked_grant_is_told_once_and_connecting_again_brings_it_back() {
 
     // The application's own token, which needs nobody's consent here.
     let application = AccountId::of_application(provider.name.clone());
-    assert!(token(&members[0], &application).await.is_ok());
+    let own = token(&members[0], &application).await.unwrap();
+    assert_eq!(simulator.token_requests()["client_credentials"], 1);
+    // It is nobody's, and reaches mailboxes by their addresses.
+    for (path, status) in [("users/anna@kanzlei.example/calendars", 200), ("me/calendars", 400)] {
+        let url = format!("{}/v1.0/{path}", simulator.base_url());
+        let answer = fleet.browser.get(url).bearer_auth(&own).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), status, "{}", answer.text().await.unwrap());
+    }
 
     // An expired secret is the operator's, and ends no grant.
     simulator.control("POST", "identity/secret", &json!({"expired": true})).unwrap();

@@ -5,11 +5,11 @@ mod bench;
 mod calendar;
 mod chaos;
 mod check;
-mod clients;
 mod deny;
 mod model;
 mod points;
 mod properties;
+mod python;
 mod run;
 mod test;
 mod tidy;
@@ -21,8 +21,8 @@ use run::{Failure, Outcome};
 const HELP: &str = "\
 cargo xtask <command>
 
-  test [arguments of cargo test]  install RabbitMQ, Redis and the vendors' client libraries (Python) if missing, build
-                                  the programs, run all tests
+  test [arguments of cargo test]  install RabbitMQ, Redis, the vendors' client libraries and a SCIM server (Python) if
+                                  missing, build the programs, run all tests
   bench [--quick] [measures]      the measures, against the programs of the release profile
   chaos [--minutes N] [--seed S] [--case NAME]
                                   the chaos suite in its long form, for an hour where nothing is said

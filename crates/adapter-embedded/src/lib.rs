@@ -12,7 +12,7 @@
 //!   that is dropped, a settlement that failed, a process that died. A message that was handed over more than
 //!   `delivery_limit` times goes to the dead letters as [`shared::dead_letter::Reason::Poison`].
 //! - Leases end when another process begins to serve the directory: its lock proves that the holder is gone.
-//!   Only their terms carry over.
+//!   Only their terms carry over. Each tenure has a name of its own ([`shared::ports::state::State::tenure`]).
 //! - A dead-letter event is kept once: appending it again changes nothing.
 //!
 //! This crate knows `shared` and its driver, no flow and no other adapter.

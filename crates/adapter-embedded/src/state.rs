@@ -53,6 +53,10 @@ impl EmbeddedState {
 
 #[async_trait]
 impl State for EmbeddedState {
+    fn tenure(&self) -> Option<&str> {
+        self.store.tenure.as_deref()
+    }
+
     async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Versioned>>, PortError> {
         check_number_of_keys(keys, READ_KEYS_MAX)?;
         self.read(keys, |document| document).await

@@ -13,7 +13,7 @@ use crate::error::{WorkError, port_error};
 use crate::prune::Pruning;
 use crate::readers::Readers;
 use crate::writer::{Chores, Writer};
-use crate::{EmbeddedOptions, Role, directory, leases, messages, time};
+use crate::{EmbeddedOptions, Role, directory, documents, leases, messages, time};
 
 #[derive(Debug)]
 pub(crate) struct Store {
@@ -24,6 +24,8 @@ pub(crate) struct Store {
     pub(crate) returns: Arc<Returns>,
     pub(crate) room: Room,
     pub(crate) role: Role,
+    /// The name of this tenure, where we serve the directory.
+    pub(crate) tenure: Option<String>,
     pub(crate) delivery_limit: u32,
     pub(crate) dir: PathBuf,
     consumers: AtomicI64,
@@ -47,9 +49,10 @@ impl Store {
         };
         let path = directory::database_path(&dir);
         let connection = directory::open_database(&dir)?;
-        if role == Role::Serving {
-            take_over(&connection).map_err(|error| port_error(&path, &error))?;
-        }
+        let tenure = match role {
+            Role::Serving => Some(take_over(&connection).map_err(|error| port_error(&path, &error))?),
+            Role::Visiting => None,
+        };
         let (desks, returns) = (Arc::<Desks>::default(), Arc::<Returns>::default());
         let chores = StoreChores {
             desks: Arc::clone(&desks),
@@ -66,6 +69,7 @@ impl Store {
             returns,
             room: Room { path, bytes_max, disk_free_bytes_min },
             role,
+            tenure,
             delivery_limit,
             dir,
             consumers: AtomicI64::new(1),
@@ -78,12 +82,14 @@ impl Store {
     }
 }
 
-/// Ends what a dead process held: the lock that we have proves that it is gone.
-fn take_over(connection: &Connection) -> rusqlite::Result<()> {
+/// Ends what a dead process held: the lock that we have proves that it is gone. Answers the name of our tenure.
+fn take_over(connection: &Connection) -> rusqlite::Result<String> {
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
     messages::release_everything(&transaction)?;
     leases::end_all(&transaction)?;
-    transaction.commit()
+    let tenure = documents::next_number(&transaction)?.to_string();
+    transaction.commit()?;
+    Ok(tenure)
 }
 
 /// How large the database may grow by what is new.

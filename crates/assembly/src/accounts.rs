@@ -50,7 +50,7 @@ fn microsoft(settings: &Microsoft) -> Result<Provider, ProviderError> {
     let of = |authority| Provider::microsoft(authority, &settings.tenant, registration(&settings.client));
     let provider = of(&settings.authority_url)?;
     let for_browsers = of(&settings.sign_in_url)?;
-    let application_scope = provider.application_scope.as_ref().map(|_| settings.application_scope.clone());
+    let application_scope = settings.application_permissions.then(|| settings.application_scope.clone());
     let provider = Provider {
         authorize_url: for_browsers.authorize_url,
         scopes: settings.scopes.clone(),
@@ -126,13 +126,13 @@ mod tests {
     }
 
     #[test]
-    fn browsers_may_be_sent_elsewhere_and_a_tenant_of_its_own_has_application_permissions() {
-        let settings = config(
-            "accounts.public_url = \"https://sync.example\"\n[provider.microsoft]\nclient_id = \"1\"\n\
-             client_secret = \"env:S\"\ntenant = \"contoso.example\"\nauthority_url = \"http://login:1\"\n\
-             sign_in_url = \"http://localhost:1\"\n",
-        );
-        let provider = microsoft(settings.provider.microsoft.as_ref().unwrap()).unwrap();
+    fn browsers_may_be_sent_elsewhere_and_the_application_has_permissions_where_that_is_said() {
+        let text = "accounts.public_url = \"https://sync.example\"\n[provider.microsoft]\nclient_id = \"1\"\n\
+                    client_secret = \"env:S\"\ntenant = \"contoso.example\"\nauthority_url = \"http://login:1\"\n\
+                    sign_in_url = \"http://localhost:1\"\n";
+        let provider = |text: &str| microsoft(config(text).provider.microsoft.as_ref().unwrap()).unwrap();
+        assert_eq!(provider(text).application_scope, None);
+        let provider = provider(&format!("{text}application_permissions = true\n"));
         let path = "contoso.example/oauth2/v2.0";
         assert_eq!(provider.authorize_url.as_str(), format!("http://localhost:1/{path}/authorize"));
         assert_eq!(provider.token_url.as_str(), format!("http://login:1/{path}/token"));

@@ -157,8 +157,7 @@ impl Record for Member {
             external_position: fields.text("external_position"),
             attributes: fields
                 .value("extattr")
-                .and_then(|list| list.get("attrs")?.as_array())
-                .map(attributes),
+                .and_then(|list| Some(attributes(list.get("attrs")?.as_array()?))),
             open_userid: fields.text("open_userid"),
         })
     }
@@ -187,7 +186,7 @@ pub(crate) fn user_ids(list: &[Value]) -> Vec<UserId> {
     list.iter().filter_map(|id| UserId::new(id.as_str()?).ok()).collect()
 }
 
-fn attributes(list: &Vec<Value>) -> Vec<Attribute> {
+fn attributes(list: &[Value]) -> Vec<Attribute> {
     list.iter().filter_map(attribute).collect()
 }
 

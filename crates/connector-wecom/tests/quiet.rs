@@ -1,5 +1,6 @@
 //! The token and the secrets go into addresses: they must be nowhere else. In a process of its own, since it listens to all
 //! that is logged in it, libraries included.
+#![expect(clippy::unwrap_used, reason = "tests, with helpers that clippy does not take for tests")]
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};

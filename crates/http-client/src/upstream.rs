@@ -20,7 +20,7 @@ use crate::breaker::Admission;
 use crate::desk::{Desk, Pass, Standing, Step};
 use crate::effect::codes;
 use crate::fleet::Fleet;
-use crate::fleet::seat::Seat;
+use crate::fleet::seat::{self, Seat};
 use crate::settings::{Limits, SetupError};
 use crate::transport::{self, Failure, RawAnswer};
 use crate::{Answer, Redactor, Request, retry_after};
@@ -76,8 +76,10 @@ impl Upstream {
         fleet: Option<Fleet>,
     ) -> Result<Self, SetupError> {
         let client = transport::client(&limits)?;
-        let name = format!("{:016x}", fastrand::u64(..));
-        let seat = fleet.as_ref().map(|_| Seat::new(name, limits.concurrency_max.max(1)));
+        let seat = fleet.as_ref().map(|fleet| {
+            let name = seat::name(fleet.state.tenure(), fastrand::u64(..));
+            Seat::new(name, limits.concurrency_max.max(1))
+        });
         let desk = Desk::new(limits, seat);
         let standing = desk.standing(Duration::ZERO);
         let upstream = Self(Arc::new(Inner {

@@ -112,7 +112,10 @@ pub(crate) async fn shake_hands(shared: &OnceLock<reqwest::Client>, url: &str) -
 
 async fn send(shared: &OnceLock<reqwest::Client>, delivery: &Delivery) -> u16 {
     let Some(client) = client_of(shared) else { return 0 };
-    let mut request = client.post(&delivery.url).header("Content-Type", "application/json");
+    let mut request = client.post(&delivery.url);
+    if !delivery.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
+        request = request.header("Content-Type", "application/json");
+    }
     for (name, value) in &delivery.headers {
         request = request.header(*name, value);
     }

@@ -86,13 +86,16 @@ pub(crate) async fn dispatch<U: Upstream>(
     }
 }
 
+/// What lists are called, by all systems.
+const LISTS: [&str; 7] = ["list", "value", "items", "userlist", "dept_user", "department_id", "department"];
+
 /// One half of a list; the first one says that nothing follows. What is no list stays as it is.
 fn part_of_list(mut answer: Answer, is_first: bool) -> Answer {
     let Ok(mut body) = serde_json::from_slice::<Value>(&answer.body) else { return answer };
     let list = if body.is_array() {
         Some(&mut body)
     } else {
-        let name = ["list", "value", "items"].into_iter().find(|name| body.get(name).is_some());
+        let name = LISTS.into_iter().find(|name| body.get(name).is_some_and(Value::is_array));
         name.and_then(|name| body.get_mut(name))
     };
     let Some(list) = list.and_then(Value::as_array_mut) else { return answer };

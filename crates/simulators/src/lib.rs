@@ -3,7 +3,7 @@
 //! [`EspocrmSimulator`] behaves as a real EspoCRM 9.2.7 was recorded to behave (the recorded exchanges in
 //! `fixtures/` are replayed by this crate's tests); [`AdvowareSimulator`] as the vendor's documentation and
 //! production write-ups describe, with the harder case wherever those are silent; [`GoogleSimulator`] takes only what
-//! the vendor's discovery document has.
+//! the vendor's discovery document has; [`WecomSimulator`] as the vendor's pages and reports of users describe WeCom.
 //!
 //! ```no_run
 //! # async fn example() -> std::io::Result<()> {
@@ -38,6 +38,7 @@ mod screen;
 mod serve;
 mod store;
 pub mod upstream;
+pub mod wecom;
 pub mod wire;
 
 pub use advoware::{AdvowareOptions, AdvowareSimulator};
@@ -52,3 +53,4 @@ pub use microsoft::{MicrosoftOptions, MicrosoftSimulator};
 pub use serve::{ServeOptions, Served, serve};
 pub use store::Store;
 pub use upstream::Record;
+pub use wecom::{WecomOptions, WecomSimulator};

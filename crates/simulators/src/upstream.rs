@@ -18,9 +18,9 @@ pub struct Delivery {
     pub items: Vec<String>,
     /// Where it goes.
     pub url: String,
-    /// Headers beside Content-Type.
+    /// Headers; without a Content-Type among them the body is JSON.
     pub headers: Vec<(&'static str, String)>,
-    /// JSON.
+    /// The body.
     pub body: String,
 }
 

@@ -22,3 +22,4 @@ mod replay;
 mod restart;
 mod screen;
 mod webhooks;
+mod wecom;

@@ -66,7 +66,7 @@ pub enum AccessError {
     #[error("no provider {0} is configured")]
     UnknownProvider(ProviderName),
     /// The provider gives none to the application itself.
-    #[error("{0} gives no token to the application itself: it needs a tenant of its own in the settings")]
+    #[error("{0} gives no token to the application itself: the settings give it no permissions of its own")]
     NoApplication(ProviderName),
     /// The grant cannot be read or written.
     #[error(transparent)]

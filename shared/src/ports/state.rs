@@ -121,6 +121,12 @@ pub struct Grant {
 /// The state store.
 #[async_trait]
 pub trait State: Send + Sync + Debug {
+    /// The name of this process's tenure, where one process at a time serves the store: all tenures of other names are
+    /// over, and what they held is nobody's. None where many serve it, or this process only visits.
+    fn tenure(&self) -> Option<&str> {
+        None
+    }
+
     /// Reads documents in one round trip, in the order of `keys`, of which there are [`READ_KEYS_MAX`] at most.
     async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Versioned>>, PortError>;
 

@@ -14,7 +14,7 @@ const WORKERS: usize = 3;
 /// How often a worker is killed in a round,
 const KILLS: usize = 4;
 /// each time after up to so many more writes: few enough that the round is not over by then.
-const WRITES_BETWEEN_MAX: usize = 8;
+const WRITES_BETWEEN_MAX: usize = 5;
 /// Records of each kind that are there before the accounts are connected.
 const EACH: i8 = 4;
 

@@ -136,7 +136,7 @@ fn from_google<'a>(
 fn forged<'a>(outlook: &str, google: &str) -> Vec<Request<'a>> {
     let (base, _) = outlook.split_once("/watch/").unwrap();
     // Of the right form, and of nobody who connected an account.
-    let stranger = |provider: &str| format!("{base}/watch/{provider}.6b00522a00000dead.0123456789abcdef");
+    let stranger = |provider: &str| format!("{base}/watch/{provider}.6b00522a00000dead.01234567");
     let huge = |bytes: usize| vec![b' '; bytes];
     let many = json!({ "value": vec![json!({}); 5_001] }).to_string().into_bytes();
     let wrong = || outlook_body(&json!("wrong"));

@@ -55,6 +55,18 @@ async fn a_new_server_ends_the_leases_of_a_dead_one_and_terms_go_on_rising() {
 }
 
 #[tokio::test]
+async fn each_tenure_has_a_name_of_its_own_and_a_visit_has_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = prepared(options(dir.path(), Role::Serving)).await;
+    let before = first.state.tenure().unwrap().to_owned();
+    let visiting = prepared(options(dir.path(), Role::Visiting)).await;
+    assert_eq!(visiting.state.tenure(), None);
+    drop((first, visiting));
+    let second = prepared(options(dir.path(), Role::Serving)).await;
+    assert_ne!(second.state.tenure().unwrap(), before);
+}
+
+#[tokio::test]
 async fn messages_of_the_first_schema_are_delivered_with_what_was_counted() {
     let dir = tempfile::tempdir().unwrap();
     let first = prepared(options(dir.path(), Role::Serving)).await;

@@ -54,13 +54,16 @@ fn singly(asked: &Asked) -> Option<Reply> {
     }
 }
 
-fn ids(outcomes: &[Outcome]) -> Vec<&str> {
-    let id = |outcome| match outcome {
-        &Outcome::Done { ref id, .. } => id.as_str(),
+fn id(outcome: &Outcome) -> &str {
+    match outcome {
+        Outcome::Done { id, .. } => id,
         Outcome::Taken => "taken",
         Outcome::Gone => "gone",
         Outcome::Failed(fault) | Outcome::NotDone(fault) | Outcome::Lost(fault) => fault.code,
-    };
+    }
+}
+
+fn ids(outcomes: &[Outcome]) -> Vec<&str> {
     outcomes.iter().map(id).collect()
 }
 

@@ -4,8 +4,8 @@
 //! One pass over the text: what an unsigned body holds must not cost more than its length. (A reader that checks attributes
 //! for duplicates compares each with each.)
 
-use quick_xml::events::{BytesRef, Event};
 use quick_xml::Reader;
+use quick_xml::events::{BytesRef, Event};
 
 /// Deepest nesting: `ExtAttr` has five.
 const DEPTH_MAX: usize = 16;
@@ -58,9 +58,7 @@ pub(crate) fn read(text: &str) -> Result<Element, &'static str> {
                 let closed = open.pop().filter(|_| !open.is_empty()).ok_or("an end without a beginning")?;
                 add(&mut open, closed);
             }
-            Event::Text(text) => {
-                append(&mut open, &text.xml10_content().map_err(|_| "it is no UTF-8")?)
-            }
+            Event::Text(text) => append(&mut open, &text.xml10_content().map_err(|_| "it is no UTF-8")?),
             Event::CData(text) => {
                 append(&mut open, &text.xml10_content().map_err(|_| "it is no UTF-8")?);
             }

@@ -36,7 +36,8 @@
 //!   Exceptions are meetings of their own with the start by the rule; gaps are part of the rule.
 //! - An attendee's copy waits for the organiser's where that one's calendar is read as well.
 //! - How far a calendar was read is `cursor.rs`: after an expired token all is read again and compared with the links,
-//!   and what is missing inside the window is looked at before it is called deleted.
+//!   and what is missing inside the window is looked at before it is called deleted. What is linked and lies outside the
+//!   window gets a message of its own then, since only the token would have told of it.
 //!
 //! Vendors: <https://learn.microsoft.com/graph/api/event-delta>,
 //! <https://developers.google.com/workspace/calendar/api/guides/sync>, <https://docs.espocrm.com/development/api/>.

@@ -43,7 +43,7 @@ pub enum Lease {
     Members(DepartmentId),
 }
 
-/// One step. Every one may be repeated.
+/// One step. Every one may be repeated. After a conflict the run begins anew, with nothing known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Save our memory of a department; a conflict where it changed since it was looked up.
@@ -70,7 +70,7 @@ pub enum Action {
         /// Its name.
         name: String,
     },
-    /// Write a group.
+    /// Write a group; a conflict where it is gone, or changed since it was read.
     UpdateGroup {
         /// Its id.
         target: TargetId,
@@ -91,7 +91,7 @@ pub enum Action {
         /// What it says.
         attributes: Attributes,
     },
-    /// Write attributes of a user. Where somebody else has its name, that is noted in what is known.
+    /// Write attributes of a user; a conflict where it is gone, or changed since it was read. Where somebody else has its name, that is noted in what is known.
     UpdateUser {
         /// Its id.
         target: TargetId,
@@ -107,7 +107,8 @@ pub enum Action {
         /// Its id.
         target: TargetId,
     },
-    /// Add members to a group and take some away, in one request.
+    /// Add members to a group and take some away, in one request. Who is in already, or is not, is no error. Where the group
+    /// is gone, that is noted in what is known.
     ChangeMembers {
         /// Whose group.
         department: DepartmentId,

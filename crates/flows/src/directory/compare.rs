@@ -5,9 +5,15 @@
 
 use std::collections::VecDeque;
 
-use super::ids::ExternalId;
+use super::department::Department;
+use super::ids::{DepartmentId, ExternalId};
 use super::key::Key;
+use super::link::Step;
+use super::map::{self, Seat};
+use super::member::Member;
 use super::record::{Attributes, differences};
+use super::rules::Rules;
+use super::tree::Tree;
 
 /// What one side says of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +31,25 @@ pub struct Entry {
     pub external_id: ExternalId,
     /// What it says: on WeCom's side what is wanted.
     pub content: Content,
+}
+
+impl Entry {
+    /// What is wanted of a department; none where the tree does not have it.
+    pub fn of_department(id: DepartmentId, tree: &Tree, rules: &Rules) -> Option<Self> {
+        tree.get(id)?;
+        let content = Content::Group(map::group_name(&tree.way(id), rules));
+        Some(Self { external_id: ExternalId::Department(id), content })
+    }
+
+    /// What is wanted of a member.
+    pub fn of_member(member: &Member, tree: &Tree, rules: &Rules) -> Self {
+        let ids = member.departments.iter().flatten();
+        let departments: Vec<_> = ids.filter_map(|id| Some((tree.way(*id), tree.get(*id)?))).collect();
+        let seats: Vec<Seat<'_>> =
+            departments.iter().map(|(way, department)| seat(way, department)).collect();
+        let content = Content::User(map::user(member, &seats, rules, false));
+        Self { external_id: ExternalId::Member(member.id.clone()), content }
+    }
 }
 
 /// A side.
@@ -213,4 +238,8 @@ fn is_equal(wanted: &Content, present: &Content) -> bool {
         (Content::User(wanted), Content::User(present)) => differences(wanted, present).is_empty(),
         _ => false,
     }
+}
+
+fn seat<'a>(way: &'a [Step], department: &'a Department) -> Seat<'a> {
+    Seat { way, leaders: department.leaders.as_deref().unwrap_or_default() }
 }

@@ -93,7 +93,9 @@ impl<'a> Deciding<'a> {
         stack.pop();
         let place = place?;
         let saved = self.known.department_link(id)?.and_then(DepartmentLink::group);
-        let mut way = place.parent.map(|parent| parent.way.clone()).unwrap_or_default();
+        // Kept only where something is made of it: whoever is below has to be told when it changes.
+        let above = place.parent.filter(|_| self.rules.groups_have_ways());
+        let mut way = above.map(|parent| parent.way.clone()).unwrap_or_default();
         way.push(Step { id, name: department.display_name() });
         let base = match saved {
             Some(link) => link.clone(),
@@ -109,8 +111,11 @@ impl<'a> Deciding<'a> {
         };
         self.write_group(&mut link, saved)?;
         let mut actions = self.place_group(&mut link, place.parent);
-        if self.mode == Mode::Hint {
-            link.below_due = link.below_due.and(self.below(saved, &link));
+        match saved {
+            _ if self.mode == Mode::FirstSync => {}
+            // Told before it is saved: who comes too early finds the lease taken, and comes again.
+            None => actions.push(Action::HintBelow { department: id, below: Below::ALL }),
+            Some(saved) => link.below_due = link.below_due.and(self.below(saved, &link)),
         }
         let Some(saved) = saved.filter(|saved| **saved == link) else {
             actions.push(save(&link));
@@ -185,8 +190,7 @@ impl<'a> Deciding<'a> {
     }
 
     /// What below changes with it.
-    fn below(&self, saved: Option<&GroupLink>, link: &GroupLink) -> Below {
-        let Some(saved) = saved else { return Below::ALL };
+    fn below(&self, saved: &GroupLink, link: &GroupLink) -> Below {
         let has_other_way = saved.way != link.way;
         let has_other_name = saved.way.last() != link.way.last();
         let shows_name = self.rules.user_department == Some(GroupNames::Name);
@@ -204,6 +208,7 @@ impl<'a> Deciding<'a> {
         let attached = match department.parent {
             _ if self.broken.contains(&id) => Attached::Cycle,
             Some(DepartmentId::NONE) => return Ok(Place { parent: None, attached: None }),
+            Some(_) if id == DepartmentId::ROOT => Attached::Cycle,
             None => Attached::NoParent,
             Some(parent) if parent == id => Attached::OwnParent,
             Some(parent) => match self.under(id, parent, stack) {

@@ -171,10 +171,12 @@ pub struct Progress {
     pub left: Option<Duration>,
 }
 
-/// Whether a member is handled with this department: the smallest of its departments that are listed. Nobody is handled
-/// twice, and nothing has to be remembered for it.
+/// Whether a member is handled with this department: the smallest of its departments that are listed, or the first one
+/// listed for those that have none (only WeCom's list of userids names them). Nobody is handled twice, and nothing has to
+/// be remembered for it.
 pub fn is_first(department: DepartmentId, departments: &[DepartmentId], tree: &Tree) -> bool {
-    departments.iter().filter(|id| tree.get(**id).is_some()).min() == Some(&department)
+    let listed = departments.iter().copied().filter(|id| tree.get(*id).is_some()).min();
+    listed.or_else(|| tree.departments().map(|first| first.id).next()) == Some(department)
 }
 
 impl FirstSync {

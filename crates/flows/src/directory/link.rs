@@ -65,7 +65,7 @@ pub struct GroupLink {
     pub parent: Option<DepartmentId>,
     /// Why it is not where its parent says.
     pub attached: Option<Attached>,
-    /// The way to it from the top, itself last.
+    /// The way to it from the top, itself last; only itself where no names or memberships follow from the way.
     pub way: Vec<Step>,
     /// With nested groups: of which group it is a member, as noted.
     pub placed: Option<Placed>,

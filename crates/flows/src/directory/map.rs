@@ -1,11 +1,30 @@
 //! What WeCom's departments and members are in the target.
 
-use super::ids::{DepartmentId, ExternalId};
+use super::ids::{DepartmentId, ExternalId, MemberId};
 use super::link::{GroupLink, Step};
 use super::member::Member;
 use super::names;
 use super::record::{Attributes, Field, Value};
 use super::rules::{GroupNames, Login, Rules};
+
+/// What a member has of a department.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seat<'a> {
+    /// The way to it from the top.
+    pub(super) way: &'a [Step],
+    /// Who leads it, by what the department says.
+    pub(super) leaders: &'a [MemberId],
+}
+
+impl<'a> Seat<'a> {
+    pub(super) fn of(link: &'a GroupLink) -> Self {
+        Self { way: &link.way, leaders: link.seen.leaders.as_deref().unwrap_or_default() }
+    }
+
+    fn id(&self) -> Option<DepartmentId> {
+        self.way.last().map(|step| step.id)
+    }
+}
 
 /// The name of a group, by the way to it from the top.
 pub(super) fn group_name(way: &[Step], rules: &Rules) -> String {
@@ -25,13 +44,8 @@ fn name_of(way: &[Step], names: GroupNames) -> String {
 }
 
 /// What a user says. `is_new`: what WeCom does not say gets a beginning; later on it is left as it is.
-pub(super) fn user(
-    member: &Member,
-    main: Option<&GroupLink>,
-    departments: &[&GroupLink],
-    rules: &Rules,
-    is_new: bool,
-) -> Attributes {
+pub(super) fn user(member: &Member, seats: &[Seat<'_>], rules: &Rules, is_new: bool) -> Attributes {
+    let main = seats.iter().find(|seat| seat.id() == member.main()).or(seats.first());
     let mut wanted = Attributes::new();
     let mut put = |field, text: Option<String>| {
         wanted.extend(text.map(|text| (field, Value::Text(text))));
@@ -52,16 +66,16 @@ pub(super) fn user(
     put(Field::WorkMail, work);
     put(Field::OtherMail, other);
     if let (Some(main), Some(names)) = (main, rules.user_department) {
-        put(Field::Department, Some(name_of(&main.way, names)));
+        put(Field::Department, Some(name_of(main.way, names)));
     }
     if let (Some(main), true) = (main, rules.user_division) {
-        put(Field::Division, Some(name_of(&main.way, GroupNames::Path)));
+        put(Field::Division, Some(name_of(main.way, GroupNames::Path)));
     }
     let number = rules.employee_number.as_ref().and_then(|name| member.extended.get(name));
     put(Field::EmployeeNumber, number.cloned());
     let active = member.is_active(rules.active).or_else(|| is_new.then_some(true));
     wanted.extend(active.map(|active| (Field::Active, Value::Flag(active))));
-    wanted.extend(leads(member, departments).map(|leads| (Field::Leads, Value::Texts(leads))));
+    wanted.extend(leads(member, seats).map(|leads| (Field::Leads, Value::Texts(leads))));
     wanted
 }
 
@@ -88,14 +102,14 @@ fn mails(member: &Member, is_new: bool) -> (Option<String>, Option<String>) {
 }
 
 /// The departments that it leads: by what the member says, else by what the department says.
-fn leads(member: &Member, departments: &[&GroupLink]) -> Option<Vec<String>> {
-    let leads_one = |link: &&&GroupLink| match member.leads.get(&link.seen.id) {
-        Some(leads) => *leads,
-        None => link.seen.leaders.as_ref().is_some_and(|leaders| leaders.contains(&member.id)),
-    };
+fn leads(member: &Member, seats: &[Seat<'_>]) -> Option<Vec<String>> {
     member.departments.as_ref()?;
-    let led = departments.iter().filter(leads_one);
-    let mut ids: Vec<String> = led.map(|link| ExternalId::Department(link.seen.id).to_string()).collect();
+    let leads_one = |id: &DepartmentId, seat: &Seat<'_>| match member.leads.get(id) {
+        Some(leads) => *leads,
+        None => seat.leaders.contains(&member.id),
+    };
+    let led = seats.iter().filter_map(|seat| seat.id().filter(|id| leads_one(id, seat)));
+    let mut ids: Vec<String> = led.map(|id| ExternalId::Department(id).to_string()).collect();
     ids.sort();
     Some(ids)
 }

@@ -9,7 +9,7 @@ use super::ids::{DepartmentId, ExternalId, MemberId, TargetId};
 use super::key::Key;
 use super::known::Read;
 use super::link::{DepartmentLink, GroupLink, MemberLink, Note};
-use super::map;
+use super::map::{self, Seat};
 use super::member::Member;
 use super::need::Need;
 use super::record::{Attributes, Child, Field, Fingerprint, UserSide, Value, differences};
@@ -90,11 +90,10 @@ impl<'a> Deciding<'a> {
             return Err(Need::act(vec![Action::ForgetRename(id.clone())]));
         }
         let departments = self.departments_of(member)?;
-        let main = departments.iter().find(|link| Some(link.seen.id) == member.main()).copied();
-        let main = main.or_else(|| departments.first().copied());
+        let seats: Vec<Seat<'_>> = departments.iter().map(|link| Seat::of(link)).collect();
         let external_id = ExternalId::Member(id.clone());
         if self.known.is_name_taken(&external_id) {
-            let name = map::user(member, main, &departments, self.rules, true).remove(&Field::UserName);
+            let name = map::user(member, &seats, self.rules, true).remove(&Field::UserName);
             let name = match name {
                 Some(Value::Text(name)) => name,
                 _ => String::new(),
@@ -104,7 +103,7 @@ impl<'a> Deciding<'a> {
         let saved = self.known.member_link(id)?;
         let base = match saved {
             Some(link) => link.clone(),
-            None => match self.begin_user(member, main, &departments)? {
+            None => match self.begin_user(member, &seats)? {
                 Some(link) => link,
                 None => return Ok(Verdict::NotCreated),
             },
@@ -117,7 +116,7 @@ impl<'a> Deciding<'a> {
             ..base
         };
         let is_new = saved.is_none_or(|saved| saved.ended.is_some());
-        let wanted = map::user(member, main, &departments, self.rules, false);
+        let wanted = map::user(member, &seats, self.rules, false);
         self.write_user(&mut link, id, &wanted, saved)?;
         let mut actions = match &member.departments {
             Some(_) => self.change_groups(&mut link, id, &departments)?,
@@ -157,23 +156,22 @@ impl<'a> Deciding<'a> {
     }
 
     /// The link of a member that has none: its user is found, a deactivated one as well, or created.
-    fn begin_user(
-        &self,
-        member: &Member,
-        main: Option<&GroupLink>,
-        departments: &[&GroupLink],
-    ) -> Result<Option<MemberLink>, Need> {
+    fn begin_user(&self, member: &Member, seats: &[Seat<'_>]) -> Result<Option<MemberLink>, Need> {
         let external_id = ExternalId::Member(member.id.clone());
         self.lease(Lease::Record(external_id.clone()))?;
         let Some(side) = self.known.found_user(&external_id)? else {
             if !self.rules.creates_users {
                 return Ok(None);
             }
-            let attributes = map::user(member, main, departments, self.rules, true);
+            let attributes = map::user(member, seats, self.rules, true);
             return Err(Need::act(vec![Action::CreateUser { external_id, attributes }]));
         };
-        Ok(Some(MemberLink {
-            userid: member.userid.clone(),
+        Ok(Some(self.link_of(side, &member.userid)))
+    }
+
+    fn link_of(&self, side: &UserSide, userid: &str) -> MemberLink {
+        MemberLink {
+            userid: userid.to_owned(),
             target: side.target.clone(),
             version: side.version.clone(),
             written: Fingerprint::default(),
@@ -185,7 +183,7 @@ impl<'a> Deciding<'a> {
             manager: None,
             ended: None,
             since: self.now,
-        }))
+        }
     }
 
     fn write_user(
@@ -297,7 +295,13 @@ impl<'a> Deciding<'a> {
         let moved =
             || MemberLink { written: Fingerprint::default(), leaders_due: true, ended: None, ..from.clone() };
         match self.known.member_link(new)? {
-            None => Err(Need::act(vec![save(new, &moved()), Action::DropMember(old.clone())])),
+            None => match self.known.found_user(&ExternalId::Member(new.clone()))? {
+                // Created for the new userid by a run that was stopped before it could say so.
+                Some(side) if side.target != from.target => {
+                    Err(Need::act(vec![save(new, &self.link_of(side, new.as_str()))]))
+                }
+                _ => Err(Need::act(vec![save(new, &moved()), Action::DropMember(old.clone())])),
+            },
             Some(to) if to.target == from.target => Err(Need::act(vec![Action::DropMember(old.clone())])),
             Some(to) if self.is_in_use(to) => {
                 self.retire(old, from)?;

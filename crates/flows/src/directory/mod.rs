@@ -60,6 +60,8 @@ mod fixtures;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod rounds;
+#[cfg(test)]
 mod sequences;
 #[cfg(test)]
 mod tests;

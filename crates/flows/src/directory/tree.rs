@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::department::Department;
 use super::ids::DepartmentId;
+use super::link::Step;
 
 /// Why a department is not where its parent says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -76,6 +77,8 @@ impl Tree {
             }
             let attached = match department.parent {
                 Some(DepartmentId::NONE) => continue,
+                // Everything is below the root.
+                Some(_) if *id == DepartmentId::ROOT => Attached::Cycle,
                 None => Attached::NoParent,
                 Some(parent) if parent == *id => Attached::OwnParent,
                 Some(parent) if !self.departments.contains_key(&parent) => Attached::UnknownParent(parent),
@@ -143,6 +146,15 @@ impl Tree {
     /// The one above it here.
     pub fn parent(&self, id: DepartmentId) -> Option<DepartmentId> {
         self.parents.get(&id).copied()
+    }
+
+    /// The way to it from the top, itself last.
+    pub fn way(&self, id: DepartmentId) -> Vec<Step> {
+        let up = std::iter::successors(Some(id), |id| self.parent(*id));
+        let named = |id| Some(Step { id, name: self.get(id)?.display_name() });
+        let mut way: Vec<Step> = up.filter_map(named).collect();
+        way.reverse();
+        way
     }
 
     /// All of them.

@@ -24,6 +24,22 @@ const TENURE: Duration = Duration::from_secs(1);
 /// For how long a peak of requests counts as what a process wants.
 const PEAK: Duration = Duration::from_secs(2);
 
+/// What a seat's name begins with whose process serves the store alone; its tenure follows.
+const SERVING: &str = "serving-";
+
+/// The name of a seat, with the tenure of its process, where that has one.
+pub(crate) fn name(tenure: Option<&str>, number: u64) -> String {
+    match tenure {
+        Some(tenure) => format!("{SERVING}{tenure}-{number:016x}"),
+        None => format!("{number:016x}"),
+    }
+}
+
+/// The tenure in the name of a seat.
+fn tenure(name: &str) -> Option<&str> {
+    name.strip_prefix(SERVING)?.split_once('-').map(|(tenure, _)| tenure)
+}
+
 /// Whether the one trial of the fleet is this process's.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Trial {
@@ -150,7 +166,11 @@ impl Seat {
         self.want(load.in_flight + load.queued, now);
         let absent = found.is_none_or(|ledger| !ledger.seats.contains_key(&self.name));
         let renew = absent || self.renewed_at.is_none_or(|at| now >= at.saturating_add(TIME_TO_LIVE / 3));
-        let vanished = found.map(|ledger| self.watch.look(ledger, now, TIME_TO_LIVE)).unwrap_or_default();
+        let mut vanished = found.map(|ledger| self.watch.look(ledger, now, TIME_TO_LIVE)).unwrap_or_default();
+        if let Some(own) = tenure(&self.name) {
+            let is_over = |name: &&String| tenure(name).is_some_and(|other| other != own);
+            vanished.extend(found.iter().flat_map(|ledger| ledger.seats.keys().filter(is_over).cloned()));
+        }
         let report = Report {
             me: &self.name,
             held: self.held,
@@ -220,5 +240,31 @@ impl Seat {
             return BEAT_FAST;
         }
         if used || waiting { BEAT } else { BEAT_IDLE }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOTHING: Load = Load { in_flight: 0, queued: 1, trial: TrialWish::Nothing };
+
+    /// What a process finds and leaves that comes to the account for the first time.
+    fn seated(found: Option<&Ledger>, tenure: Option<&str>, number: u64) -> (Ledger, u32) {
+        let mut seat = Seat::new(name(tenure, number), 4);
+        let moment = Moment { own: Duration::ZERO, wall: jiff::Timestamp::UNIX_EPOCH };
+        let (ledger, _) = seat.report(found, moment, NOTHING, &[]);
+        seat.looked(&ledger, true, Duration::ZERO, Duration::ZERO);
+        (ledger, seat.cap(Duration::ZERO))
+    }
+
+    #[test]
+    fn who_serves_the_store_alone_has_the_places_of_a_tenure_before_at_once() {
+        let (left, _) = seated(None, Some("7"), 1);
+        assert_eq!(seated(Some(&left), Some("8"), 2).1, 4, "the one before was killed");
+        assert_eq!(seated(Some(&left), None, 2).1, 0, "a visitor does not know that");
+        assert_eq!(seated(Some(&left), Some("7"), 2).1, 0, "another client of the same process");
+        let (visited, _) = seated(None, None, 1);
+        assert_eq!(seated(Some(&visited), Some("8"), 2).1, 0, "visitors may live");
     }
 }

@@ -1,3 +1,5 @@
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -5,8 +7,9 @@ use super::*;
 use crate::callback::{BODY_BYTES_MAX, Event, MemberChange};
 use crate::{Attribute, AttributeValue, fixtures};
 
-fn vectors() -> Value {
-    fixtures::json("vectors.json")
+fn vectors() -> &'static Value {
+    static VECTORS: LazyLock<Value> = LazyLock::new(|| fixtures::json("vectors.json"));
+    &VECTORS
 }
 
 fn receiver(config: &Value) -> Receiver {

@@ -16,6 +16,12 @@ pub(crate) struct MemoryState {
 }
 
 impl MemoryState {
+    /// Whether a document holds a text.
+    pub(crate) fn holds(&self, text: &str) -> bool {
+        let documents = self.documents.lock().unwrap();
+        documents.values().any(|document| String::from_utf8_lossy(&document.value).contains(text))
+    }
+
     fn rise(&self) -> u64 {
         let mut rises = self.rises.lock().unwrap();
         *rises += 1;
