@@ -153,7 +153,7 @@ fn edit(bench: &Bench, events: &[String], meetings: &[(&str, String)]) -> Expect
     // Both sides of one pair, in different fields.
     let subject = "Beide Seiten: hier der Name";
     let mut records = bench.crm.records_of("Meeting").into_iter();
-    let meeting = records.find(|it| it["name"] == "Gespräch in Outlook 3").unwrap();
+    let meeting = records.rfind(|it| it["name"] == "Gespräch in Outlook 3").unwrap();
     let id = meeting["id"].as_str().unwrap();
     bench.crm.edit_as(ANNA.id, "Meeting", id, &object(json!({ "name": subject }))).unwrap();
     bench.microsoft.edit_as_person(outlook[3], &outlook_times(at(late + 1))).unwrap();
