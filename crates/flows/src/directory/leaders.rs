@@ -20,10 +20,10 @@ impl Deciding<'_> {
             return Ok(Verdict::Ended);
         };
         let manager = self.manager(id, link)?;
-        if manager != link.manager {
+        if manager != link.manager || self.mode == Mode::Sweep {
             self.write_manager(id, link, manager.as_ref())?;
         }
-        if self.mode == Mode::Hint {
+        if self.mode != Mode::FirstSync {
             let waiting = self.known.waiting(id)?;
             if !waiting.is_empty() {
                 let hints = waiting.iter().map(|member| Action::Hint(Key::Leader(member.clone())));
