@@ -61,7 +61,8 @@ impl Deciding<'_> {
     fn target_of(&self, leader: &MemberId) -> Result<Result<TargetId, MemberId>, Need> {
         let mut at = leader;
         for _ in 0..RENAMES_MAX {
-            if let Some(link) = self.known.member_link(at)? {
+            // Who is gone is nobody's manager, though the account stays.
+            if let Some(link) = self.known.member_link(at)?.filter(|link| link.ended.is_none()) {
                 return Ok(Ok(link.target.clone()));
             }
             match self.known.rename(at)? {

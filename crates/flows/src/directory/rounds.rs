@@ -89,6 +89,10 @@ impl World {
         let members: Vec<_> = self.member_links.keys().cloned().collect();
         members.into_iter().for_each(|id| self.publish_swept(Key::Leader(id)));
         self.work();
+        // Notes of a run that was stopped before its hint, and had nothing to note when it came again.
+        let left: BTreeSet<_> = self.notes.keys().map(|(id, _)| *id).collect();
+        left.into_iter().for_each(|id| self.publish(Key::Members(id)));
+        self.work();
         for id in lists.tree.departments().map(|department| department.id) {
             self.compare_group(&lists, id);
         }
