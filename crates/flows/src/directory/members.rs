@@ -40,9 +40,13 @@ impl<'a> Deciding<'a> {
     }
 
     /// A user of ours that is not linked, of a member that is gone: only a full compare finds it.
-    fn end_stray(&self, id: &MemberId) -> Result<Verdict, Need> {
+    fn end_stray(&mut self, id: &MemberId) -> Result<Verdict, Need> {
         if self.mode != Mode::Sweep {
             return Ok(Verdict::Ended);
+        }
+        if let Some(new) = self.known.rename(id)? {
+            // Its account is the renamed member's, and will say so.
+            return self.member(new);
         }
         let external_id = ExternalId::Member(id.clone());
         self.lease(Lease::Record(external_id.clone()))?;

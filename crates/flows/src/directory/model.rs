@@ -720,9 +720,8 @@ impl World {
         assert_eq!(self.shown(), self.wanted());
     }
 
-    /// That looking at everything again writes nothing and saves nothing.
-    pub fn assert_quiet(&mut self) {
-        let before = self.counts.clone();
+    /// Looks at everything that is linked.
+    pub fn look_at_all(&mut self) {
         let departments: Vec<_> = self.department_links.keys().copied().collect();
         let members: Vec<_> = self.member_links.keys().cloned().collect();
         departments.iter().for_each(|id| self.publish(Key::Department(*id)));
@@ -730,6 +729,12 @@ impl World {
         members.iter().for_each(|id| self.publish(Key::Member(id.clone())));
         members.iter().for_each(|id| self.publish(Key::Leader(id.clone())));
         self.work();
+    }
+
+    /// That looking at everything again writes nothing and saves nothing.
+    pub fn assert_quiet(&mut self) {
+        let before = self.counts.clone();
+        self.look_at_all();
         assert_eq!((self.counts.writes, self.counts.saves), (before.writes, before.saves));
     }
 }

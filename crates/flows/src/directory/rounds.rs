@@ -234,8 +234,7 @@ impl World {
 
     /// The whole first sync, with stops anywhere; answers how often it was resumed.
     pub fn first_sync(&mut self, sync: &mut FirstSync, rng: &mut fastrand::Rng, stops: f64) -> u32 {
-        let mut resumed = 0;
-        for _ in 0..100_000 {
+        for resumed in 0..100_000 {
             let lists = self.lists();
             let members = u64::try_from(lists.members.len()).unwrap();
             *sync = sync.resume(&lists.tree, Some(members), self.now);
@@ -248,7 +247,6 @@ impl World {
                 }
                 *sync = sync.finished(&task, &lists.tree, &finished, self.now);
             }
-            resumed += 1;
         }
         panic!("the first sync does not end: {sync:?}");
     }
