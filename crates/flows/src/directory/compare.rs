@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use super::department::Department;
 use super::ids::{DepartmentId, ExternalId};
 use super::key::Key;
-use super::link::Step;
+use super::link::{MemberLink, Step};
 use super::map::{self, Seat};
 use super::member::Member;
 use super::record::{Attributes, differences};
@@ -50,6 +50,11 @@ impl Entry {
         let content = Content::User(map::user(member, &seats, rules, false));
         Self { external_id: ExternalId::Member(member.id.clone()), content }
     }
+}
+
+/// Whether a member reports to others than we remember: looked at with the compare, which does not see managers.
+pub fn has_other_leaders(member: &Member, link: &MemberLink) -> bool {
+    member.leaders.as_ref().is_some_and(|leaders| *leaders != link.leaders)
 }
 
 /// A side.

@@ -15,6 +15,9 @@ use super::rules::Rules;
 pub enum Mode {
     /// For a hint: what follows for others is noted and hinted at.
     Hint,
+    /// For what a full compare found: the target is read even where we know what was written, and what WeCom does not know
+    /// is searched for there, though it is not linked.
+    Sweep,
     /// Within the first sync: memberships and managers have phases of their own, and a department without parent is
     /// attached to the root at once.
     FirstSync,

@@ -9,7 +9,7 @@ use super::known::Read;
 use super::link::{Below, DepartmentLink, GroupLink, Note, Placed, Step};
 use super::map;
 use super::need::{Need, Why};
-use super::record::{Child, Fingerprint};
+use super::record::{Child, Fingerprint, GroupSide};
 use super::rules::{GroupNames, Hierarchy};
 use super::tree::Attached;
 use crate::guard::MassChange;
@@ -138,25 +138,14 @@ impl<'a> Deciding<'a> {
             let name = map::group_name(way, self.rules);
             return Err(Need::act(vec![Action::CreateGroup { external_id, name }]));
         };
-        Ok(GroupLink {
-            seen: department.clone(),
-            target: side.target.clone(),
-            version: side.version.clone(),
-            written: Fingerprint::default(),
-            parent: None,
-            attached: None,
-            way: Vec::new(),
-            placed: None,
-            leaving: None,
-            below_due: Below::default(),
-        })
+        Ok(link_of(side, department.clone()))
     }
 
     fn write_group(&self, link: &mut GroupLink, saved: Option<&GroupLink>) -> Result<(), Need> {
         let external_id = ExternalId::Department(link.seen.id);
         let name = map::group_name(&link.way, self.rules);
         let wanted = Fingerprint::of_group(&external_id, &name);
-        if link.written == wanted {
+        if link.written == wanted && self.mode != Mode::Sweep {
             return Ok(());
         }
         let Some(side) = self.known.group(&link.target)? else {
@@ -304,9 +293,21 @@ impl<'a> Deciding<'a> {
         }
     }
 
+    /// A group of ours that is not linked, of a department that is gone: linked first, so that it can be ended.
+    fn adopt_stray_group(&self, id: DepartmentId) -> Result<Verdict, Need> {
+        let nothing = Department { id, parent: None, name: None, order: None, leaders: None };
+        let external_id = ExternalId::Department(id);
+        self.lease(Lease::Record(external_id.clone()))?;
+        match self.known.found_group(&external_id)? {
+            Some(side) => Err(Need::act(vec![save(&link_of(side, nothing))])),
+            None => Ok(Verdict::Ended),
+        }
+    }
+
     /// WeCom does not know it: its group is taken out of the one above, then deleted.
     fn end_department(&mut self, id: DepartmentId) -> Result<Verdict, Need> {
         let link = match self.known.department_link(id)? {
+            None if self.mode == Mode::Sweep => return self.adopt_stray_group(id),
             None => return Ok(Verdict::Ended),
             Some(DepartmentLink::Invisible { .. }) => {
                 return Err(Need::act(vec![Action::DropDepartment(id)]));
@@ -332,6 +333,21 @@ impl<'a> Deciding<'a> {
         actions.push(Action::DeleteGroup { target: link.target.clone() });
         actions.push(Action::DropDepartment(id));
         Err(Need::Do(actions, Some(MassChange::Tombstone)))
+    }
+}
+
+fn link_of(side: &GroupSide, seen: Department) -> GroupLink {
+    GroupLink {
+        seen,
+        target: side.target.clone(),
+        version: side.version.clone(),
+        written: Fingerprint::default(),
+        parent: None,
+        attached: None,
+        way: Vec::new(),
+        placed: None,
+        leaving: None,
+        below_due: Below::default(),
     }
 }
 

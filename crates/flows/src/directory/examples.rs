@@ -12,7 +12,7 @@ use super::key::Key;
 use super::member::Member;
 use super::model::{Group, User, World};
 use super::record::{Attributes, Field, Value};
-use super::rules::{GroupNames, Hierarchy, Leavers, Login, Rules};
+use super::rules::{Hierarchy, Leavers, Login, Rules};
 use super::tree::Attached;
 
 fn d(id: u32) -> DepartmentId {
@@ -402,8 +402,8 @@ fn paths_follow_what_is_above() {
 
 #[test]
 fn long_paths_are_cut_with_a_hash() {
-    let rules = Rules { group_names: GroupNames::Path, name_chars_max: 100, ..Rules::default() };
-    let mut world = small(rules);
+    let rules = Rules { name_chars_max: 100, ..Rules::default() };
+    let mut world = small(rules.with_hierarchy(Hierarchy::Flat));
     for (id, parent) in [(30, 20), (40, 30)] {
         with_department(&mut world, id, parent);
         world.wecom.departments.get_mut(&d(id)).unwrap().name = Some("很长的名字".repeat(12));

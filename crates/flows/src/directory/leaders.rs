@@ -20,10 +20,10 @@ impl Deciding<'_> {
             return Ok(Verdict::Ended);
         };
         let manager = self.manager(id, link)?;
-        if manager != link.manager {
+        if manager != link.manager || self.mode == Mode::Sweep {
             self.write_manager(id, link, manager.as_ref())?;
         }
-        if self.mode == Mode::Hint {
+        if self.mode != Mode::FirstSync {
             let waiting = self.known.waiting(id)?;
             if !waiting.is_empty() {
                 let hints = waiting.iter().map(|member| Action::Hint(Key::Leader(member.clone())));
@@ -61,7 +61,8 @@ impl Deciding<'_> {
     fn target_of(&self, leader: &MemberId) -> Result<Result<TargetId, MemberId>, Need> {
         let mut at = leader;
         for _ in 0..RENAMES_MAX {
-            if let Some(link) = self.known.member_link(at)? {
+            // Who is gone is nobody's manager, though the account stays.
+            if let Some(link) = self.known.member_link(at)?.filter(|link| link.ended.is_none()) {
                 return Ok(Ok(link.target.clone()));
             }
             match self.known.rename(at)? {

@@ -31,12 +31,29 @@ impl<'a> Deciding<'a> {
 
     /// WeCom does not know it.
     fn gone(&mut self, id: &MemberId) -> Result<Verdict, Need> {
-        let Some(link) = self.known.member_link(id)? else { return Ok(Verdict::Ended) };
+        let Some(link) = self.known.member_link(id)? else { return self.end_stray(id) };
         if let Some(new) = self.known.rename(id)? {
             // It is not gone: its account is about to be moved, or a run that did so was stopped.
             return self.move_account(id, new);
         }
         self.end_member(id, link)
+    }
+
+    /// A user of ours that is not linked, of a member that is gone: only a full compare finds it.
+    fn end_stray(&mut self, id: &MemberId) -> Result<Verdict, Need> {
+        if self.mode != Mode::Sweep {
+            return Ok(Verdict::Ended);
+        }
+        if let Some(new) = self.known.rename(id)? {
+            // Its account is the renamed member's, and will say so.
+            return self.member(new);
+        }
+        let external_id = ExternalId::Member(id.clone());
+        self.lease(Lease::Record(external_id.clone()))?;
+        match self.known.found_user(&external_id)? {
+            Some(side) => Err(Need::act(vec![save(id, &self.link_of(side, id.as_str()))])),
+            None => Ok(Verdict::Ended),
+        }
     }
 
     fn end_member(&mut self, id: &MemberId, link: &'a MemberLink) -> Result<Verdict, Need> {
@@ -130,7 +147,10 @@ impl<'a> Deciding<'a> {
             return Err(Need::act(actions));
         };
         // Hinted at once more by every run until it is done: the run that saved it may have been stopped.
-        if saved.leaders_due && self.mode == Mode::Hint && !self.known.is_hinted(&Key::Leader(id.clone())) {
+        if saved.leaders_due
+            && self.mode != Mode::FirstSync
+            && !self.known.is_hinted(&Key::Leader(id.clone()))
+        {
             return Err(Need::act(vec![Action::Hint(Key::Leader(id.clone()))]));
         }
         Ok(Verdict::Converges)
@@ -195,7 +215,7 @@ impl<'a> Deciding<'a> {
     ) -> Result<(), Need> {
         let external_id = ExternalId::Member(id.clone());
         let print = Fingerprint::of_user(&external_id, wanted);
-        if link.written == print {
+        if link.written == print && self.mode != Mode::Sweep {
             return Ok(());
         }
         let Some(side) = self.known.user(&link.target)? else {

@@ -22,7 +22,7 @@
 //!   one above it and deleted.
 //! - Managers are set in a second pass (`leaders.rs`); nobody waits for one.
 //! - The first sync (`first_sync.rs`) has one record, and goes on where it stopped. The full compare (`compare.rs`) only hints:
-//!   nothing is ended because a list does not have it.
+//!   nothing is ended because a list does not have it. What it found is looked at in the target as well.
 //!
 //! Vendors: <https://developer.work.weixin.qq.com/document/path/90193>, RFC 7643 and RFC 7644.
 

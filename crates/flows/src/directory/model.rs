@@ -114,6 +114,8 @@ pub struct World {
     pub rules: Rules,
     pub now: Timestamp,
     pub counts: Counts,
+    /// What a full compare found, until its run is over.
+    pub swept: BTreeSet<Key>,
     rechecks: BTreeMap<Key, Key>,
     released: BTreeMap<Key, Key>,
     counter: u64,
@@ -141,6 +143,7 @@ impl World {
             rules,
             now: "2026-11-20T09:15:00Z".parse().unwrap(),
             counts: Counts::default(),
+            swept: BTreeSet::new(),
             rechecks: BTreeMap::new(),
             released: BTreeMap::new(),
             counter: 0,
@@ -157,6 +160,12 @@ impl World {
         if !self.queue.contains(&key) {
             self.queue.push_back(key);
         }
+    }
+
+    /// Publishes a message of a sweep.
+    pub fn publish_swept(&mut self, key: Key) {
+        self.swept.insert(key.clone());
+        self.publish(key);
     }
 
     pub fn begin(&mut self, key: Key, mode: Mode, known: Known) -> Run {
@@ -188,7 +197,8 @@ impl World {
                 let is_free = |key: &Key| runs.iter().all(|run| run.key != *key);
                 let Some(next) = self.queue.iter().position(is_free) else { break };
                 let key = self.queue.remove(next).unwrap();
-                let run = self.begin(key, Mode::Hint, Known::default());
+                let mode = if self.swept.contains(&key) { Mode::Sweep } else { Mode::Hint };
+                let run = self.begin(key, mode, Known::default());
                 runs.push(run);
             }
             if runs.is_empty() {
@@ -289,6 +299,7 @@ impl World {
 
     fn finish(&mut self, run: &mut Run, verdict: Verdict) {
         self.give_back(run);
+        self.swept.remove(&run.key);
         self.oddities.extend(run.oddities.drain(..));
         self.refused.remove(&run.key);
         if let Some(awaited) = run.rechecks.take()
@@ -709,9 +720,8 @@ impl World {
         assert_eq!(self.shown(), self.wanted());
     }
 
-    /// That looking at everything again writes nothing and saves nothing.
-    pub fn assert_quiet(&mut self) {
-        let before = self.counts.clone();
+    /// Looks at everything that is linked.
+    pub fn look_at_all(&mut self) {
         let departments: Vec<_> = self.department_links.keys().copied().collect();
         let members: Vec<_> = self.member_links.keys().cloned().collect();
         departments.iter().for_each(|id| self.publish(Key::Department(*id)));
@@ -719,6 +729,12 @@ impl World {
         members.iter().for_each(|id| self.publish(Key::Member(id.clone())));
         members.iter().for_each(|id| self.publish(Key::Leader(id.clone())));
         self.work();
+    }
+
+    /// That looking at everything again writes nothing and saves nothing.
+    pub fn assert_quiet(&mut self) {
+        let before = self.counts.clone();
+        self.look_at_all();
         assert_eq!((self.counts.writes, self.counts.saves), (before.writes, before.saves));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::compare::{Compare, Content, Entry, Facts, Side};
+use super::compare::{Compare, Content, Entry, Facts, Finding, Side, has_other_leaders};
 use super::deciding::Mode;
 use super::first_sync::{Finished, FirstSync, Task, is_first};
 use super::ids::{DepartmentId, ExternalId, MemberId, TargetId};
@@ -70,7 +70,7 @@ impl World {
         assert!(compare.is_over());
         let facts = compare.facts();
         if !facts.is_blind() {
-            findings.iter().filter_map(super::compare::Finding::key).for_each(|key| self.publish(key));
+            findings.iter().filter_map(Finding::key).for_each(|key| self.publish_swept(key));
         }
         facts
     }
@@ -79,9 +79,19 @@ impl World {
     pub fn sweep(&mut self) -> Facts {
         let lists = self.lists();
         let facts = self.compare(&lists, 3);
+        for member in &lists.members {
+            let link = self.member_links.get(&member.id);
+            if link.is_some_and(|(_, link)| has_other_leaders(member, link)) {
+                self.publish_swept(Key::Member(member.id.clone()));
+            }
+        }
         self.work();
         let members: Vec<_> = self.member_links.keys().cloned().collect();
-        members.into_iter().for_each(|id| self.publish(Key::Leader(id)));
+        members.into_iter().for_each(|id| self.publish_swept(Key::Leader(id)));
+        self.work();
+        // Notes of a run that was stopped before its hint, and had nothing to note when it came again.
+        let left: BTreeSet<_> = self.notes.keys().map(|(id, _)| *id).collect();
+        left.into_iter().for_each(|id| self.publish(Key::Members(id)));
         self.work();
         for id in lists.tree.departments().map(|department| department.id) {
             self.compare_group(&lists, id);
@@ -175,9 +185,8 @@ impl World {
                 let ids: Vec<_> =
                     ids.chain(groups.map(|(_, group)| group.external_id.clone())).flatten().collect();
                 for id in ids {
-                    let finding = super::compare::Finding::Extra(id);
-                    if let Some(key) = finding.key() {
-                        self.publish(key);
+                    if let Some(key) = Finding::Extra(id).key() {
+                        self.publish_swept(key);
                     }
                 }
             }
@@ -225,8 +234,7 @@ impl World {
 
     /// The whole first sync, with stops anywhere; answers how often it was resumed.
     pub fn first_sync(&mut self, sync: &mut FirstSync, rng: &mut fastrand::Rng, stops: f64) -> u32 {
-        let mut resumed = 0;
-        for _ in 0..100_000 {
+        for resumed in 0..100_000 {
             let lists = self.lists();
             let members = u64::try_from(lists.members.len()).unwrap();
             *sync = sync.resume(&lists.tree, Some(members), self.now);
@@ -239,7 +247,6 @@ impl World {
                 }
                 *sync = sync.finished(&task, &lists.tree, &finished, self.now);
             }
-            resumed += 1;
         }
         panic!("the first sync does not end: {sync:?}");
     }
