@@ -86,6 +86,8 @@ pub struct Copy {
     pub says: Says,
     /// Whether its calendar's user is the organiser.
     pub is_own: bool,
+    /// Whether the flow made it, of a meeting of the CRM.
+    pub is_ours: bool,
     pub standing: Standing,
     pub tie: Tie,
     /// Whom the event invites, its calendar's user aside.
@@ -407,10 +409,13 @@ impl Affair {
             }
             let standing = if inside == Inside::Yes { Standing::There } else { Standing::Maybe };
             let tie = if inside == Inside::Yes { Tie::Linked } else { Tie::Waiting };
-            let guests = match calendar.provider {
+            let mut guests = match calendar.provider {
                 Provider::Google => self.invited_by_us(users, calendars, calendar),
                 Provider::Microsoft => BTreeSet::new(),
             };
+            // Nobody is invited twice. By which event depends on which calendar was served first: see `learn`.
+            let there = || self.copies.values().filter(|copy| copy.standing != Standing::Gone);
+            guests.retain(|mail| !there().any(|copy| copy.guests.contains(mail)));
             let says = self.says.held_by(calendar.provider);
             // Google puts it into the calendars of those whom it invites, also where these are not connected.
             let invited = |(_, other): &(usize, &Calendar)| {
@@ -418,10 +423,12 @@ impl Affair {
             };
             for (other, _) in calendars.iter().enumerate().filter(invited) {
                 let (says, guests) = (says.clone(), BTreeSet::new());
-                let copy = Copy { id: None, says, is_own: false, standing, tie: Tie::Waiting, guests };
+                let (is_own, is_ours, tie) = (false, false, Tie::Waiting);
+                let copy = Copy { id: None, says, is_own, is_ours, standing, tie, guests };
                 self.copies.entry(other).or_insert(copy);
             }
-            self.copies.insert(at, Copy { id: None, says, is_own: true, standing, tie, guests });
+            let (is_own, is_ours) = (true, true);
+            self.copies.insert(at, Copy { id: None, says, is_own, is_ours, standing, tie, guests });
         }
     }
 

@@ -290,7 +290,8 @@ impl Office {
 }
 
 fn fresh(id: Option<String>, says: &Says, is_own: bool, guests: BTreeSet<String>) -> Copy {
-    Copy { id, says: says.clone(), is_own, standing: Standing::There, tie: Tie::Waiting, guests }
+    let (standing, tie) = (Standing::There, Tie::Waiting);
+    Copy { id, says: says.clone(), is_own, is_ours: false, standing, tie, guests }
 }
 
 fn id(known: Option<&String>) -> Result<&str, String> {

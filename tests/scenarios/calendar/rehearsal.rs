@@ -159,7 +159,8 @@ mod rules {
 
     fn copy(is_own: bool, guests: &[&str]) -> Copy {
         let guests: BTreeSet<String> = guests.iter().map(|guest| (*guest).to_owned()).collect();
-        Copy { id: None, says: says(), is_own, standing: Standing::There, tie: Tie::Linked, guests }
+        let (standing, tie) = (Standing::There, Tie::Linked);
+        Copy { id: None, says: says(), is_own, is_ours: false, standing, tie, guests }
     }
 
     fn states(affair: &Affair) -> (Standing, Vec<Standing>) {

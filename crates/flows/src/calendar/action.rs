@@ -1,6 +1,6 @@
 //! The steps of a plan, and what a plan amounts to.
 
-use super::event::{Event, Field, Unfit};
+use super::event::{Event, Field, Response, Unfit};
 use super::link::{ConflictField, PairLink};
 use super::sides::{Guests, MeetingRef};
 
@@ -38,6 +38,17 @@ pub enum Action {
         target: Box<Event>,
         /// Which of them.
         fields: Vec<Field>,
+    },
+    /// Put a user among the CRM's record's people: whose event it is, and who is not there yet.
+    JoinMeeting {
+        /// Which.
+        record: MeetingRef,
+        /// The version that was read, for optimistic concurrency.
+        expected: Option<i64>,
+        /// Who.
+        user_id: String,
+        /// What they answered.
+        response: Response,
     },
     /// Delete the CRM's record.
     DeleteMeeting {
@@ -106,6 +117,7 @@ impl Action {
             Self::SaveLink(_) => "save_link",
             Self::CreateMeeting { .. } => "create_meeting",
             Self::UpdateMeeting { .. } => "update_meeting",
+            Self::JoinMeeting { .. } => "join_meeting",
             Self::DeleteMeeting { .. } => "delete_meeting",
             Self::CreateEvent { .. } => "create_event",
             Self::UpdateEvent { .. } => "update_event",
@@ -123,6 +135,7 @@ impl Action {
         match self {
             Self::CreateMeeting { .. }
             | Self::UpdateMeeting { .. }
+            | Self::JoinMeeting { .. }
             | Self::DeleteMeeting { .. }
             | Self::CreateEvent { .. }
             | Self::UpdateEvent { .. }

@@ -8,12 +8,13 @@ use shared::ports::state::{Expected, Fence, Write, Written as Stored};
 
 use super::action::{Action, Plan};
 use super::client::{EventUpdate, Written};
+use super::crm::CrmFound;
 use super::event::Event;
 use super::key::digest;
 use super::link::{EndedBy, PairLink, Tombstone};
 use super::links::Saving;
 use super::pair::{Known, KnownRecord, Pair};
-use super::sides::{EventSide, EventStatus};
+use super::sides::{EventSide, EventStatus, MeetingRef};
 use super::{again, notice};
 
 /// Digits that tell notices apart.
@@ -67,21 +68,12 @@ impl Pair<'_> {
                 let mut target = Event::clone(target);
                 // The CRM's record has the calendar's user among its people.
                 target.attendees.extend(self.owner.clone());
-                match self.flow.crm.update(record, *expected, &target, fields).await? {
-                    Written::Done(found) => {
-                        self.take_record(&found);
-                        self.wrote_record(record, Some(found));
-                        Ok(true)
-                    }
-                    Written::Changed => {
-                        self.meeting = KnownRecord::Unread;
-                        Ok(false)
-                    }
-                    Written::Gone => {
-                        self.meeting = KnownRecord::Gone;
-                        Ok(false)
-                    }
-                }
+                let updated = self.flow.crm.update(record, *expected, &target, fields).await?;
+                Ok(self.met_record(record, updated))
+            }
+            Action::JoinMeeting { record, expected, user_id, response } => {
+                let joined = self.flow.crm.join(record, *expected, user_id, *response).await?;
+                Ok(self.met_record(record, joined))
             }
             Action::DeleteMeeting { record } => {
                 self.flow.crm.delete(record).await?;
@@ -162,6 +154,24 @@ impl Pair<'_> {
         Ok(false)
     }
 
+    fn met_record(&mut self, record: &MeetingRef, written: Written<CrmFound>) -> bool {
+        match written {
+            Written::Done(found) => {
+                self.take_record(&found);
+                self.wrote_record(record, Some(found));
+                true
+            }
+            Written::Changed => {
+                self.meeting = KnownRecord::Unread;
+                false
+            }
+            Written::Gone => {
+                self.meeting = KnownRecord::Gone;
+                false
+            }
+        }
+    }
+
     async fn met(&mut self, written: Written<EventSide>) -> Result<bool, Fault> {
         match written {
             Written::Done(event) => {
@@ -180,7 +190,9 @@ impl Pair<'_> {
     }
 
     async fn known(&self, event: EventSide) -> Result<Known, Fault> {
-        Ok(Known::Found(Box::new(self.flow.known_people(event, self.run).await?)))
+        Ok(Known::Found(Box::new(
+            self.flow.known_people(event, &self.open.calendar.user_id, self.run).await?,
+        )))
     }
 
     /// The calendar's run and the record's may come to the same notice at the same time: one of them tells. A run that
@@ -218,7 +230,7 @@ fn labels(action: &Action) -> (&'static str, &'static str) {
     match action {
         Action::SaveLink(_) => ("calendar.before_link_save", "calendar.after_link_save"),
         Action::CreateMeeting { .. } => ("calendar.before_meeting_create", "calendar.after_meeting_create"),
-        Action::UpdateMeeting { .. } | Action::DeleteMeeting { .. } => {
+        Action::UpdateMeeting { .. } | Action::JoinMeeting { .. } | Action::DeleteMeeting { .. } => {
             ("calendar.before_meeting_write", "calendar.after_meeting_write")
         }
         Action::CreateEvent { .. } => ("calendar.before_event_create", "calendar.after_event_create"),

@@ -14,6 +14,7 @@ use shared::fault::{Fault, FaultKind};
 use shared::ports::state::{Expected, Fence, READ_KEYS_MAX, State, Versioned, Write, Written};
 
 use super::copies::Copy;
+use super::event::Event;
 use super::key::{CalendarId, EventHash, digest, record_id};
 use super::link::{EndedBy, PairLink};
 use super::sides::{MeetingRef, SharedKey};
@@ -200,6 +201,13 @@ impl Links {
             KnownCopy { calendar: calendar_id, copy, version }
         };
         Ok(found.into_iter().map(copy).collect())
+    }
+
+    /// What a copy has agreed on.
+    pub(super) async fn base_of(&self, copy: &Copy) -> Result<Option<Event>, Fault> {
+        let key = link_key(&copy.calendar_id, EventHash::of(&copy.event_id).as_str());
+        let Some(document) = self.0.get(&key).await? else { return Ok(None) };
+        Ok(read::<PairLink>(&key, &document)?.base)
     }
 
     /// Whether anything is being created in a calendar.

@@ -26,8 +26,8 @@ use shared::fault::{Fault, FaultKind};
 use shared::flow::Check;
 
 use super::client::Written;
-use super::crm::{Changed, ChangedAfter, CrmClient, CrmFound, Person};
-use super::event::{Event, Field, Window};
+use super::crm::{Changed, ChangedAfter, CrmClient, CrmFound, Person, PersonKind};
+use super::event::{Event, Field, Response, Window};
 use super::sides::{MeetingKind, MeetingRef};
 use crate::crm_checks::CrmChecks;
 use needs::Own;
@@ -94,6 +94,21 @@ impl EspoCalendar {
         let others = target.attendees.keys().filter(|mail| !mails.values().any(|own| own == *mail));
         let found = self.who(&others.cloned().collect()).await?;
         Ok(write::attendees(patch, &linked, &mails, &target.attendees, &found))
+    }
+
+    async fn write(
+        &self,
+        kind: MeetingKind,
+        id: &EspoId,
+        patch: &connector_espocrm::Patch,
+        expected: Option<u64>,
+    ) -> Result<Written<CrmFound>, Fault> {
+        match self.crm.update(self.entity(kind), id, patch, expected).await {
+            Ok(Some(written)) => self.read(kind, &written).await.map(Written::Done),
+            Ok(None) => Ok(Written::Gone),
+            Err(fault) if fault.kind == FaultKind::Conflict => Ok(Written::Changed),
+            Err(fault) => Err(fault),
+        }
     }
 
     async fn changed_page(
@@ -197,12 +212,27 @@ impl CrmClient for EspoCalendar {
                 return self.read(record.kind, &present).await.map(Written::Done);
             }
         }
-        match self.crm.update(entity, &id, &patch, expected).await {
-            Ok(Some(written)) => self.read(record.kind, &written).await.map(Written::Done),
-            Ok(None) => Ok(Written::Gone),
-            Err(fault) if fault.kind == FaultKind::Conflict => Ok(Written::Changed),
-            Err(fault) => Err(fault),
+        self.write(record.kind, &id, &patch, expected).await
+    }
+
+    async fn join(
+        &self,
+        record: &MeetingRef,
+        expected: Option<i64>,
+        user_id: &str,
+        response: Response,
+    ) -> Result<Written<CrmFound>, Fault> {
+        let (entity, id) = (self.entity(record.kind), id_of(record)?);
+        let expected = expected.and_then(|version| u64::try_from(version).ok());
+        let Some(present) = self.crm.get(entity, &id).await? else { return Ok(Written::Gone) };
+        if expected.is_some() && present.version() != expected {
+            return Ok(Written::Changed);
         }
+        let patch = write::joined(&read::linked(&present)?, user_id, response);
+        if patch.is_empty() {
+            return self.read(record.kind, &present).await.map(Written::Done);
+        }
+        self.write(record.kind, &id, &patch, expected).await
     }
 
     async fn delete(&self, record: &MeetingRef) -> Result<(), Fault> {
@@ -272,6 +302,12 @@ impl CrmClient for EspoCalendar {
 
     async fn people(&self, mails: &BTreeSet<String>) -> Result<BTreeMap<String, Person>, Fault> {
         self.who(mails).await
+    }
+
+    async fn mails_of(&self, user_ids: &BTreeSet<String>) -> Result<BTreeMap<String, String>, Fault> {
+        let wanted = user_ids.iter().map(|id| (PersonKind::User, id.clone())).collect();
+        let found = self.mails(&wanted).await?;
+        Ok(found.into_iter().map(|((_, id), mail)| (id, mail)).collect())
     }
 
     async fn tell(&self, user_id: &str, text: &str) -> Result<(), Fault> {
