@@ -119,6 +119,8 @@ pub struct Affair {
     pub assigned: usize,
     pub users: BTreeSet<usize>,
     pub contacts: BTreeSet<usize>,
+    /// What users answered in the calendars that they were invited in: whether they come.
+    pub answers: BTreeMap<usize, bool>,
     pub copies: BTreeMap<usize, Copy>,
     pub rule: Option<Rule>,
     /// Days of the series that are not as the rule makes them, by the day they had.
@@ -181,6 +183,7 @@ impl Affair {
             assigned,
             users: BTreeSet::from([assigned]),
             contacts: BTreeSet::new(),
+            answers: BTreeMap::new(),
             copies: BTreeMap::new(),
             rule: None,
             slots: BTreeMap::new(),
@@ -466,6 +469,16 @@ impl Affair {
     /// Whether that copy of a guest follows an organiser whose calendar is one of ours.
     pub fn followed(&self, at: usize, calendars: &[Calendar]) -> bool {
         self.copies.values().any(|copy| copy.is_own && copy.guests.contains(&calendars[at].mail))
+    }
+
+    /// What users answered, as far as the organiser's calendar, which the provider tells of it, is linked.
+    pub fn heard<'a>(&'a self, calendars: &'a [Calendar]) -> impl Iterator<Item = (usize, bool)> + 'a {
+        let invites = move |user: usize| {
+            let mails = calendars.iter().filter(move |calendar| calendar.user == user).map(|it| &it.mail);
+            let own = self.copies.values().filter(|copy| copy.is_own && copy.is_linked());
+            mails.into_iter().any(|mail| own.clone().any(|copy| copy.guests.contains(mail)))
+        };
+        self.answers.iter().map(|(user, accepts)| (*user, *accepts)).filter(move |(user, _)| invites(*user))
     }
 
     /// What the calendar says of one day of the series.

@@ -171,6 +171,11 @@ fn in_crm(affair: &Affair, seen: &Seen, people: People<'_>, wrong: &mut Vec<Stri
         let contacts = affair.contacts.iter().map(|contact| people.contacts[*contact].clone());
         let expected: BTreeSet<String> = users.chain(contacts).collect();
         differ(&format!("{name}: people"), &one.people, &expected, wrong);
+        for (user, accepts) in affair.heard(people.calendars) {
+            let said = one.answers.get(&people.users[user].crm_id).map_or("", String::as_str);
+            let expected = if accepts { "Accepted" } else { "Declined" };
+            differ(&format!("{name}: answer of {}", people.users[user].mail), &said, &expected, wrong);
+        }
         differ(&format!("{name}: is a series"), &one.is_series, &affair.rule.is_some(), wrong);
     }
     for day in days(affair) {
