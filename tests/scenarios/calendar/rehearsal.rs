@@ -32,7 +32,6 @@ async fn play(seed: u64, days: i64, first: Date) -> (Office, Vec<String>) {
                 affairs: &office.affairs,
                 calendars: &office.calendars,
                 affairs_max: 500,
-                invites_colleagues: true,
                 is_at_night: true,
             };
             let Some(edit) = script.next(present) else { continue };

@@ -7,7 +7,7 @@ use shared::fault::{Fault, FaultKind};
 use shared::flow::Run;
 use shared::ports::state::{Fence, Grant};
 
-use super::action::Plan;
+use super::action::{Action, Plan, Verdict};
 use super::calendars::Opened;
 use super::client::Found;
 use super::crm::CrmFound;
@@ -175,7 +175,34 @@ impl<'a> Pair<'a> {
         result.map(|()| self.done)
     }
 
+    /// An event that follows another one has nothing to say, and needs nothing. Which version of the meeting it has is
+    /// noted, so that no sweep asks.
+    async fn follows(&mut self) -> Result<bool, Fault> {
+        self.find_link().await?;
+        let (Some(stored), KnownRecord::Found(meeting)) = (&self.stored, &self.meeting) else {
+            return Ok(false);
+        };
+        let is_of = stored.link.meeting.as_ref() == Some(&meeting.record);
+        if !is_of || self.event != Known::Unread || !self.flow.links.is_followed(&stored.link).await? {
+            return Ok(false);
+        }
+        if stored.link.version == meeting.version {
+            return Ok(true);
+        }
+        let link = PairLink { version: meeting.version, ..stored.link.clone() };
+        match self.apply(&Plan::of(Verdict::Converges, vec![Action::SaveLink(Box::new(link))])).await {
+            Err(fault) if fault.code == LINK_CHANGED => {
+                self.begin_anew();
+                Ok(false)
+            }
+            result => result,
+        }
+    }
+
     async fn plan_and_apply(&mut self) -> Result<(), Fault> {
+        if self.follows().await? {
+            return Ok(());
+        }
         for _ in 0..PLANS_MAX {
             if self.done.skipped.is_some() {
                 return Ok(());

@@ -17,7 +17,9 @@ use super::sides::{EventSide, MeetingSide};
 use vault::{CrmUser, GrantState};
 
 /// How long it is remembered who somebody is.
-const FRESH: Duration = Duration::from_secs(3_600);
+const KNOWN_FRESH: Duration = Duration::from_secs(6 * 3_600);
+/// How long it is remembered that the CRM does not know somebody, who may be entered any time.
+const UNKNOWN_FRESH: Duration = Duration::from_secs(3_600);
 /// People remembered at most.
 const REMEMBERED_MAX: usize = 20_000;
 
@@ -35,7 +37,11 @@ impl People {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut found, mut unknown) = (BTreeMap::new(), BTreeSet::new());
         for mail in mails {
-            match known.get(mail).filter(|(at, _)| *at <= now && elapsed(*at, now) < FRESH) {
+            let is_fresh = |(at, person): &&(Timestamp, Option<Person>)| {
+                let fresh = if person.is_some() { KNOWN_FRESH } else { UNKNOWN_FRESH };
+                *at <= now && elapsed(*at, now) < fresh
+            };
+            match known.get(mail).filter(is_fresh) {
                 Some((_, Some(person))) => _ = found.insert(mail.clone(), person.clone()),
                 Some((_, None)) => {}
                 None => _ = unknown.insert(mail.clone()),

@@ -327,6 +327,10 @@ impl<'a> Rounds<'a> {
         let tells_all =
             self.open.calendar.provider == Provider::Google || event.event.place.series().is_none();
         let cancelled = event.status == super::sides::EventStatus::Cancelled;
+        let follows = !cancelled && !event.is_organizer && link.key.as_ref() == Some(&event.key);
+        if follows && self.flow.links.is_followed(&link).await? {
+            return Ok(true);
+        }
         let Some(base) = link.base.filter(|_| tells_all && !cancelled) else { return Ok(false) };
         let agreed = self.open.calendar.provider.holds(&base);
         Ok(agreed.differences(&event.event).is_empty() && link.is_organizer == event.is_organizer)

@@ -31,7 +31,7 @@ use super::event::{Event, Field, Response, Window};
 use super::sides::{MeetingKind, MeetingRef};
 use crate::crm_checks::CrmChecks;
 use needs::Own;
-use people::Known;
+use people::{Known, Persons};
 
 /// Meetings of one key that are looked at: MariaDB takes keys that differ in case for one.
 const SAME_KEY_MAX: u16 = 20;
@@ -47,6 +47,7 @@ pub struct EspoCalendar {
     types: [(MeetingKind, EntityType); 2],
     people_types: [EntityType; 3],
     known: Mutex<Known>,
+    persons: Mutex<Persons>,
 }
 
 impl EspoCalendar {
@@ -57,7 +58,8 @@ impl EspoCalendar {
     pub fn new(crm: EspoCrm, zone: TimeZone) -> Result<Self, IdError> {
         let named = |name: &str| EntityType::new(name);
         let people_types = [named("User")?, named("Contact")?, named("Lead")?];
-        Ok(Self { crm, zone, types: types()?, people_types, known: Mutex::default() })
+        let (known, persons) = (Mutex::default(), Mutex::default());
+        Ok(Self { crm, zone, types: types()?, people_types, known, persons })
     }
 
     /// What the flow needs of EspoCRM.
@@ -92,7 +94,7 @@ impl EspoCalendar {
         let linked = read::linked(present)?;
         let mails = self.mails(&read::to_ask(&linked)).await?;
         let others = target.attendees.keys().filter(|mail| !mails.values().any(|own| own == *mail));
-        let found = self.who(&others.cloned().collect()).await?;
+        let found = self.who_lately(&others.cloned().collect()).await?;
         Ok(write::attendees(patch, &linked, &mails, &target.attendees, &found))
     }
 
@@ -178,7 +180,7 @@ impl CrmClient for EspoCalendar {
     }
 
     async fn create(&self, key: &str, event: &Event, user_id: &str) -> Result<CrmFound, Fault> {
-        let found = self.who(&event.attendees.keys().cloned().collect()).await?;
+        let found = self.who_lately(&event.attendees.keys().cloned().collect()).await?;
         let patch = write::create(key, event, user_id, &found);
         let meetings = self.entity(MeetingKind::Meeting);
         match self.crm.create(meetings, &patch, DuplicateCheck::Skip).await? {
