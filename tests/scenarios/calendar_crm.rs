@@ -223,6 +223,24 @@ async fn only_what_is_named_is_written_and_only_to_the_version_that_was_read() {
 }
 
 #[tokio::test]
+async fn calendars_from_which_an_event_was_deleted_are_noted_with_its_record() {
+    let bench = bench().await;
+    let record = bench.meeting(PERSON_ID, 0, json!({}));
+    let read = bench.get(&record).await;
+    assert!(read.side.removed_from.is_empty());
+    let from = ["google.6b00526cc80a09e94.1234abcd", "microsoft.6b00526cc80a09e94.5678ef01"];
+    let from = from.map(str::to_owned).into();
+    let noted = done(bench.client.note_removal(&record, read.side.version, &from).await.unwrap());
+    assert_eq!((&noted.side.removed_from, noted.side.event), (&from, read.side.event));
+    assert_eq!(bench.get(&record).await.side.removed_from, from);
+    let other = [String::from("google.6b00526cc80a09e94.1234abcd")].into();
+    let late = bench.client.note_removal(&record, read.side.version, &other).await.unwrap();
+    assert_eq!(late, Written::Changed, "somebody has written it since it was read");
+    bench.client.delete(&record).await.unwrap();
+    assert_eq!(bench.client.note_removal(&record, None, &from).await.unwrap(), Written::Gone);
+}
+
+#[tokio::test]
 async fn attendees_are_written_one_by_one_and_nothing_is_written_where_nothing_differs() {
     let bench = bench().await;
     let [first, second] =
@@ -409,7 +427,7 @@ async fn what_is_provisioned_is_what_is_checked() {
 
     let bare = bare().await;
     let broken = verdicts(&bare, Verdict::Broken).await;
-    assert_eq!(broken.len(), 20, "{broken:?}");
+    assert_eq!(broken.len(), 22, "{broken:?}");
     assert!(broken.contains(&"EspoCRM field Call.cEventKey".to_owned()), "{broken:?}");
     let record = bare.meeting(PERSON_ID, 0, json!({}));
     let fault = bare.client.get(&record).await.unwrap_err();

@@ -7,7 +7,7 @@ use simulators::google::{Consent, MAIL};
 use simulators::{
     ActorKind, GoogleOptions, GoogleSimulator, MicrosoftOptions, MicrosoftSimulator, Operation,
 };
-use system_tests::{HarnessError, Program, Result};
+use system_tests::{Program, python};
 
 use crate::SOON;
 
@@ -18,26 +18,9 @@ fn scripts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("clients")
 }
 
-/// The environment that has the libraries in the versions that are asked for.
-fn environment() -> Result<PathBuf> {
-    let test = std::env::current_exe().map_err(|error| HarnessError::new(error.to_string()))?;
-    // target/debug/deps/scenarios-0123 → target/client-libraries
-    let folder = test.ancestors().nth(3).unwrap_or(Path::new(".")).join(FOLDER);
-    let read = |path: PathBuf| std::fs::read(path).ok();
-    let installed = read(folder.join("requirements.txt"));
-    if installed.is_some() && installed == read(scripts().join("requirements.txt")) {
-        return Ok(folder);
-    }
-    Err(HarnessError::new(format!(
-        "{} has not the client libraries that tests/clients/requirements.txt names: run the tests by \
-         `cargo xtask test`, which installs them",
-        folder.display()
-    )))
-}
-
 /// Plays a script to its end.
 async fn play(script: &str, args: &[&str]) {
-    let folder = environment().unwrap();
+    let folder = python::environment(FOLDER, &scripts().join("requirements.txt")).unwrap();
     let program = Program::at(folder.join("bin/python")).arg(scripts().join(script)).args(args);
     // Nothing is compiled into the source tree, nor asked through a proxy.
     let program = program.env("PYTHONPYCACHEPREFIX", folder.join("compiled"));

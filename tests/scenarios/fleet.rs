@@ -16,7 +16,7 @@ const SOME_WRITES: usize = 25;
 /// A seed of this run; printed, so that it can be put in here to see a failure again.
 /// Another one each time; `SCENARIO_SEED` plays one again, as far as programs and people meet in the same way.
 #[expect(clippy::disallowed_methods, reason = "no setting of the product")]
-fn seed() -> u64 {
+pub fn seed() -> u64 {
     let told = std::env::var("SCENARIO_SEED").ok();
     let seed =
         told.map_or_else(|| fastrand::u64(..), |seed| seed.parse().expect("a number as SCENARIO_SEED"));

@@ -26,6 +26,7 @@ mod outlook;
 mod parties;
 mod programs;
 mod provisioning;
+mod scim_server;
 mod sealed;
 mod spool;
 mod starting;

@@ -14,8 +14,10 @@ pub mod letters;
 pub mod ports;
 pub mod process;
 pub mod proxy;
+pub mod python;
 pub mod rabbitmq;
 pub mod redis;
+pub mod scim_server;
 pub mod supervise;
 pub mod wait;
 
@@ -25,6 +27,7 @@ pub use process::{Program, RunningProgram};
 pub use proxy::Proxy;
 pub use rabbitmq::{Rabbitmq, shared_rabbitmq};
 pub use redis::{Redis, shared_redis};
+pub use scim_server::ScimServer;
 
 /// A name no other test uses, such as a queue prefix: `label-process-counter`.
 ///

@@ -154,6 +154,11 @@ impl RunningProgram {
         self.process.terminate();
     }
 
+    /// SIGINT; returns at once.
+    pub fn interrupt(&mut self) {
+        self.process.interrupt();
+    }
+
     /// SIGSTOP.
     pub fn freeze(&mut self) {
         self.process.freeze();

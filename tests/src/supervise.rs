@@ -163,6 +163,11 @@ impl Supervised {
         self.signal(Signal::TERM);
     }
 
+    /// Interrupts the group with SIGINT, as a key at a terminal does; returns at once.
+    pub fn interrupt(&mut self) {
+        self.signal(Signal::INT);
+    }
+
     /// Stops the group with SIGSTOP: its connections stay open, nothing answers.
     pub fn freeze(&mut self) {
         self.signal(Signal::STOP);

@@ -1,6 +1,5 @@
 //! `cargo xtask calendar`: a scripted time of the flow `calendar`, as long and with as many people as wanted.
-//! `CALENDAR_TROUBLE=1` lets everything go wrong, `CALENDAR_CRASHES=1` ends the process after every write,
-//! `CALENDAR_FORGET=1` empties the store at the end.
+//! `CALENDAR_TROUBLE=1` lets everything go wrong. At its end the store is emptied, and all links come back.
 
 use crate::run::{Failure, Outcome, command, run as execute};
 

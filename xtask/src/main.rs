@@ -5,10 +5,11 @@ mod bench;
 mod calendar;
 mod chaos;
 mod check;
-mod clients;
 mod deny;
 mod model;
 mod points;
+mod properties;
+mod python;
 mod run;
 mod test;
 mod tidy;
@@ -20,8 +21,8 @@ use run::{Failure, Outcome};
 const HELP: &str = "\
 cargo xtask <command>
 
-  test [arguments of cargo test]  install RabbitMQ, Redis and the vendors' client libraries (Python) if missing, build
-                                  the programs, run all tests
+  test [arguments of cargo test]  install RabbitMQ, Redis, the vendors' client libraries and a SCIM server (Python) if
+                                  missing, build the programs, run all tests
   bench [--quick] [measures]      the measures, against the programs of the release profile
   chaos [--minutes N] [--seed S] [--case NAME]
                                   the chaos suite in its long form, for an hour where nothing is said
@@ -31,6 +32,8 @@ cargo xtask <command>
   calendar [--days N] [--users N] [--meetings N] [--seed S]
                                   a scripted time of Outlook and Google calendars, a year of 50 users with 20,000
                                   meetings where nothing is said
+  properties [--seeds N] [--seed S]
+                                  all unit tests with other seeds for what is tried by chance, ten where nothing is said
   check                           formatting, clippy, documentation, tidy, deny, no labelled points in releases
   tidy                            the rules of this repository that no other tool knows
   deny                            licences, sources, versions and advisories of the dependencies
@@ -56,6 +59,7 @@ fn command(args: &[String]) -> Outcome {
         ["chaos", rest @ ..] => chaos::run(rest),
         ["model", rest @ ..] => model::run(rest),
         ["calendar", rest @ ..] => calendar::run(rest),
+        ["properties", rest @ ..] => properties::run(rest),
         ["check"] => check::run(),
         ["tidy"] => tidy::run(),
         ["deny"] => deny::run(),

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::clients;
+use crate::properties::{SEED, SEED_VARIABLE};
+use crate::python;
 use crate::run::{Failure, Outcome, command, run as execute};
 
 /// The file that is to be there, where the distribution's package puts it, or else the command that is to succeed; and
@@ -23,11 +24,15 @@ const CHAOS_LONG_ONLY: &str = "long_only::";
 /// Prepares the machine, then runs `cargo test --workspace`.
 ///
 /// # Errors
-/// As [`prepare`], when the vendors' client libraries cannot be installed, or when a test fails.
+/// As [`prepare`], when the Python packages cannot be installed, or when a test fails.
 pub fn run(args: &[&str]) -> Outcome {
     prepare()?;
-    clients::install()?;
-    execute(command("cargo", &[&["test", "--workspace"], args, &skips(args)].concat()))
+    python::install()?;
+    let mut suite = command("cargo", &[&["test", "--workspace"], args, &skips(args)].concat());
+    if std::env::var_os(SEED_VARIABLE).is_none() {
+        suite.env(SEED_VARIABLE, SEED);
+    }
+    execute(suite)
 }
 
 fn skips(args: &[&str]) -> Vec<&'static str> {
@@ -66,8 +71,8 @@ fn install(packages: &[&str]) -> Outcome {
     let names = packages.join(" ");
     let lacking = |why: &str| {
         Failure(format!(
-            "the system tests start private RabbitMQ and Redis servers and the vendors' client libraries; missing: \
-             {names}. {why} \
+            "the system tests start private RabbitMQ, Redis and SCIM servers and the vendors' client libraries; \
+             missing: {names}. {why} \
              Install them (Debian, Ubuntu: `apt-get install -y {names}`) and run this again."
         ))
     };

@@ -4,6 +4,7 @@
 
 pub mod calendar;
 mod crm_checks;
+pub mod directory;
 mod guard;
 pub mod parties;
 pub mod webhook_secrets;

@@ -51,6 +51,7 @@ pub struct Request {
     pub(crate) segments: Vec<String>,
     pub(crate) link: Option<Url>,
     pub(crate) query: Vec<(&'static str, String)>,
+    pub(crate) secret_query: Vec<(&'static str, SecretString)>,
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) secret_headers: Vec<(&'static str, SecretString)>,
     pub(crate) body: Option<Bytes>,
@@ -75,6 +76,7 @@ impl Request {
             segments,
             link: None,
             query: Vec::new(),
+            secret_query: Vec::new(),
             headers: Vec::new(),
             secret_headers: Vec::new(),
             body: None,
@@ -94,9 +96,18 @@ impl Request {
         self
     }
 
-    /// Adds a header.
+    /// Adds a query parameter that is never printed, behind all others; for upstreams that take credentials in no other
+    /// place.
+    #[must_use]
+    pub fn secret_query(mut self, name: &'static str, value: SecretString) -> Self {
+        self.secret_query.push((name, value));
+        self
+    }
+
+    /// Adds a header, in the place of one with the same name.
     #[must_use]
     pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.retain(|(other, _)| !other.eq_ignore_ascii_case(name));
         self.headers.push((name, value.into()));
         self
     }
@@ -144,7 +155,7 @@ impl Request {
         self.link.as_ref()
     }
 
-    /// The query parameters, before encoding.
+    /// The query parameters that are no secrets, before encoding.
     pub fn query_pairs(&self) -> &[(&'static str, String)] {
         &self.query
     }
@@ -191,9 +202,18 @@ mod tests {
     }
 
     #[test]
+    fn a_header_is_there_once() {
+        let request = Request::new(Method::Post, "Users", &[]).json(&json!({}));
+        let request = request.header("Content-Type", "application/scim+json");
+        assert_eq!(request.header_value("content-type"), Some("application/scim+json"));
+        assert_eq!(request.headers.len(), 1);
+    }
+
+    #[test]
     fn nothing_secret_is_printed() {
         let request = Request::new(Method::Post, "api/v1/Token", &[])
             .secret_header("x-api-key", SecretString::from("hush-hush"))
+            .secret_query("access_token", SecretString::from("hush-hush"))
             .header("x-other", "quiet")
             .json(&json!({"Password": "hush-hush"}));
         let printed = format!("{request:?}");

@@ -72,8 +72,9 @@ fn address(base: &Url, request: &Request) -> Result<Url, String> {
         .map_err(|()| "the base address takes no path")?
         .pop_if_empty()
         .extend(&request.segments);
-    if !request.query.is_empty() {
-        url.query_pairs_mut().extend_pairs(&request.query);
+    if !request.query.is_empty() || !request.secret_query.is_empty() {
+        let secrets = request.secret_query.iter().map(|(name, value)| (name, value.expose_secret()));
+        url.query_pairs_mut().extend_pairs(&request.query).extend_pairs(secrets);
         // A blank as `+` is read as a plus by some; a plus of its own is `%2B` here.
         let query = url.query().unwrap_or_default().replace('+', "%20");
         url.set_query(Some(&query));
@@ -146,6 +147,20 @@ mod tests {
             address.as_str(),
             "https://graph.example/v1.0/events/a%2Fb==?%24filter=a%20eq%20%27b%2Bc%27"
         );
+    }
+
+    #[test]
+    fn secrets_of_a_query_go_behind_the_rest() {
+        let request = Request::new(Method::Get, "user/get", &[])
+            .secret_query("access_token", "a+b/c".to_owned().into())
+            .query("userid", "zhangsan");
+        let address = address(&url("https://wecom.example/cgi-bin/"), &request).unwrap();
+        assert_eq!(
+            address.as_str(),
+            "https://wecom.example/cgi-bin/user/get?userid=zhangsan&access_token=a%2Bb%2Fc"
+        );
+        let alone = Request::new(Method::Get, "x", &[]).secret_query("k", "v".to_owned().into());
+        assert_eq!(super::address(&url("https://x.example/"), &alone).unwrap().query(), Some("k=v"));
     }
 
     #[test]

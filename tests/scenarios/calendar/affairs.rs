@@ -136,8 +136,10 @@ pub struct Affair {
     /// The copy that spoke for it first. Whether another one that speaks later has taken over what is personal depends on
     /// what happens to it then.
     pub spoke: Option<usize>,
-    /// All was compared since it was made.
+    /// All was compared since it was made, and since all of its users are connected.
     pub is_old: bool,
+    /// When its meeting was deleted, where the CRM's word of it was lost.
+    pub unheard_since: Option<Timestamp>,
 }
 
 /// How far back and ahead is synchronised.
@@ -193,6 +195,7 @@ impl Affair {
             born: None,
             spoke: None,
             is_old: false,
+            unheard_since: None,
         }
     }
 
@@ -446,6 +449,22 @@ impl Affair {
         let colleagues = self.users.iter().filter(|user| **user != of.user && !has_calendar(**user));
         let contacts = self.contacts.iter().map(|contact| contact_mail(*contact));
         colleagues.map(|user| users[*user].mail.clone()).chain(contacts).collect()
+    }
+
+    /// Whether all of it lies in the window, beyond doubt.
+    pub fn is_inside(&self, now: Timestamp, reach: Reach) -> bool {
+        let is_there = |copy: &&Copy| copy.standing == Standing::There;
+        let said = self.copies.values().filter(is_there).map(|copy| &copy.says);
+        said.chain([&self.says]).all(|says| {
+            let (from, to) = self.stretch(says);
+            reach.of(now, from, to) == Inside::Yes
+        })
+    }
+
+    /// Whether it is known to differ: what could not be carried over, or an event that outlived its meeting.
+    pub fn stays_different(&self) -> bool {
+        let is_left = |copy: &Copy| copy.standing == Standing::There;
+        self.has_left || self.meeting == Standing::Gone && self.copies.values().any(is_left)
     }
 
     /// All was seen to agree.

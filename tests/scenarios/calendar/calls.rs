@@ -25,10 +25,11 @@ pub struct Calls {
 }
 
 /// Least requests for one write: the other side is read before, and a search goes before what cannot be repeated.
-const WRITES: [(&str, u64); 9] = [
+const WRITES: [(&str, u64); 10] = [
     ("create_meeting", 2),
     ("update_meeting", 2),
     ("join_meeting", 2),
+    ("note_removal", 2),
     ("delete_meeting", 2),
     ("create_event", 1),
     ("update_event", 2),
@@ -59,9 +60,12 @@ impl Calls {
             ("series, and their instances", 2 * instances),
             ("meetings and calls in each sweep", 2 * runs.sweeps),
             ("links compared with the CRM each day", time.days * (1 + time.links / 100)),
-            ("whose a calendar is, each day", calendar_days),
+            ("whose a calendar is, each day and in each process", runs.opened),
             ("watches, each three days", calendar_days / 3 + time.calendars),
-            ("who people are, each day", time.people * time.days / 2),
+            (
+                "who people are, each day and in each process",
+                time.people * (time.days + runs.begun_again) / 2,
+            ),
             ("runs that failed, done again", runs.spent_requests),
         ];
         Self { made, least }

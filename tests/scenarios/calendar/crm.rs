@@ -85,6 +85,7 @@ pub fn provision(crm: &EspocrmSimulator) {
         "cSeriesId": { "type": "varchar", "maxLength": 1_024 },
         ORIGINAL: line(),
         "cEventKey": { "type": "varchar", "maxLength": 1_024 },
+        "cRemovedFrom": long(),
     });
     let of_type = json!({ "fields": fields, "optimistic_concurrency": true });
     crm.configure(&object(json!({ "types": { "Meeting": of_type, "Call": of_type } }))).unwrap();

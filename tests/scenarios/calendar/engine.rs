@@ -17,9 +17,13 @@ use shared::settlement::{Circumstances, Settlement, decide};
 
 use super::hooks::Received;
 use super::store::Tearing;
+use super::world::tracing_wanted;
 
 /// Longest time of one run, by the machine's clock.
 const RUN_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// How long a process knows whose a calendar is.
+const OWNER_KNOWN: Duration = Duration::from_secs(24 * 3_600);
 
 #[derive(Debug, Clone)]
 struct Waiting {
@@ -44,6 +48,10 @@ pub struct Runs {
     pub failed: u64,
     pub torn: u64,
     pub sweeps: u64,
+    /// Processes that began after another one had died: they know nothing of whose calendars are, nor who people are.
+    pub begun_again: u64,
+    /// Calendars of which a process had to ask whose they are: once a day.
+    pub opened: u64,
     /// Requests of runs that failed or were torn away: what had to be done again.
     pub spent_requests: u64,
     /// What the runs that came to their end did.
@@ -63,6 +71,8 @@ pub struct Engine {
     pub dead: BTreeMap<String, (RecordKey, String)>,
     pub runs: Runs,
     requests: Counting,
+    /// Calendars that this process has read, and since when it knows whose they are.
+    opened: BTreeMap<String, Timestamp>,
 }
 
 /// Requests of clients so far, by endpoint.
@@ -76,7 +86,23 @@ impl Engine {
         requests: Counting,
     ) -> Self {
         let (waiting, parked, dead) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { flow, clock, store, waiting, parked, dead, runs: Runs::default(), requests }
+        Self {
+            flow,
+            clock,
+            store,
+            waiting,
+            parked,
+            dead,
+            runs: Runs::default(),
+            requests,
+            opened: BTreeMap::new(),
+        }
+    }
+
+    /// The process has died, and this is another one's.
+    pub fn begin_again(&mut self, flow: Arc<dyn Flow>) {
+        (self.flow, self.opened) = (flow, BTreeMap::new());
+        self.runs.begun_again += 1;
     }
 
     pub fn publish(&mut self, key: RecordKey) {
@@ -162,6 +188,23 @@ impl Engine {
         (self.requests)().values().sum()
     }
 
+    fn opened(&mut self, calendar: &str) {
+        let now = self.clock.now();
+        let since = self.opened.get(calendar);
+        if since.is_none_or(|since| elapsed(*since, now) >= OWNER_KNOWN) {
+            self.opened.insert(calendar.to_owned(), now);
+            self.runs.opened += 1;
+        }
+    }
+
+    /// Requests since then, by endpoint.
+    fn since(&self, then: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
+        let mut all = (self.requests)();
+        all.iter_mut().for_each(|(name, count)| *count -= then.get(name).copied().unwrap_or(0));
+        all.retain(|_, count| *count > 0);
+        all
+    }
+
     pub fn parked_keys(&self) -> impl Iterator<Item = &String> {
         self.parked.keys()
     }
@@ -172,7 +215,8 @@ impl Engine {
 
     async fn run(&mut self, name: &str) {
         let Some((key, waiting)) = self.waiting.remove(name) else { return };
-        let before = self.requests_so_far();
+        let asked = (self.requests)();
+        let before: u64 = asked.values().sum();
         let mut reruns = 0;
         loop {
             let run = Run {
@@ -194,8 +238,14 @@ impl Engine {
                 () = self.store.torn.notified() => End::Torn,
                 () = tokio::time::sleep(RUN_TIME_MAX) => panic!("a run of {name} hangs: {:?}", self.runs),
             };
+            if tracing_wanted() {
+                println!("  {} {name}: {end:?} by {:?}", self.clock.now(), self.since(&asked));
+            }
             match end {
                 End::Done(actions) => {
+                    if kind(name) == "calendar" {
+                        self.opened(name);
+                    }
                     *self.runs.done.entry(kind(name)).or_default() += 1;
                     actions.into_iter().for_each(|action| *self.runs.actions.entry(action).or_default() += 1);
                     self.dead.remove(name);

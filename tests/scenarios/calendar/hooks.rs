@@ -7,6 +7,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 use bytes::Bytes;
+use serde_json::Value;
 use simulators::Dice;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -26,6 +27,8 @@ pub const PREFIX: &str = "/webhooks/calendar";
 #[derive(Debug)]
 struct Inbox {
     received: Vec<Received>,
+    /// Records of whose deletion EspoCRM told, and nobody heard.
+    unheard: Vec<String>,
     dice: Dice,
     loss: f64,
     doubling: f64,
@@ -50,6 +53,15 @@ fn handshake(uri: &Uri) -> Option<String> {
     address.query_pairs().find(|(name, _)| name == "validationToken").map(|(_, token)| token.into_owned())
 }
 
+/// The records that a webhook of EspoCRM calls deleted.
+fn deleted(received: &Received) -> Vec<String> {
+    if !received.path.ends_with("/delete") {
+        return Vec::new();
+    }
+    let items: Vec<Value> = serde_json::from_slice(&received.body).unwrap();
+    items.iter().filter_map(|item| Some(item["id"].as_str()?.to_owned())).collect()
+}
+
 async fn take(State(inbox): State<Arc<Mutex<Inbox>>>, uri: Uri, headers: HeaderMap, body: Bytes) -> String {
     if let Some(token) = handshake(&uri) {
         return token;
@@ -62,7 +74,9 @@ async fn take(State(inbox): State<Arc<Mutex<Inbox>>>, uri: Uri, headers: HeaderM
     let received = Received { path, query, headers: headers.collect(), body };
     let mut inbox = inbox.lock().unwrap();
     let (loss, doubling) = (inbox.loss, inbox.doubling);
-    if !inbox.dice.chance(loss) {
+    if inbox.dice.chance(loss) {
+        inbox.unheard.extend(deleted(&received));
+    } else {
         if inbox.dice.chance(doubling) {
             inbox.received.push(received.clone());
         }
@@ -73,7 +87,13 @@ async fn take(State(inbox): State<Arc<Mutex<Inbox>>>, uri: Uri, headers: HeaderM
 
 impl Hooks {
     pub async fn start(seed: u64) -> Self {
-        let inbox = Inbox { received: Vec::new(), dice: Dice::new(seed), loss: 0.0, doubling: 0.0 };
+        let inbox = Inbox {
+            received: Vec::new(),
+            unheard: Vec::new(),
+            dice: Dice::new(seed),
+            loss: 0.0,
+            doubling: 0.0,
+        };
         let inbox = Arc::new(Mutex::new(inbox));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -90,5 +110,10 @@ impl Hooks {
 
     pub fn drain(&self) -> Vec<Received> {
         std::mem::take(&mut self.inbox.lock().unwrap().received)
+    }
+
+    /// What nobody heard of since this was last asked for.
+    pub fn unheard(&self) -> Vec<String> {
+        std::mem::take(&mut self.inbox.lock().unwrap().unheard)
     }
 }

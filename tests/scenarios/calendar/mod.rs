@@ -4,6 +4,7 @@
 mod affairs;
 mod calls;
 mod crm;
+mod cut_off;
 mod engine;
 mod faults;
 mod google;

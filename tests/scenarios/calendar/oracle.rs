@@ -84,6 +84,20 @@ pub fn learn(affair: &mut Affair, seen: &Seen, users: &[User]) {
     });
 }
 
+/// What is one user's own affair stays that user's as long as another copy speaks for the meeting. Where that one has gone,
+/// the next one speaks, for what is personal as well; when it is looked at is not said: either value is right until then.
+pub fn learn_own(affair: &mut Affair, seen: &Seen, calendars: &[Calendar]) {
+    let Some(speaks) = affair.source(calendars).filter(|at| Some(*at) != affair.spoke) else { return };
+    let Some(meeting) = seen.at(affair.number, Place::Crm(affair.kind)).next() else { return };
+    let own = &affair.copies[&speaks].says;
+    if meeting.show == own.show {
+        affair.says.show = own.show;
+    }
+    if meeting.private == own.private {
+        affair.says.private = own.private;
+    }
+}
+
 /// What of an affair is not as it must be.
 pub fn complaints(affair: &Affair, seen: &Seen, people: People<'_>) -> Vec<String> {
     let mut wrong = Vec::new();

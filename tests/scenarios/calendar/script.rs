@@ -383,9 +383,7 @@ impl Script {
         let (affair, calendar) = self.editable(present)?;
         let it = &present.affairs[affair];
         let field = self.field(it);
-        // Whether it lay in the window before it was moved depends on who looked when.
-        let is_moved_at_once = (field == Field::When || field.is_personal()) && !it.is_old;
-        if is_moved_at_once || !is_free(it, field, Side::Calendar(calendar)) {
+        if is_too_early(it, field) || !is_free(it, field, Side::Calendar(calendar)) {
             return None;
         }
         let says = &it.copies[&calendar].says;
@@ -399,8 +397,7 @@ impl Script {
         let it = present.affairs.get(affair)?;
         let field = self.field(it);
         let known = it.meeting == Standing::There && it.id.is_some() && !it.is_closed;
-        let is_moved_at_once = (field == Field::When || field.is_personal()) && !it.is_old;
-        if is_moved_at_once || !known || !is_free(it, field, Side::Crm) {
+        if is_too_early(it, field) || !known || !is_free(it, field, Side::Crm) {
             return None;
         }
         let change = self.change(field, present, it.number, &it.says);
@@ -417,7 +414,7 @@ impl Script {
         let present = it.copies.keys().all(|at| !present.calendars[*at].is_away);
         let rests = it.touched.is_empty() && it.meeting == Standing::There && it.id.is_some();
         // What could not be carried over counts as edited, for ever.
-        (linked && certain && present && rests && !it.has_left).then_some((affair, calendar))
+        (linked && certain && present && rests && it.is_old && !it.has_left).then_some((affair, calendar))
     }
 
     fn clash(&mut self, present: Present<'_>) -> Option<Edit> {
@@ -512,6 +509,10 @@ impl Script {
         {
             return None;
         }
+        // A day takes over what its calendar says of the series then, which may not yet be what was written elsewhere.
+        if it.touched.values().any(|by| *by != Side::Calendar(*calendar)) {
+            return None;
+        }
         let dates: Vec<Date> = it
             .rule?
             .dates(copy.says.when.date())
@@ -560,6 +561,13 @@ fn without_clock_change(when: When) -> When {
         }
         When::Days { first, .. } => When::Days { first, days: 1 },
     }
+}
+
+/// Whether what comes of it depends on who looks when: a move out of the window, of what may not have been carried over.
+fn is_too_early(affair: &Affair, field: Field) -> bool {
+    let is_alone = affair.meeting != Standing::There || affair.copies.is_empty();
+    let is_moved_again = field == Field::When && is_alone && affair.touched.contains_key(&Field::When);
+    is_moved_again || (field == Field::When || field.is_personal()) && !affair.is_old
 }
 
 /// Whether that side may write the field without getting into the other's way.

@@ -12,8 +12,8 @@ use super::calls::{Calls, Time};
 use super::engine::Engine;
 use super::faults;
 use super::hooks::Hooks;
-use super::installation::{Installation, PAGE_EVENTS};
-use super::oracle::{complaints, learn};
+use super::installation::{Installation, PAGE_EVENTS, VAULT};
+use super::oracle::{complaints, learn, learn_own};
 use super::people::Office;
 use super::says::{Provider, midnight};
 use super::script::{Edit, Present, Script};
@@ -23,6 +23,9 @@ use super::store::Tearing;
 const SWEEP_EVERY: SignedDuration = SignedDuration::from_hours(4);
 /// How often what waits is looked at.
 const TICK: SignedDuration = SignedDuration::from_mins(10);
+/// A deletion in the CRM whose webhook was lost is found by the daily comparison of what is linked, which is part of a
+/// sweep: the runbook's known limits.
+const UNHEARD_MAX: SignedDuration = SignedDuration::from_mins((24 + 4) * 60 + 20);
 /// Back and ahead; short, so that things move into the window and out of it.
 pub const REACH: Reach = Reach { back_days: 30, ahead_days: 60 };
 
@@ -102,9 +105,22 @@ impl World {
     }
 
     pub async fn connect_late(&mut self) {
-        for at in self.calendars_of(self.late()) {
+        let late = self.late();
+        // Which of their meetings have an event there by now depends on who looked when, as with new ones.
+        let theirs = self.office.affairs.iter_mut().filter(|affair| affair.users.contains(&late));
+        theirs.for_each(|affair| affair.is_old = false);
+        for at in self.calendars_of(late) {
             self.connect(at).await;
         }
+        // What lies in the window now is brought out, wherever people move it in the course of the day.
+        self.follow();
+    }
+
+    /// The oracle takes note of what has to be there by now.
+    fn follow(&mut self) {
+        let (now, office) = (self.clock.now(), &mut self.office);
+        let (users, calendars) = (&office.users, &office.calendars);
+        office.affairs.iter_mut().for_each(|affair| affair.follow(now, REACH, users, calendars));
     }
 
     pub fn calendars_of(&self, user: usize) -> Vec<usize> {
@@ -140,7 +156,8 @@ impl World {
     pub fn calls(&self) -> Calls {
         let of = |number: usize| u64::try_from(number).unwrap();
         let office = &self.office;
-        let days = u64::try_from(self.plan.days).unwrap() + 1;
+        let passed = self.clock.now().duration_since(midnight(self.plan.first));
+        let days = u64::try_from(passed.as_hours()).unwrap().div_ceil(24) + 1;
         let copies = || office.affairs.iter().flat_map(|it| &it.copies);
         let live = of(copies().filter(|(_, copy)| copy.standing == Standing::There).count());
         let is_outlook = |at: usize| office.calendars[at].provider == Provider::Microsoft;
@@ -201,16 +218,19 @@ impl World {
         self.hear().await;
         if self.clock.now() >= self.next_sweep {
             self.next_sweep = self.clock.now() + SWEEP_EVERY;
+            let torn = self.engine.runs.torn;
             // A sweep that failed comes again with the next one.
             if self.engine.sweep().await.is_err() {
                 self.next_sweep = self.clock.now() + TICK;
-                self.engine.flow = self.installation.flow(&self.office).await;
+            }
+            if self.engine.runs.torn > torn {
+                self.engine.begin_again(self.installation.flow(&self.office).await);
             }
         }
         while self.engine.work().await {
             // Until another process is there, what the dead one had leased has ended.
             self.clock.advance(Duration::from_secs(90));
-            self.engine.flow = self.installation.flow(&self.office).await;
+            self.engine.begin_again(self.installation.flow(&self.office).await);
         }
     }
 
@@ -221,6 +241,12 @@ impl World {
         self.office.crm.deliver_webhooks().await;
         for received in self.hooks.drain() {
             self.engine.take(&received).await;
+        }
+        for id in self.hooks.unheard() {
+            let affair = self.office.affairs.iter_mut().find(|affair| affair.id.as_ref() == Some(&id));
+            if let Some(affair) = affair {
+                affair.unheard_since = Some(self.clock.now());
+            }
         }
     }
 
@@ -239,7 +265,7 @@ impl World {
         }
     }
 
-    fn perform(&mut self, edit: &Edit) {
+    pub fn perform(&mut self, edit: &Edit) {
         let what = format!("seed {}, {}, {edit:?}", self.plan.seed, self.clock.now());
         if tracing_wanted() {
             println!("{what}");
@@ -304,6 +330,27 @@ impl World {
         self.check(what);
     }
 
+    /// Our memory is lost, but for the grants.
+    pub async fn forget(&mut self) {
+        let removed = self.store.empty_but(&VAULT).await;
+        assert!(removed > 0);
+        self.restart().await;
+        self.rest("after the store was emptied").await;
+    }
+
+    /// Nobody writes any more what lies outside the window.
+    pub fn close_outside(&mut self) {
+        let now = self.clock.now();
+        let outside = self.office.affairs.iter_mut().filter(|affair| !affair.is_inside(now, REACH));
+        outside.for_each(|affair| affair.is_closed = true);
+    }
+
+    /// As long as it takes until nothing can be unheard any more.
+    pub async fn outlast(&mut self) {
+        self.advance_to(self.clock.now() + UNHEARD_MAX).await;
+        self.rest("a day later").await;
+    }
+
     /// Until nothing waits.
     pub async fn quiet(&mut self) {
         for _ in 0..200 {
@@ -335,13 +382,14 @@ impl World {
     }
 
     pub fn complaints(&mut self) -> Vec<String> {
+        self.follow();
         let now = self.clock.now();
         let office = &mut self.office;
         let seen = office.look();
         for affair in &mut office.affairs {
-            affair.follow(now, REACH, &office.users, &office.calendars);
             learn(affair, &seen, &office.users);
             affair.hear(&office.calendars);
+            learn_own(affair, &seen, &office.calendars);
         }
         let mut wrong: Vec<String> = seen.strange.clone();
         let mut settled = Vec::new();
@@ -349,7 +397,9 @@ impl World {
             let is_away = |user: usize| office.calendars.iter().any(|it| it.user == user && it.is_away);
             let waits = affair.users.iter().any(|user| is_away(*user))
                 || affair.copies.keys().any(|at| office.calendars[*at].is_away);
-            if waits {
+            let is_unheard =
+                affair.unheard_since.is_some_and(|since| now.duration_since(since) < UNHEARD_MAX);
+            if waits || is_unheard {
                 continue;
             }
             wrong.extend(complaints(affair, &seen, office.people()));
@@ -406,6 +456,6 @@ fn present<'a>(office: &'a Office, plan: &Plan, now: Timestamp) -> Present<'a> {
 
 /// Whether each step is printed.
 #[expect(clippy::disallowed_methods, reason = "how much is told is said by whoever plays")]
-fn tracing_wanted() -> bool {
+pub fn tracing_wanted() -> bool {
     std::env::var("CALENDAR_STEPS").is_ok()
 }

@@ -49,7 +49,11 @@ pub struct Member {
 }
 
 impl Member {
-    pub(super) fn new(kind: Kind, number: usize) -> Result<Self> {
+    /// One that was never started.
+    ///
+    /// # Errors
+    /// When it is not built, or no port is free.
+    pub fn new(kind: Kind, number: usize) -> Result<Self> {
         let name = format!("{}-{number}", kind.program());
         let program = Program::new(kind.program())?;
         let program = if kind == Kind::Up { program.arg("up") } else { program };
@@ -59,12 +63,8 @@ impl Member {
         Ok(Self { kind, name, program, private_port, webhook_port, running: None, log, printed })
     }
 
-    pub(super) fn configure(
-        &mut self,
-        folder: &Path,
-        secrets: &[(String, String)],
-        settings: &[(&str, String)],
-    ) {
+    /// Gives it the folder with its settings, what it has of its own, and secrets: by the variables that hold them.
+    pub fn configure(&mut self, folder: &Path, secrets: &[(String, String)], settings: &[(&str, String)]) {
         let mut own = vec![("OPERATIONS__LISTEN".to_owned(), format!("127.0.0.1:{}", self.private_port))];
         own.extend(["PRODUCER__NAME", "WORKER__NAME"].map(|key| (key.to_owned(), self.name.clone())));
         let webhooks = self.webhook_port.map_or_else(String::new, |port| format!("127.0.0.1:{port}"));

@@ -133,9 +133,7 @@ impl Fleet {
         }
         let (folder, namespace) = (Folder::new("fleet")?, unique_name("scenario"));
         let parts = settings::Parts {
-            backing: &plan.backing,
-            namespace: &namespace,
-            folder: folder.path(),
+            backing: &plan.backing.settings(&namespace, folder.path())?,
             crm_url: crm.base_url(),
             advoware_url: advoware.base_url(),
             advoware: &upstreams,

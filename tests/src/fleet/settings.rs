@@ -21,11 +21,32 @@ pub enum Backing {
     },
 }
 
+impl Backing {
+    /// The settings of queue and state; a file that they refer to is written into the folder.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn settings(&self, namespace: &str, folder: &Path) -> Result<String> {
+        let (rabbitmq, redis) = match self {
+            Self::Embedded => return Ok(format!("[embedded]\ndir = {:?}\n", folder.join("data"))),
+            Self::Servers { rabbitmq, redis } => (rabbitmq, redis),
+        };
+        let without_password = rabbitmq.replace(&format!(":{RABBITMQ_PASSWORD}@"), "@");
+        let password = folder.join("rabbitmq-password");
+        write(&password, RABBITMQ_PASSWORD)?;
+        Ok(format!(
+            "[queue]\nkind = \"rabbitmq\"\n[queue.rabbitmq]\nurl = {without_password:?}\n\
+             password = \"file:{}\"\nnamespace = {namespace:?}\nheartbeat_seconds = 2\n\
+             [state]\nkind = \"redis\"\n[state.redis]\nurl = {redis:?}\nnamespace = {namespace:?}\n",
+            password.display()
+        ))
+    }
+}
+
 /// What the settings are made of.
 pub(super) struct Parts<'a> {
-    pub backing: &'a Backing,
-    pub namespace: &'a str,
-    pub folder: &'a Path,
+    /// Settings of queue and state.
+    pub backing: &'a str,
     pub crm_url: String,
     pub advoware_url: String,
     pub advoware: &'a AdvowareOptions,
@@ -50,21 +71,8 @@ impl Parts<'_> {
     }
 
     pub fn toml(&self) -> String {
-        let Self { crm_url, advoware_url, advoware, namespace, .. } = self;
+        let Self { backing, crm_url, advoware_url, advoware, .. } = self;
         let AdvowareOptions { kanzlei, database, user, app_id, .. } = advoware;
-        let backing = match self.backing {
-            Backing::Embedded => format!("[embedded]\ndir = {:?}\n", self.folder.join("data")),
-            Backing::Servers { rabbitmq, redis } => {
-                let without_password = rabbitmq.replace(&format!(":{RABBITMQ_PASSWORD}@"), "@");
-                let password = self.folder.join("rabbitmq-password");
-                format!(
-                    "[queue]\nkind = \"rabbitmq\"\n[queue.rabbitmq]\nurl = {without_password:?}\n\
-                     password = \"file:{}\"\nnamespace = {namespace:?}\nheartbeat_seconds = 2\n\
-                     [state]\nkind = \"redis\"\n[state.redis]\nurl = {redis:?}\nnamespace = {namespace:?}\n",
-                    password.display()
-                )
-            }
-        };
         let hooks: String = self
             .webhooks
             .iter()
@@ -116,9 +124,8 @@ fn variable(webhook: &Webhook) -> String {
     format!("TEST_WEBHOOK_{}", webhook.id)
 }
 
-/// Writes the settings, and the password they refer to beside them.
-pub(super) fn write(file: &Path, toml: &str) -> Result<()> {
-    std::fs::write(file, toml)
-        .and_then(|()| std::fs::write(file.with_file_name("rabbitmq-password"), RABBITMQ_PASSWORD))
+/// Writes a file of settings.
+pub(super) fn write(file: &Path, text: &str) -> Result<()> {
+    std::fs::write(file, text)
         .map_err(|error| HarnessError::new(format!("the settings are not written: {error}")))
 }

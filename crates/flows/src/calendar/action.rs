@@ -1,5 +1,7 @@
 //! The steps of a plan, and what a plan amounts to.
 
+use std::collections::BTreeSet;
+
 use super::event::{Event, Field, Response, Unfit};
 use super::link::{ConflictField, PairLink};
 use super::sides::{Guests, MeetingRef};
@@ -49,6 +51,15 @@ pub enum Action {
         user_id: String,
         /// What they answered.
         response: Response,
+    },
+    /// Note with the CRM's record from which calendars its event was deleted while it stayed.
+    NoteRemoval {
+        /// Which.
+        record: MeetingRef,
+        /// The version that was read, for optimistic concurrency.
+        expected: Option<i64>,
+        /// Our ids of all these calendars.
+        from: BTreeSet<String>,
     },
     /// Delete the CRM's record.
     DeleteMeeting {
@@ -118,6 +129,7 @@ impl Action {
             Self::CreateMeeting { .. } => "create_meeting",
             Self::UpdateMeeting { .. } => "update_meeting",
             Self::JoinMeeting { .. } => "join_meeting",
+            Self::NoteRemoval { .. } => "note_removal",
             Self::DeleteMeeting { .. } => "delete_meeting",
             Self::CreateEvent { .. } => "create_event",
             Self::UpdateEvent { .. } => "update_event",
@@ -136,6 +148,7 @@ impl Action {
             Self::CreateMeeting { .. }
             | Self::UpdateMeeting { .. }
             | Self::JoinMeeting { .. }
+            | Self::NoteRemoval { .. }
             | Self::DeleteMeeting { .. }
             | Self::CreateEvent { .. }
             | Self::UpdateEvent { .. }

@@ -85,6 +85,16 @@ pub(super) async fn note(
     write(flow, calendar, about, false, run).await
 }
 
+/// Notes that an event may have changed unread.
+pub(super) async fn note_unread(
+    flow: &CalendarFlow,
+    calendar: &CalendarId,
+    event_id: &str,
+    run: &Run,
+) -> Result<(), Fault> {
+    write(flow, calendar, About::Event(event_id), false, run).await
+}
+
 /// Notes that the instances of a series are to be compared: until that is done, whatever happens meanwhile.
 pub(super) async fn note_series(
     flow: &CalendarFlow,
@@ -93,6 +103,16 @@ pub(super) async fn note_series(
     run: &Run,
 ) -> Result<(), Fault> {
     write(flow, calendar, About::Event(event_id), true, run).await
+}
+
+/// Notes that a record is deleted that further calendars have: nothing else would tell them, should this run be cut off.
+pub(super) async fn note_deletion(
+    flow: &CalendarFlow,
+    calendar: &CalendarId,
+    record: &MeetingRef,
+    run: &Run,
+) -> Result<(), Fault> {
+    write(flow, calendar, About::Record(record), false, run).await
 }
 
 /// Notes that an event waits for its organiser's copy; since when is kept.

@@ -16,7 +16,7 @@ pub(super) fn agree(input: &Input<'_>, event: &EventSide, meeting: &MeetingSide)
         return Plan::of(Verdict::Skipped(why), Vec::new());
     }
     let link = fresh(input, event, meeting);
-    let event = &with_gaps(event, &link, meeting);
+    let event = &with_gaps(event, &link, meeting, input.calendar.provider);
     let copy = this_copy(input, event);
     let (assigned, born_of) = (meeting.assigned_user_id.as_deref(), meeting.key.as_deref());
     let role = role(&copy, input.copies, assigned, born_of);
@@ -30,7 +30,7 @@ pub(super) fn agree(input: &Input<'_>, event: &EventSide, meeting: &MeetingSide)
         return Plan::again(Verdict::Converges, vec![join]);
     }
     if role == Role::Follower {
-        let link = PairLink { base: None, ..settled(&link, event, meeting) };
+        let link = PairLink { base: None, apart: None, ..settled(&link, event, meeting) };
         return Plan::of(Verdict::Converges, saved(input, link));
     }
     let base = base(&link, event, meeting, input.calendar.provider);
@@ -45,6 +45,9 @@ pub(super) fn agree(input: &Input<'_>, event: &EventSide, meeting: &MeetingSide)
         send_mail: input.rules.send_mail,
         personal: role == Role::Source,
         takes_over: link.base.is_some() && link.revision.is_none() && link.creating.is_none(),
+        apart: link.apart.as_ref(),
+        // That the meeting was born of this event is certain; what other copies there are, only once all are linked again.
+        adopts: !(event.is_organizer && meeting.key.as_ref() == Some(&event.key.text())),
         winner: match role {
             Role::Source => input.rules.policy.winner(meeting, event),
             Role::Peer | Role::Follower => Some(Winner::Crm),
@@ -57,7 +60,7 @@ pub(super) fn agree(input: &Input<'_>, event: &EventSide, meeting: &MeetingSide)
         terms.winner = open.winner;
         merged = merge(base.as_ref(), &meeting.event, &terms);
     }
-    let link = PairLink { base: merged.base.clone(), ..link };
+    let link = PairLink { base: merged.base.clone(), apart: merged.apart.clone(), ..link };
     let stamps = stamp_is_missing(&link, event, meeting);
     if merged.to_crm.is_empty() && merged.to_calendar.is_empty() && !stamps {
         let undecided = terms.winner.is_none();
@@ -67,9 +70,11 @@ pub(super) fn agree(input: &Input<'_>, event: &EventSide, meeting: &MeetingSide)
     write(input, event, meeting, &merged, terms, conflict, stamps)
 }
 
-/// Occurrences that are known to be left out stay so, where what was read does not tell.
-fn with_gaps(event: &EventSide, link: &PairLink, meeting: &MeetingSide) -> EventSide {
-    with_known_gaps(event, link.agreed().unwrap_or(&meeting.event))
+/// Occurrences that are known to be left out stay so, where what was read does not tell: those of the last attempt as
+/// well, once they have arrived.
+fn with_gaps(event: &EventSide, link: &PairLink, meeting: &MeetingSide, provider: Provider) -> EventSide {
+    let before = with_known_gaps(event, link.agreed().unwrap_or(&meeting.event));
+    base(link, &before, meeting, provider).map_or(before, |base| with_known_gaps(event, &base))
 }
 
 /// The same, by what was agreed on.

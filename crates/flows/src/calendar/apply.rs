@@ -75,7 +75,14 @@ impl Pair<'_> {
                 let joined = self.flow.crm.join(record, *expected, user_id, *response).await?;
                 Ok(self.met_record(record, joined))
             }
+            Action::NoteRemoval { record, expected, from } => {
+                let written = self.flow.crm.note_removal(record, *expected, from).await?;
+                Ok(self.met_record(record, written))
+            }
             Action::DeleteMeeting { record } => {
+                if !self.copies().await?.is_empty() {
+                    again::note_deletion(self.flow, &self.open.id, record, self.run).await?;
+                }
                 self.flow.crm.delete(record).await?;
                 self.wrote_record(record, None);
                 self.meeting = KnownRecord::Gone;
@@ -230,9 +237,10 @@ fn labels(action: &Action) -> (&'static str, &'static str) {
     match action {
         Action::SaveLink(_) => ("calendar.before_link_save", "calendar.after_link_save"),
         Action::CreateMeeting { .. } => ("calendar.before_meeting_create", "calendar.after_meeting_create"),
-        Action::UpdateMeeting { .. } | Action::JoinMeeting { .. } | Action::DeleteMeeting { .. } => {
-            ("calendar.before_meeting_write", "calendar.after_meeting_write")
-        }
+        Action::UpdateMeeting { .. }
+        | Action::JoinMeeting { .. }
+        | Action::NoteRemoval { .. }
+        | Action::DeleteMeeting { .. } => ("calendar.before_meeting_write", "calendar.after_meeting_write"),
         Action::CreateEvent { .. } => ("calendar.before_event_create", "calendar.after_event_create"),
         Action::UpdateEvent { .. } | Action::StampEvent { .. } | Action::DeleteEvent { .. } => {
             ("calendar.before_event_write", "calendar.after_event_write")

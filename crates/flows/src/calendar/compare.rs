@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use shared::fault::Fault;
 
-use super::again::About;
+use super::again::{self, About};
 use super::cursor::{Linked, Missing, missing};
 use super::event::{Place, Window};
 use super::key::EventHash;
@@ -52,6 +52,35 @@ impl Rounds<'_> {
                 self.look(About::Event(event_id), self.pair().of_event_id(event_id, Known::Unread)).await
             }
         }
+    }
+
+    /// A token was lost, and with it what it would have told of events outside the window, of which a full round says
+    /// nothing: each that is linked gets a message of its own.
+    pub(super) async fn look_outside(&mut self) -> Result<(), Fault> {
+        let window = match &self.standing.cursor.token {
+            Some(token) => token.window,
+            None => self.open.reach.window(self.now()),
+        };
+        let mut after = None;
+        loop {
+            let (page, next) = self.flow.links.page(&self.open.id, after.as_deref()).await?;
+            for link in page {
+                let Some(event_id) = link.event_id.clone() else { continue };
+                let linked = Linked {
+                    event_id,
+                    base: link.agreed().cloned(),
+                    seen: false,
+                    ended: link.tombstone.is_some(),
+                };
+                if missing(&linked, &window) == Missing::Outside {
+                    again::note_unread(self.flow, &self.open.id, &linked.event_id, self.run).await?;
+                }
+            }
+            let Some(next) = next else { break };
+            after = Some(next);
+        }
+        self.standing.cursor.outside_unread = false;
+        self.save().await
     }
 
     /// An event that was being created when something was lost.

@@ -49,6 +49,15 @@ pub trait CrmClient: Send + Sync + Debug {
         response: Response,
     ) -> Result<Written<CrmFound>, Fault>;
 
+    /// Notes with a record whose present version is `expected` from which calendars its event was deleted, by our ids of
+    /// them: all of them, as in [`MeetingSide::removed_from`].
+    async fn note_removal(
+        &self,
+        record: &MeetingRef,
+        expected: Option<i64>,
+        from: &BTreeSet<String>,
+    ) -> Result<Written<CrmFound>, Fault>;
+
     /// Deletes a record. Safe to repeat.
     async fn delete(&self, record: &MeetingRef) -> Result<(), Fault>;
 

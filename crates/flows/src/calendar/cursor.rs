@@ -58,6 +58,9 @@ pub struct Cursor {
     pub loops: u32,
     /// When a round last came to its end.
     pub synced_at: Option<Timestamp>,
+    /// Whether linked events outside the window may have changed unread: only a token tells of them, and one was lost.
+    #[serde(default)]
+    pub outside_unread: bool,
 }
 
 /// A delta link or sync token. Opaque; not a secret, but long.
@@ -173,6 +176,7 @@ impl Cursor {
     /// What to ask for, having begun a round where none is under way. Store the state before asking.
     pub fn request(&mut self, reach: &Reach, now: Timestamp) -> Request {
         let (token, loops) = (self.token.clone(), self.loops);
+        self.outside_unread |= self.round.is_none() && token.is_none() && self.is_read();
         let round = self.round.get_or_insert_with(|| begin(token.as_ref(), loops, reach, now));
         let changes = matches!(round.kind, Kind::Changes | Kind::LastChanges);
         let text = token.filter(|_| changes).map(|token| token.text);
@@ -211,14 +215,15 @@ impl Cursor {
     /// The token, or the page's, has expired (410 and its like): the whole window again. Nothing is concluded from
     /// what was not seen meanwhile.
     pub fn expired(&mut self, reach: &Reach, now: Timestamp) {
-        if let (Some(Kind::LastChanges), Some(next)) =
-            (self.round.as_ref().map(|r| r.kind), self.next_token.take())
-        {
-            // The new round has read everything: nothing is lost with the old token.
-            *self = Self { token: Some(next), round: None, synced_at: Some(now), ..Self::default() };
+        let kind = self.round.as_ref().map(|round| round.kind);
+        self.outside_unread |= matches!(kind, Some(Kind::Changes | Kind::LastChanges));
+        if let (Some(Kind::LastChanges), Some(next)) = (kind, self.next_token.take()) {
+            // The new round has read the whole window: nothing in it is lost with the old token.
+            let outside_unread = self.outside_unread;
+            *self = Self { token: Some(next), synced_at: Some(now), outside_unread, ..Self::default() };
             return;
         }
-        let why = match self.round.as_ref().map(|round| round.kind) {
+        let why = match kind {
             Some(Kind::Full(why)) => why,
             Some(Kind::Changes | Kind::LastChanges) | None => Why::Expired,
         };

@@ -8,8 +8,8 @@ use super::agree::{this_copy, with_known_gaps};
 use super::copies::{Copy, Role, role};
 use super::event::{Event, Field};
 use super::link::{EndedBy, PairLink, Tombstone};
-use super::plan::Input;
-use super::sides::{EventSide, MeetingSide, MeetingStatus, Provider, SharedKey};
+use super::plan::{Input, is_invited, waits_for_event};
+use super::sides::{EventSide, MeetingSide, MeetingStatus, Provider, REMOVED_FROM_MAX, SharedKey, Stamp};
 
 /// The event is no more, or was cancelled.
 pub(super) fn event_gone(input: &Input<'_>, link: &PairLink, meeting: &MeetingSide, cancelled: bool) -> Plan {
@@ -24,18 +24,22 @@ pub(super) fn event_gone(input: &Input<'_>, link: &PairLink, meeting: &MeetingSi
     let role = role(&copy, input.copies, meeting.assigned_user_id.as_deref(), meeting.key.as_deref());
     // Stopped between creating and saving, the link does not name the meeting yet: an end that does not name it either
     // would let it go out anew.
-    let link = &PairLink { meeting: Some(meeting.record.clone()), ..link.clone() };
+    let link = &PairLink { meeting: Some(meeting.record.clone()), version: meeting.version, ..link.clone() };
+    let stays = |why, notices| match removal(input, meeting) {
+        Some(note) => Plan::again(Verdict::Ended, vec![note]),
+        None => ended(input, link, why, notices),
+    };
     // An attendee who removes the own copy says nothing about the meeting, as long as others have theirs.
     let speaks = cancelled || link.is_organizer || input.copies.is_empty();
     if role != Role::Source || !speaks {
-        return ended(input, link, EndedBy::CopyRemoved, Vec::new());
+        return stays(EndedBy::CopyRemoved, Vec::new());
     }
     let kept = |why| {
         let notice = Action::Notify(Notice::MeetingKept(why));
-        ended(input, link, EndedBy::EventDeletedMeetingKept, vec![notice])
+        stays(EndedBy::EventDeletedMeetingKept, vec![notice])
     };
     if meeting.status != MeetingStatus::Planned {
-        return ended(input, link, EndedBy::EventDeletedMeetingKept, Vec::new());
+        return stays(EndedBy::EventDeletedMeetingKept, Vec::new());
     }
     match link.agreed() {
         None => kept(Kept::Unknown),
@@ -47,21 +51,34 @@ pub(super) fn event_gone(input: &Input<'_>, link: &PairLink, meeting: &MeetingSi
     }
 }
 
+/// The note with the record that its event was deleted here, where nothing else keeps it from going out anew once our own
+/// memory is lost: neither the event that it was born of nor an invitation.
+fn removal(input: &Input<'_>, meeting: &MeetingSide) -> Option<Action> {
+    let here = &input.calendar.id;
+    let is_noted = meeting.removed_from.contains(here) || meeting.removed_from.len() >= REMOVED_FROM_MAX;
+    if is_noted || waits_for_event(input, meeting) || is_invited(input) {
+        return None;
+    }
+    let from = meeting.removed_from.iter().chain([here]).cloned().collect();
+    Some(Action::NoteRemoval { record: meeting.record.clone(), expected: meeting.version, from })
+}
+
 /// The CRM's record is no more.
 pub(super) fn meeting_gone(input: &Input<'_>, event: &EventSide) -> Plan {
     // Without link, the event's stamp names a record that is no more: it is not made anew.
     let link = PairLink { event_id: Some(event.id.clone()), ..input.link.cloned().unwrap_or_default() };
     let role = role(&this_copy(input, event), input.copies, None, None);
-    if role == Role::Follower {
-        return ended(input, &link, EndedBy::MeetingDeletedEventKept, Vec::new());
-    }
-    let kept = |why| {
-        let notice = Action::Notify(Notice::EventKept(why));
-        ended(input, &link, EndedBy::MeetingDeletedEventKept, vec![notice])
+    let stays = |notices| match missing_stamp(&link, event) {
+        Some(stamp) => Plan::again(Verdict::Ended, vec![stamp]),
+        None => ended(input, &link, EndedBy::MeetingDeletedEventKept, notices),
     };
+    if role == Role::Follower {
+        return stays(Vec::new());
+    }
+    let kept = |why| stays(vec![Action::Notify(Notice::EventKept(why))]);
     let Some(base) = link.agreed() else { return kept(Kept::Unknown) };
     let present = with_known_gaps(event, base);
-    if differs(&input.calendar.provider.holds(base), &present.event, &link) {
+    if differs(&link.in_calendar(base, input.calendar.provider), &present.event, &link) {
         return kept(Kept::Edited);
     }
     if !is_deletable(input, event) {
@@ -69,6 +86,18 @@ pub(super) fn meeting_gone(input: &Input<'_>, event: &EventSide) -> Plan {
     }
     let delete = Action::DeleteEvent { id: event.id.clone(), expected: event.revision.clone() };
     Plan { deletes: true, ..ended(input, &link, EndedBy::MeetingDeleted, vec![delete]) }
+}
+
+/// An event that stays says that it had a meeting: else it would have a new one where our own memory is lost. While there
+/// was one, an outsider's event was found by its key.
+fn missing_stamp(link: &PairLink, event: &EventSide) -> Option<Action> {
+    let record = link.meeting.as_ref()?;
+    let is_missing = match &event.stamp {
+        Stamp::Of(_) => false,
+        Stamp::None => true,
+        Stamp::Unread => !link.stamped,
+    };
+    is_missing.then(|| Action::StampEvent { id: event.id.clone(), record: record.clone() })
 }
 
 /// Neither is there any more.

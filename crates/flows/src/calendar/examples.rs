@@ -7,7 +7,7 @@ use super::event::{Attendee, Attendees, Busy, Event, Field, Place, Reach, Respon
 use super::model::{Look, Stop, World};
 use super::plan::Policy;
 use super::series::{Holding, Series};
-use super::sides::{EventStatus, MeetingKind, MeetingStatus, Provider};
+use super::sides::{EventStatus, MeetingKind, MeetingStatus, Provider, Stamp};
 use super::tests::{day, first_event, first_meeting, hour, now, person, simple, weekly, world};
 
 #[test]
@@ -144,6 +144,22 @@ fn an_edit_is_not_lost_with_what_was_deleted_on_the_other_side() {
 }
 
 #[test]
+fn a_meeting_that_is_kept_stays_without_event_though_its_creation_was_never_saved() {
+    let mut world = world(&[Provider::Microsoft, Provider::Microsoft], Policy::NewestWins);
+    let own = world.add_event(0, simple("A"), "uid1", true);
+    let copy = world.add_event(1, simple("A"), "uid1", false);
+    // The meeting is there; what was agreed on is not saved, so that the link does not name it.
+    assert!(!world.run(&Look::Event(0, own.clone()), Some(Stop { step: 2, after_effect: false })));
+    assert!(world.run(&Look::Event(1, copy), None));
+    let record = first_meeting(&world).unwrap();
+    world.edit_meeting(&record, |side| side.event.body = "edited".into());
+    world.edit_event(0, &own, |side| side.status = EventStatus::Cancelled);
+    world.settle();
+    assert!(world.meetings.contains_key(&record));
+    assert_eq!((world.events_created, world.events[0].len()), (0, 1));
+}
+
+#[test]
 fn a_meeting_with_guests_in_outlook_is_not_deleted_nor_changed_there() {
     let mut event = simple("A");
     event.attendees.insert("known1".into(), person(Reach::Known, Response::Accepted));
@@ -180,6 +196,37 @@ fn attendees_stand_in_the_body_where_outlook_would_mail_them() {
     assert_eq!(world.events[0][&id].listed, ["- known1", "- known2"]);
     assert_eq!(world.meetings[&record].event.attendees.len(), 2);
     assert_eq!(world.mails, 0);
+}
+
+#[test]
+fn who_is_missing_in_a_part_of_a_list_stays_invited() {
+    for provider in [Provider::Google, Provider::Microsoft] {
+        let mut event = simple("A");
+        for mail in ["known1", "known2"] {
+            event.attendees.insert(mail.into(), person(Reach::Known, Response::None));
+        }
+        let mut world = world(&[provider], Policy::NewestWins);
+        let id = world.add_event(0, event, "uid1", false);
+        world.settle();
+        let record = first_meeting(&world).unwrap();
+        // The organiser hides the list: an attendee sees no more than the own entry, or a few of them.
+        world.edit_event(0, &id, |side| {
+            side.attendees_cut = true;
+            side.event.attendees.remove("known1");
+            side.event.attendees.insert("known2".into(), person(Reach::Known, Response::Accepted));
+            side.event.attendees.insert("known3".into(), person(Reach::Known, Response::None));
+        });
+        world.settle();
+        let invited = &world.meetings[&record].event.attendees;
+        assert_eq!(invited.keys().collect::<Vec<_>>(), ["known1", "known2", "known3"]);
+        assert_eq!(invited["known2"].response, Response::Accepted);
+        // The whole list again: who is not in it now is not invited.
+        world.edit_event(0, &id, |side| side.attendees_cut = false);
+        world.settle();
+        let invited = &world.meetings[&record].event.attendees;
+        assert_eq!(invited.keys().collect::<Vec<_>>(), ["known2", "known3"]);
+        assert_eq!(world.mails, 0);
+    }
 }
 
 #[test]
@@ -376,6 +423,29 @@ fn what_arrived_before_a_stop_is_agreed_on_and_an_edit_since_is_no_conflict() {
 }
 
 #[test]
+fn an_occurrence_left_out_before_a_stop_stays_left_out() {
+    let mut world = world(&[Provider::Google], Policy::NewestWins);
+    let id = world.add_event(0, Event { place: Place::Master(weekly()), ..simple("A") }, "uid1", true);
+    world.settle();
+    let record = first_meeting(&world).unwrap();
+    let occurrences = weekly().occurrences(&hour(0), now(), world.rules.window.to).unwrap();
+    let gapless = world.events[0][&id].event.place.clone();
+    let mut series = weekly();
+    series.gaps.extend(occurrences.into_iter().take(1).map(|occurrence| occurrence.original));
+    world.edit_event(0, &id, |side| side.event.place = Place::Master(series.clone()));
+    // Stopped after the write.
+    assert!(!world.run(&Look::Event(0, id.clone()), Some(Stop { step: 1, after_effect: true })));
+    // A read of the series does not tell what is left out.
+    world.edit_event(0, &id, |side| {
+        (side.event.place, side.gaps_known) = (gapless, false);
+        side.event.subject = "B".into();
+    });
+    world.settle();
+    let meeting = &world.meetings[&record].event;
+    assert_eq!((&*meeting.subject, meeting.place.series()), ("B", Some(&series)));
+}
+
+#[test]
 fn a_rule_and_its_start_are_one_value() {
     let mut world = world(&[Provider::Google], Policy::NewestWins);
     let id = world.add_event(0, Event { place: Place::Master(weekly()), ..simple("A") }, "uid1", true);
@@ -506,4 +576,124 @@ fn a_guest_is_invited_once_and_by_another_event_when_that_one_goes() {
         (1, vec![2], vec![2])
     );
     assert_eq!(world.mails, 0);
+}
+
+/// Our memory is lost, and Outlook's of what it created.
+fn forget(world: &mut World) {
+    world.links.clear();
+    world.tokens.clear();
+}
+
+#[test]
+fn what_was_let_go_stays_so_where_our_memory_is_lost() {
+    // One of two users removes the own event: the meeting says so, once.
+    let mut world = world(&[Provider::Microsoft, Provider::Microsoft], Policy::NewestWins);
+    let record = world.add_meeting(MeetingKind::Meeting, simple("A"), &["user0", "user1"]);
+    world.settle();
+    let before = world.writes;
+    world.events[1].clear();
+    world.settle();
+    assert_eq!(world.meetings[&record].removed_from, BTreeSet::from(["cal1".to_owned()]));
+    assert_eq!(world.writes - before, 1);
+    forget(&mut world);
+    assert_eq!(
+        world.would(&Look::Meeting(1, record)).verdict,
+        Verdict::Ignored(Ignored::EndedBefore),
+        "the first thing that is looked at"
+    );
+    world.settle();
+    assert_eq!((world.events_created, world.events[1].len()), (2, 0));
+
+    // One that was held, and was born in the CRM.
+    let mut world = super::tests::world(&[Provider::Microsoft], Policy::NewestWins);
+    let record = world.add_meeting(MeetingKind::Call, simple("A"), &["user0"]);
+    world.settle();
+    world.edit_meeting(&record, |side| side.status = MeetingStatus::Held);
+    world.events[0].clear();
+    world.settle();
+    forget(&mut world);
+    world.edit_meeting(&record, |side| side.event.body = "Minutes".into());
+    world.settle();
+    assert_eq!((world.events_created, world.events[0].len()), (1, 0));
+
+    // What was born of its event waits for that one anyway: nothing needs to be noted.
+    let mut world = super::tests::world(&[Provider::Microsoft], Policy::NewestWins);
+    world.add_event(0, simple("A"), "uid1", true);
+    world.settle();
+    let record = first_meeting(&world).unwrap();
+    world.edit_meeting(&record, |side| side.event.body = "Minutes".into());
+    world.events[0].clear();
+    let before = world.writes;
+    world.settle();
+    forget(&mut world);
+    world.settle();
+    assert_eq!((world.writes, world.events_created), (before, 0));
+    assert_eq!(world.meetings[&record].removed_from, BTreeSet::new());
+}
+
+#[test]
+fn an_outsiders_event_whose_meeting_was_deleted_has_no_other_one_where_our_memory_is_lost() {
+    let mut world = world(&[Provider::Google], Policy::NewestWins);
+    let id = world.add_event(0, simple("A"), "uid1", false);
+    world.settle();
+    let record = first_meeting(&world).unwrap();
+    assert_eq!(world.events[0][&id].stamp, Stamp::None, "its key is enough while there is a meeting");
+    world.meetings.remove(&record);
+    world.settle();
+    assert_eq!(world.events[0][&id].stamp, Stamp::Of(record));
+    forget(&mut world);
+    world.settle();
+    assert_eq!((world.meetings_created, world.meetings.len()), (1, 0));
+}
+
+#[test]
+fn a_users_own_affairs_stay_as_they_are_where_our_memory_is_lost() {
+    let mut world = world(&[Provider::Google, Provider::Microsoft], Policy::NewestWins);
+    let record = world.add_meeting(MeetingKind::Meeting, simple("A"), &["user0", "user1"]);
+    world.settle();
+    let (source, peer) = (first_event(&world, 0).unwrap(), first_event(&world, 1).unwrap());
+    world.edit_event(1, &peer, |side| side.event.private = true);
+    world.settle();
+    let before = world.writes;
+    forget(&mut world);
+    // Nothing tells yet that another copy speaks for the meeting.
+    world.run(&Look::Event(1, peer.clone()), None);
+    world.settle();
+    assert_eq!(world.writes, before);
+    assert!(!world.meetings[&record].event.private && world.events[1][&peer].event.private);
+    // It is each user's own affair as before, and the source's goes both ways.
+    world.edit_event(1, &peer, |side| side.event.reminders = BTreeSet::from([10]));
+    world.edit_event(0, &source, |side| side.event.private = true);
+    world.settle();
+    assert!(world.meetings[&record].event.private && world.meetings[&record].event.reminders.is_empty());
+
+    // Nobody else speaks for it: neither side is written until one of them is edited, and then only that value.
+    let mut world = super::tests::world(&[Provider::Microsoft], Policy::CrmWins);
+    let record = world.add_meeting(MeetingKind::Meeting, simple("A"), &["user0"]);
+    world.settle();
+    let id = first_event(&world, 0).unwrap();
+    forget(&mut world);
+    world.edit_event(0, &id, |side| (side.event.private, side.event.busy) = (true, Busy::Free));
+    let before = world.writes;
+    world.settle();
+    assert_eq!(world.writes, before);
+    world.edit_event(0, &id, |side| side.event.reminders = BTreeSet::from([10]));
+    world.edit_meeting(&record, |side| side.event.busy = Busy::Tentative);
+    world.settle();
+    let (meeting, event) = (&world.meetings[&record].event, &world.events[0][&id].event);
+    assert_eq!((meeting.private, event.private), (false, true));
+    assert_eq!((meeting.busy, event.busy), (Busy::Tentative, Busy::Tentative));
+    assert_eq!((&meeting.reminders, &event.reminders), (&BTreeSet::from([10]), &BTreeSet::from([10])));
+    // An edit of what is still apart is carried over like any other.
+    world.edit_event(0, &id, |side| side.event.private = false);
+    world.edit_meeting(&record, |side| side.event.private = true);
+    world.settle();
+    assert!(
+        world.meetings[&record].event.private && world.events[0][&id].event.private,
+        "as the policy says"
+    );
+    assert!(world.links.iter().all(|(_, link)| link.apart.is_none()));
+    world.meetings.remove(&record);
+    world.settle();
+    assert!(world.events[0].is_empty(), "what both agree on goes with the meeting");
 }

@@ -45,6 +45,9 @@ fn line(text: &mut String, action: &Action) {
         Action::JoinMeeting { record, expected, user_id, response } => {
             write!(text, "{} at {expected:?}: {user_id} {response:?}", record.id).unwrap();
         }
+        Action::NoteRemoval { record, expected, from } => {
+            write!(text, "{} at {expected:?}: {from:?}", record.id).unwrap();
+        }
         Action::DeleteMeeting { record } | Action::ReadMeeting { record } => text.push_str(&record.id),
         Action::CreateEvent { token, event, guests } => {
             write!(text, "of {} in {}, guests {guests:?}: ", token.record.id, token.calendar_id).unwrap();

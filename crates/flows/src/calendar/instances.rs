@@ -16,7 +16,13 @@ impl Rounds<'_> {
     /// Reads a series, and compares its instances.
     pub(super) async fn look_at_series(&mut self, id: &str) -> Result<(), Fault> {
         match self.open.client.get(id).await? {
-            Some(Found::Event(master)) => self.instances(*master).await,
+            Some(Found::Event(master)) => {
+                // What the master itself says of its gaps is news where the run that noted it was cut off.
+                if master.event.place.series().is_some_and(|series| !series.gaps.is_empty()) {
+                    self.with_gaps(EventSide::clone(&master), BTreeSet::new()).await?;
+                }
+                self.instances(*master).await
+            }
             Some(Found::Unreadable { .. }) => Ok(()),
             None => self.look(About::Event(id), self.pair().of_event_id(id, Known::Gone)).await,
         }

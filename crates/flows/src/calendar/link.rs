@@ -1,9 +1,11 @@
 //! What the flow remembers about a linked pair: an event in one calendar, and a meeting or call. Pure.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::event::{Event, Field};
+use super::event::{Busy, Event, Field};
 use super::merge::{Merged, Winner};
 use super::sides::{MeetingRef, Provider, SharedKey};
 
@@ -25,6 +27,10 @@ pub struct PairLink {
     pub version: Option<i64>,
     /// What both sides last agreed on; none before the first agreement, and for a copy that another one speaks for.
     pub base: Option<Event>,
+    /// What is its user's own affair in the calendar, where that differs from `base` and nobody knows why: neither side is
+    /// written until one of them is edited.
+    #[serde(default)]
+    pub apart: Option<Personal>,
     /// Whether another event speaks for the meeting, so that what is one user's own affair is not compared.
     #[serde(default)]
     pub peer: bool,
@@ -58,6 +64,34 @@ impl PairLink {
     /// What was last agreed on: what was saved, or what was being created on the other side.
     pub fn agreed(&self) -> Option<&Event> {
         self.base.as_ref().or_else(|| self.creating.as_ref().map(|creating| &creating.event))
+    }
+
+    /// What the calendar says of what was agreed on.
+    pub fn in_calendar(&self, agreed: &Event, provider: Provider) -> Event {
+        Personal::put(self.apart.as_ref(), provider.holds(agreed))
+    }
+}
+
+/// What is one user's own affair.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Personal {
+    busy: Busy,
+    private: bool,
+    reminders: BTreeSet<u32>,
+}
+
+impl Personal {
+    /// Of an event.
+    pub fn of(event: &Event) -> Self {
+        Self { busy: event.busy, private: event.private, reminders: event.reminders.clone() }
+    }
+
+    /// The event with it, where there is one.
+    pub fn put(own: Option<&Self>, event: Event) -> Event {
+        match own.cloned() {
+            Some(Self { busy, private, reminders }) => Event { busy, private, reminders, ..event },
+            None => event,
+        }
     }
 }
 

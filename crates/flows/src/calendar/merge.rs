@@ -9,6 +9,7 @@ use shared::change::Merge;
 
 use super::copies::Invited;
 use super::event::{self, Attendee, Attendees, Event, Field, Reach, Response};
+use super::link::Personal;
 use super::sides::{EventSide, Guests, MeetingKind, Provider, can_hold, is_writable};
 
 /// Whose value counts where both sides changed a field to different values.
@@ -39,6 +40,10 @@ pub struct Terms<'a> {
     /// Whether the event takes the place of another copy of it, which spoke for the meeting until now: what was that one's
     /// user's own affair, and was not edited since, is replaced.
     pub takes_over: bool,
+    /// What of it the calendar says otherwise than was agreed on ([`super::link::PairLink::apart`]).
+    pub apart: Option<&'a Personal>,
+    /// Whether it is left as it is on both sides where nothing was agreed on: another copy may speak for the meeting.
+    pub adopts: bool,
     /// Who wins; none leaves what is in conflict to a person.
     pub winner: Option<Winner>,
     /// Whom other events of the meeting invite.
@@ -54,6 +59,8 @@ pub struct Merged {
     pub calendar: Event,
     /// What to remember as agreed; none while there was no agreement before, and a person has to decide the first one.
     pub base: Option<Event>,
+    /// What to remember of what is the user's own affair, where the calendar says it otherwise.
+    pub apart: Option<Personal>,
     /// Fields to write to the CRM.
     pub to_crm: Vec<Field>,
     /// Fields to write to the calendar.
@@ -72,6 +79,7 @@ pub fn merge(base: Option<&Event>, crm: &Event, terms: &Terms<'_>) -> Merged {
         crm: crm.clone(),
         calendar: calendar.clone(),
         base: None,
+        apart: terms.apart.cloned(),
         to_crm: Vec::new(),
         to_calendar: Vec::new(),
         conflicts: Vec::new(),
@@ -91,8 +99,26 @@ pub fn merge(base: Option<&Event>, crm: &Event, terms: &Terms<'_>) -> Merged {
         }
     }
     let undecided = terms.winner.is_none() && !merged.conflicts.is_empty();
+    if terms.personal {
+        merged.apart = apart(&merged, &agreed, base, terms);
+    }
     merged.base = (base.is_some() || !undecided).then_some(agreed);
     merged
+}
+
+/// What the calendar says of its user's own affairs once all is written, where that differs from what is agreed on.
+fn apart(merged: &Merged, agreed: &Event, base: Option<&Event>, terms: &Terms<'_>) -> Option<Personal> {
+    let held = terms.provider.holds(agreed);
+    let mut said = base.map_or_else(|| held.clone(), |base| in_calendar(base, terms));
+    let is_decided = |field: &Field| terms.winner.is_some() || !merged.conflicts.contains(field);
+    let personal = || Field::ALL.into_iter().filter(|field| field.is_personal());
+    personal().filter(is_decided).for_each(|field| said.take(field, &merged.calendar));
+    personal().any(|field| !said.same(&held, field)).then(|| Personal::of(&said))
+}
+
+/// What the calendar said of what was agreed on.
+fn in_calendar(base: &Event, terms: &Terms<'_>) -> Event {
+    Personal::put(terms.apart, terms.provider.holds(base))
 }
 
 /// Merges fields that are one value.
@@ -123,8 +149,13 @@ fn merge_value(
         take(agreed, crm);
         return;
     }
+    let is_told = base.is_some_and(|base| same(&in_calendar(base, terms), calendar));
+    let adopts = terms.adopts && fields.iter().all(|field| field.is_personal());
     let winner = match base {
-        Some(base) if same(&terms.provider.holds(base), calendar) => Some(Winner::Crm),
+        // They are apart, and neither was edited.
+        Some(base) if is_told && same(base, crm) => return,
+        None if adopts => return,
+        Some(_) if is_told => Some(Winner::Crm),
         Some(base) if same(base, crm) => Some(Winner::Calendar),
         _ => {
             merged.conflicts.extend(differing());
@@ -179,8 +210,13 @@ fn merge_attendees(
     let mut mails: Vec<&String> = crm.attendees.keys().chain(calendar.keys()).chain(before.keys()).collect();
     mails.sort();
     mails.dedup();
-    let mut people =
-        People { crm: crm.attendees.clone(), calendar: calendar.clone(), base: empty.clone(), left: false };
+    let mut people = People {
+        crm: crm.attendees.clone(),
+        calendar: calendar.clone(),
+        base: empty.clone(),
+        left: false,
+        is_first: base.is_none(),
+    };
     for mail in mails {
         people.merge(mail, before, terms);
     }
@@ -203,6 +239,8 @@ struct People {
     calendar: Attendees,
     base: Attendees,
     left: bool,
+    /// Nothing was agreed on before.
+    is_first: bool,
 }
 
 impl People {
@@ -222,6 +260,8 @@ impl People {
             }
             Merge::Agreed(true) => self.answered(mail, base.map(|base| base.response)),
             Merge::Agreed(false) => {}
+            // Where nothing was agreed on, other events that invite somebody may not be known yet.
+            Merge::TakeLeft(_) if self.is_first => {}
             Merge::TakeLeft(_) if terms.guests != Guests::Written => {
                 self.left = true;
                 self.keep(mail, base);
@@ -244,6 +284,8 @@ impl People {
                     self.keep(mail, Some(person));
                 }
             }
+            // Of who is not in a part of a list nothing is known.
+            Merge::TakeRight(false) if terms.event.attendees_cut => self.keep(mail, base),
             Merge::TakeRight(false) => {
                 self.crm.remove(mail);
             }

@@ -22,14 +22,18 @@
 //! - No mail: Outlook mails attendees on every write, so they are listed in the body of events of ours, and of events
 //!   that have some only what nobody else sees is written.
 //! - People: whether they are invited goes both ways, one by one; what they answered goes to the CRM only. People that
-//!   the CRM does not know stay in the calendar; users with a connected calendar have an event there instead.
+//!   the CRM does not know stay in the calendar; users with a connected calendar have an event there instead. Nobody is
+//!   invited by two events of a meeting. Users are known by the mailboxes that they connected, too (`people.rs`).
+//! - A copy that comes when its meeting was made by another one brings its user into the meeting, and the organiser's goes
+//!   on from what that one agreed on.
 //! - Deletions (`end.rs`): a deleted or cancelled event takes the planned meeting with it, a deleted meeting its event
 //!   where that reaches nobody. What is history, was edited since, or would reach others, stays and is let go.
-//!   A tombstone keeps what was deleted from being made anew. `@removed` is a hint: the event is read first, and an
-//!   unknown id is ignored.
+//!   A tombstone keeps what was deleted from being made anew, and the record names the calendars that it must not come
+//!   into again. `@removed` is a hint: the event is read first, and an unknown id is ignored.
 //! - Before a create, what is created is noted in the link, and a create without outcome is searched for first: an
 //!   event by the CRM's id with it, a meeting by the event's key in it. Nothing is created in a calendar that was not
-//!   read once from beginning to end. These ids also bring links back that were lost.
+//!   read once from beginning to end. These ids also bring links back that were lost; without what was agreed on before,
+//!   one user's own affairs stay as they are on both sides.
 //! - A plan that writes is followed by another one with what the writes answered; only that one saves the agreement.
 //! - A series is one meeting with its rule where the CRM can hold it, else a meeting for each occurrence in the window.
 //!   Exceptions are meetings of their own with the start by the rule; gaps are part of the rule.

@@ -127,6 +127,8 @@ impl World {
             status: MeetingStatus::Planned,
             users: users.iter().map(|user| (*user).to_owned()).collect(),
             assigned_user_id: users.first().map(|user| (*user).to_owned()),
+            removed_from: BTreeSet::new(),
+            created_at: Some(self.now),
             modified_at: Some(self.now),
         };
         self.meetings.insert(record.clone(), side);
@@ -395,6 +397,12 @@ impl World {
             Action::JoinMeeting { record, expected, user_id, .. } => {
                 assert_eq!(self.meetings[record].version, *expected);
                 self.edit_meeting(record, |side| assert!(side.users.insert(user_id.clone())));
+            }
+            Action::NoteRemoval { record, expected, from } => {
+                let before = self.meetings[record].clone();
+                assert_eq!(before.version, *expected);
+                assert!(before.removed_from.is_subset(from) && before.removed_from != *from);
+                self.edit_meeting(record, |side| side.removed_from.clone_from(from));
             }
             Action::DeleteMeeting { record } => {
                 assert_eq!(self.meetings.remove(record).unwrap().status, MeetingStatus::Planned);

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use shared::fault::{Fault, FaultKind};
 use shared::flow::Run;
 use shared::ports::state::{Fence, Grant};
@@ -89,6 +90,8 @@ pub(super) struct Pair<'a> {
     pub(super) open: &'a Opened,
     /// Whether the calendar was read from beginning to end.
     pub(super) is_read: bool,
+    /// Since when the calendar's links are remembered.
+    pub(super) since: Option<Timestamp>,
     /// For one of a series.
     pub(super) holding: Holding,
     /// Whether the organiser's copy has been waited for long enough.
@@ -122,6 +125,7 @@ impl<'a> Pair<'a> {
             run,
             open,
             is_read,
+            since: None,
             holding: Holding::Series,
             impatient: false,
             round_id: None,
@@ -216,6 +220,10 @@ impl<'a> Pair<'a> {
                 self.search_key().await?;
                 continue;
             }
+            if reasons::lacks_event(&plan) && self.may_have_event() {
+                self.search_event().await?;
+                continue;
+            }
             self.note(&plan);
             if plan.deletes {
                 self.permit().await?;
@@ -252,6 +260,9 @@ impl<'a> Pair<'a> {
     /// What is to be done now; none where the event or the record cannot be synchronised.
     pub(super) async fn plan(&mut self) -> Result<Option<Plan>, Fault> {
         self.find_link().await?;
+        if self.stored.as_ref().is_some_and(|stored| stored.link.tombstone.is_some()) {
+            return Ok(Some(Plan::of(Verdict::Ended, Vec::new())));
+        }
         self.read_event().await?;
         let ended = self.find_record().await?;
         self.read_record().await?;
@@ -346,15 +357,29 @@ impl<'a> Pair<'a> {
     /// Reads the event where it has to be: a create whose answer may have been lost is searched for.
     async fn read_event(&mut self) -> Result<(), Fault> {
         let creating = self.stored.as_ref().is_some_and(|stored| stored.link.creating.is_some());
-        if let (None, Some(record), true, false) = (&self.event_id, &self.record, creating, self.searched) {
-            self.searched = true;
-            let found = self.open.client.find(record).await?;
-            self.take_first(found).await?;
+        if self.event_id.is_none() && creating && !self.searched {
+            self.search_event().await?;
         }
         match (&self.event, self.event_id.clone()) {
             (Known::Unread, Some(id)) => self.get(&id).await,
             _ => Ok(()),
         }
+    }
+
+    /// Whether an event of the record may be there that is not linked. No full reading told of one that lies outside the
+    /// window; it went out before our memory began.
+    fn may_have_event(&self) -> bool {
+        let KnownRecord::Found(meeting) = &self.meeting else { return false };
+        let is_older = self.since.zip(meeting.created_at).is_none_or(|(since, made)| made < since);
+        self.event_id.is_none() && !self.searched && is_older
+    }
+
+    /// Searches for an event by the record's id with it.
+    async fn search_event(&mut self) -> Result<(), Fault> {
+        let Some(record) = &self.record else { return Ok(()) };
+        self.searched = true;
+        let found = self.open.client.find(record).await?;
+        self.take_first(found).await
     }
 
     /// Of several copies with one stamp, the one that is linked to nothing else.
@@ -478,7 +503,7 @@ impl<'a> Pair<'a> {
     }
 
     /// The record's other copies that are linked and alive.
-    async fn copies(&self) -> Result<Vec<super::copies::Copy>, Fault> {
+    pub(super) async fn copies(&self) -> Result<Vec<super::copies::Copy>, Fault> {
         let Some(record) = &self.record else { return Ok(Vec::new()) };
         let found = self.flow.links.copies(record).await?;
         let copies = found.into_iter().filter_map(|known| known.copy);

@@ -223,7 +223,7 @@ fn create_meeting(input: &Input<'_>, event: &EventSide) -> Plan {
 /// A meeting or call without event in its user's calendar goes out.
 fn create_event(input: &Input<'_>, meeting: &MeetingSide) -> Plan {
     let creating = input.link.is_some_and(|link| link.creating.is_some());
-    if input.ended {
+    if input.ended || meeting.removed_from.contains(&input.calendar.id) {
         return ignored(Ignored::EndedBefore);
     }
     if !meeting.users.contains(&input.calendar.user_id) {
@@ -235,11 +235,10 @@ fn create_event(input: &Input<'_>, meeting: &MeetingSide) -> Plan {
     if !input.is_read {
         return ignored(Ignored::NotReadYet);
     }
-    let is_of_birth = |key: &String| input.copies.iter().any(|copy| copy.key.text() == *key);
-    if meeting.key.as_ref().is_some_and(|key| !is_of_birth(key)) {
+    if waits_for_event(input, meeting) {
         return ignored(Ignored::WaitsForEvent);
     }
-    if input.copies.iter().any(|copy| copy.guests.contains(&input.calendar.mail)) {
+    if is_invited(input) {
         return ignored(Ignored::Invited);
     }
     if meeting.event.place.original().is_some() {
@@ -281,6 +280,17 @@ fn create_event(input: &Input<'_>, meeting: &MeetingSide) -> Plan {
         guests,
     });
     Plan::again(Verdict::Converges, actions)
+}
+
+/// Whether the event that the meeting was born of is in no calendar that we know.
+pub(super) fn waits_for_event(input: &Input<'_>, meeting: &MeetingSide) -> bool {
+    let is_there = |key: &String| input.copies.iter().any(|copy| copy.key.text() == *key);
+    meeting.key.as_ref().is_some_and(|key| !is_there(key))
+}
+
+/// Whether the provider brings the meeting into this calendar.
+pub(super) fn is_invited(input: &Input<'_>) -> bool {
+    input.copies.iter().any(|copy| copy.guests.contains(&input.calendar.mail))
 }
 
 /// What both sides will have agreed on once the meeting is there.

@@ -7,6 +7,13 @@ pub(super) fn creates_meeting(plan: &Plan) -> bool {
     plan.actions.iter().any(|action| matches!(action, Action::CreateMeeting { .. }))
 }
 
+/// Whether a plan rests on it that a record has no event in the calendar.
+pub(super) fn lacks_event(plan: &Plan) -> bool {
+    let creates = |action: &Action| matches!(action, Action::CreateEvent { .. });
+    let waits = matches!(plan.verdict, Verdict::Ignored(Ignored::OutsideWindow | Ignored::WaitsForEvent));
+    waits || plan.actions.iter().any(creates)
+}
+
 /// Why nothing can be synchronised, where that is so.
 pub(super) fn skipped(plan: &Plan) -> Option<String> {
     match &plan.verdict {

@@ -41,24 +41,27 @@ impl CalendarFlow {
     ) -> Result<Vec<&'static str>, Fault> {
         let mut wrote = Vec::new();
         for _ in 0..PASSES_MAX {
-            let (actions, written) = self.pass(run, &present, from).await?;
+            let (actions, written, again) = self.pass(run, &present, from).await?;
             wrote.extend(actions);
-            match written {
-                Some(written) => (present, from) = (written, None),
-                None => break,
+            (present, from) = (written.unwrap_or(present), None);
+            if !again {
+                break;
             }
+        }
+        if present.found.is_none() {
+            self.forget_record(&present.record).await?;
         }
         Ok(wrote)
     }
 
     /// Goes through all calendars once. What fails in one does not keep the others back. Answers the record as it was
-    /// written, where other calendars than those after it have to hear of it.
+    /// written, and whether other calendars than those after it have to hear of it.
     async fn pass(
         &self,
         run: &Run,
         before: &WrittenRecord,
         from: Option<&AccountId>,
-    ) -> Result<(Vec<&'static str>, Option<WrittenRecord>), Fault> {
+    ) -> Result<(Vec<&'static str>, Option<WrittenRecord>, bool), Fault> {
         let (mut wrote, mut failed, mut earlier) = (Vec::new(), None, from.is_some());
         let mut present: Option<WrittenRecord> = None;
         let mut again = false;
@@ -79,7 +82,7 @@ impl CalendarFlow {
             }
             earlier = true;
         }
-        failed.map_or(Ok((wrote, present.filter(|_| again))), Err)
+        failed.map_or(Ok((wrote, present, again)), Err)
     }
 
     /// The accounts whose calendars have the record, and those of its users.
@@ -111,7 +114,7 @@ impl CalendarFlow {
     }
 
     /// Brings a record that was just written into the other calendars that have it or should. What fails here is found
-    /// by the sweep, since the version there is another one.
+    /// by the sweep, since the version there is another one; of a deletion, by what was noted before it.
     pub(super) async fn spread(
         &self,
         run: &Run,

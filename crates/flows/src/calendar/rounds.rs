@@ -92,7 +92,7 @@ impl CalendarFlow {
             written,
             hands_on,
         };
-        let result = rounds.read().await;
+        let result = rounds.read_and_watch().await;
         let wrote = rounds.wrote;
         let count = |kinds: &[&str]| wrote.iter().filter(|action| kinds.contains(action)).count();
         let created = count(&["create_meeting", "create_event"]);
@@ -102,11 +102,6 @@ impl CalendarFlow {
             info!("{label}: {created} events created, {updated} updated, {deleted} deleted.");
         }
         result?;
-        if run.operation == Operation::Delete {
-            // The vendor says that the watch is gone.
-            self.watches.forget(self, open).await?;
-        }
-        self.watches.keep(self, open, run.operation == Operation::Create, run).await;
         Ok(Outcome { actions: wrote, converged: true, look_again_at: None })
     }
 }
@@ -137,10 +132,26 @@ impl<'a> Rounds<'a> {
         })
     }
 
+    /// Reads the calendar to its end, and has it watched from then on.
+    async fn read_and_watch(&mut self) -> Result<(), Fault> {
+        self.read().await?;
+        let Self { flow, run, open, .. } = *self;
+        if run.operation == Operation::Delete {
+            // The vendor says that the watch is gone.
+            flow.watches.forget(flow, open).await?;
+        }
+        if flow.watches.keep(flow, open, run.operation == Operation::Create, run).await {
+            // What changed before the watch stood was told to nobody.
+            self.read().await?;
+        }
+        Ok(())
+    }
+
     async fn read(&mut self) -> Result<(), Fault> {
         if self.run.cause == Cause::Webhook || self.standing.heard_at.is_none() {
             self.standing.heard_at = Some(self.started);
         }
+        self.standing.since = self.standing.since.or(Some(self.started));
         let (mut expired, mut loops) = (0, 0);
         let resumed = self.standing.cursor.round.clone().filter(|round| round.pages > 0);
         if let Some(round) = resumed {
@@ -185,6 +196,9 @@ impl<'a> Rounds<'a> {
                 break;
             }
             self.in_time()?;
+        }
+        if self.standing.cursor.outside_unread {
+            self.look_outside().await?;
         }
         self.bring_out().await
     }
@@ -331,8 +345,8 @@ impl<'a> Rounds<'a> {
         if follows && self.flow.links.is_followed(&link).await? {
             return Ok(true);
         }
-        let Some(base) = link.base.filter(|_| tells_all && !cancelled) else { return Ok(false) };
-        let agreed = self.open.calendar.provider.holds(&base);
+        let Some(base) = link.base.as_ref().filter(|_| tells_all && !cancelled) else { return Ok(false) };
+        let agreed = link.in_calendar(base, self.open.calendar.provider);
         Ok(agreed.differences(&event.event).is_empty() && link.is_organizer == event.is_organizer)
     }
 
@@ -340,6 +354,7 @@ impl<'a> Rounds<'a> {
     pub(super) fn pair(&self) -> Pair<'a> {
         let mut pair = Pair::new(self.flow, self.run, self.open, self.standing.cursor.is_read());
         pair.round_id = self.round_id();
+        pair.since = self.standing.since;
         pair
     }
 

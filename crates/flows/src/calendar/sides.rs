@@ -50,6 +50,9 @@ pub struct Calendar {
     pub mail: String,
 }
 
+/// Calendars that are noted with a record as those that had it.
+pub const REMOVED_FROM_MAX: usize = 100;
+
 /// What the CRM's record is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -137,7 +140,8 @@ pub struct EventSide {
     pub is_organizer: bool,
     /// The organiser's mail address in lower case, where somebody else is it.
     pub organizer: Option<String>,
-    /// Whether the list of attendees was cut by the vendor: then it must not be written back.
+    /// Whether the vendor shows only a part of the attendees: then the list must not be written back, and who is not in
+    /// it may be invited all the same.
     pub attendees_cut: bool,
     /// Whether all occurrences of the series that are left out are known. Neither Outlook's nor Google's changes tell:
     /// what was known before then counts beside what is said.
@@ -179,7 +183,12 @@ pub struct MeetingSide {
     pub users: BTreeSet<String>,
     /// Id of the assigned user.
     pub assigned_user_id: Option<String>,
-    /// When it was last changed, by the CRM's clock.
+    /// Our ids of the calendars from which its event was deleted while it stayed: it does not go there again, also where
+    /// our own memory of it is lost.
+    pub removed_from: BTreeSet<String>,
+    /// When it was made, by the CRM's clock.
+    pub created_at: Option<Timestamp>,
+    /// When it was last changed, likewise.
     pub modified_at: Option<Timestamp>,
 }
 

@@ -29,6 +29,9 @@ pub(super) struct Standing {
     /// Its links, as of the last full round.
     #[serde(default)]
     pub links: u64,
+    /// Since when its links are remembered.
+    #[serde(default)]
+    pub since: Option<Timestamp>,
     /// When it last had news, or notified us of some.
     #[serde(default)]
     pub heard_at: Option<Timestamp>,

@@ -88,31 +88,36 @@ impl Watches {
     }
 
     /// Keeps the watch of a calendar alive. Without it the sweeps do all, so nothing fails here.
-    /// `at_once` for one that has to be renewed now.
-    pub(super) async fn keep(&self, flow: &CalendarFlow, open: &Opened, at_once: bool, run: &Run) {
-        let Some(public_url) = &flow.settings.public_url else { return };
-        if let Err(fault) = self.kept(flow, open, public_url, at_once, run).await {
-            warn!(
-                calendar = open.calendar.id,
-                error.type = fault.code,
-                "The calendar does not notify us of changes, so they wait for the sweep: {fault}"
-            );
-            let not_before = Some(later(run.clock.now(), PAUSE));
-            let kept = Kept {
-                id: String::new(),
-                resource_id: None,
-                since: run.clock.now(),
-                until: run.clock.now(),
-                address: String::new(),
-                secret: String::new(),
-                not_before,
-            };
-            if let Err(problem) = self.write(flow, open, &kept).await {
-                debug!("That could not be noted: {problem}");
-            }
+    /// `at_once` for one that has to be renewed now. Answers whether one was made: then what changed since the calendar
+    /// was last read may have been told to nobody.
+    pub(super) async fn keep(&self, flow: &CalendarFlow, open: &Opened, at_once: bool, run: &Run) -> bool {
+        let Some(public_url) = &flow.settings.public_url else { return false };
+        let fault = match self.kept(flow, open, public_url, at_once, run).await {
+            Ok(is_new) => return is_new,
+            Err(fault) => fault,
+        };
+        warn!(
+            calendar = open.calendar.id,
+            error.type = fault.code,
+            "The calendar does not notify us of changes, so they wait for the sweep: {fault}"
+        );
+        let now = run.clock.now();
+        let kept = Kept {
+            id: String::new(),
+            resource_id: None,
+            since: now,
+            until: now,
+            address: String::new(),
+            secret: String::new(),
+            not_before: Some(later(now, PAUSE)),
+        };
+        if let Err(problem) = self.write(flow, open, &kept).await {
+            debug!("That could not be noted: {problem}");
         }
+        false
     }
 
+    /// Answers whether a watch was made.
     async fn kept(
         &self,
         flow: &CalendarFlow,
@@ -120,7 +125,7 @@ impl Watches {
         public_url: &Url,
         at_once: bool,
         run: &Run,
-    ) -> Result<(), Fault> {
+    ) -> Result<bool, Fault> {
         let now = run.clock.now();
         let known = flow.state.get(&key(open)).await?;
         let known = known.and_then(|document| serde_json::from_slice::<Kept>(&document.value).ok());
@@ -132,7 +137,7 @@ impl Watches {
         if let Some(kept) = &known {
             let lasts = !at_once && now < kept.renew_at();
             if kept.not_before.is_some_and(|at| now < at) || (lasts && kept.address == address) {
-                return Ok(());
+                return Ok(false);
             }
         }
         let until = later(now, LIFE);
@@ -140,7 +145,8 @@ impl Watches {
         if let Some(kept) = before.as_ref().filter(|kept| kept.until > now && kept.address == address) {
             let watch = watch_of(kept);
             if let Some(renewed) = open.client.renew(&watch, until).await? {
-                return self.write(flow, open, &kept_of(&renewed, &address, &mark, now)).await;
+                self.write(flow, open, &kept_of(&renewed, &address, &mark, now)).await?;
+                return Ok(false);
             }
         }
         let wanted = WatchWanted {
@@ -152,10 +158,13 @@ impl Watches {
         };
         let watch = open.client.watch(&wanted).await?;
         self.write(flow, open, &kept_of(&watch, &address, &mark, now)).await?;
-        if let Some(kept) = before.filter(|kept| kept.id != watch.id) {
-            open.client.unwatch(&watch_of(&kept)).await?;
+        if let Some(kept) = before.filter(|kept| kept.id != watch.id)
+            && let Err(fault) = open.client.unwatch(&watch_of(&kept)).await
+        {
+            // It ends by itself, and tells nothing that is wrong until then.
+            debug!("The watch of before could not be ended: {fault}");
         }
-        Ok(())
+        Ok(true)
     }
 
     async fn write(&self, flow: &CalendarFlow, open: &Opened, kept: &Kept) -> Result<(), Fault> {

@@ -98,15 +98,15 @@ impl EspoCalendar {
         Ok(write::attendees(patch, &linked, &mails, &target.attendees, &found))
     }
 
+    /// Writes to a record whose present version is `expected`.
     async fn write(
         &self,
-        kind: MeetingKind,
-        id: &EspoId,
-        patch: &connector_espocrm::Patch,
+        record: &MeetingRef,
         expected: Option<u64>,
+        patch: &connector_espocrm::Patch,
     ) -> Result<Written<CrmFound>, Fault> {
-        match self.crm.update(self.entity(kind), id, patch, expected).await {
-            Ok(Some(written)) => self.read(kind, &written).await.map(Written::Done),
+        match self.crm.update(self.entity(record.kind), &id_of(record)?, patch, expected).await {
+            Ok(Some(written)) => self.read(record.kind, &written).await.map(Written::Done),
             Ok(None) => Ok(Written::Gone),
             Err(fault) if fault.kind == FaultKind::Conflict => Ok(Written::Changed),
             Err(fault) => Err(fault),
@@ -214,7 +214,7 @@ impl CrmClient for EspoCalendar {
                 return self.read(record.kind, &present).await.map(Written::Done);
             }
         }
-        self.write(record.kind, &id, &patch, expected).await
+        self.write(record, expected, &patch).await
     }
 
     async fn join(
@@ -234,7 +234,17 @@ impl CrmClient for EspoCalendar {
         if patch.is_empty() {
             return self.read(record.kind, &present).await.map(Written::Done);
         }
-        self.write(record.kind, &id, &patch, expected).await
+        self.write(record, expected, &patch).await
+    }
+
+    async fn note_removal(
+        &self,
+        record: &MeetingRef,
+        expected: Option<i64>,
+        from: &BTreeSet<String>,
+    ) -> Result<Written<CrmFound>, Fault> {
+        let expected = expected.and_then(|version| u64::try_from(version).ok());
+        self.write(record, expected, &write::removed_from(from)).await
     }
 
     async fn delete(&self, record: &MeetingRef) -> Result<(), Fault> {

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::calendar::event::{Busy, LINE_CHARS_MAX};
 use crate::calendar::series::CrmSeries;
-use crate::calendar::sides::{KEY_CHARS_MAX, MeetingKind, MeetingStatus};
+use crate::calendar::sides::{KEY_CHARS_MAX, MeetingKind, MeetingStatus, REMOVED_FROM_MAX};
 use crate::crm_checks::VERSION_MIN;
 
 /// The flow's name in the addresses of webhooks.
@@ -22,6 +22,8 @@ const ZONE_CHARS_MAX: u32 = 100;
 const REMINDERS_CHARS_MAX: u32 = 255;
 /// Longest id of a series: Google's own limit.
 const SERIES_ID_CHARS_MAX: u32 = 1_024;
+/// Longest id of a calendar of ours, and the end of its line: provider, user, digits.
+const CALENDAR_ID_CHARS_MAX: usize = 32 + 64 + 8 + 3;
 /// Longest start by the rule.
 const ORIGINAL_CHARS_MAX: u32 = 40;
 
@@ -49,11 +51,13 @@ pub(super) enum Own {
     OriginalStart,
     /// What the event has in common with its copies, by which it is found.
     EventKey,
+    /// Our ids of the calendars from which the event was deleted while the record stayed, one a line.
+    RemovedFrom,
 }
 
 impl Own {
     /// All of them, as they are made.
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Location,
         Self::TimeZone,
         Self::BusyState,
@@ -64,6 +68,7 @@ impl Own {
         Self::SeriesId,
         Self::OriginalStart,
         Self::EventKey,
+        Self::RemovedFrom,
     ];
 
     /// What the field is called when it is asked for.
@@ -79,6 +84,7 @@ impl Own {
             Self::SeriesId => "seriesId",
             Self::OriginalStart => "originalStart",
             Self::EventKey => "eventKey",
+            Self::RemovedFrom => "removedFrom",
         }
     }
 
@@ -95,6 +101,7 @@ impl Own {
             Self::SeriesId => "cSeriesId",
             Self::OriginalStart => "cOriginalStart",
             Self::EventKey => "cEventKey",
+            Self::RemovedFrom => "cRemovedFrom",
         }
     }
 
@@ -131,6 +138,12 @@ impl Own {
             Self::SeriesId => line("Series", SERIES_ID_CHARS_MAX),
             Self::OriginalStart => line("Start by the rule", ORIGINAL_CHARS_MAX),
             Self::EventKey => line("Calendar event", chars(KEY_CHARS_MAX)),
+            Self::RemovedFrom => {
+                let characters = chars(REMOVED_FROM_MAX * CALENDAR_ID_CHARS_MAX);
+                let definition =
+                    json!({ "type": "text", "label": "Deleted from calendars", "maxLength": characters });
+                FieldNeed::custom(self.name(), definition).length_min(characters)
+            }
         }
     }
 }

@@ -148,6 +148,8 @@ fn meeting(
             status: status(record)?,
             users: users.map(|user| user.id.clone()).collect(),
             assigned_user_id: record.text("assignedUserId")?.map(str::to_owned),
+            removed_from: removed_from(record.text(Own::RemovedFrom.attribute())?),
+            created_at: record.timestamp("createdAt")?,
             modified_at: record.timestamp("modifiedAt")?,
         },
     })
@@ -252,6 +254,11 @@ fn reminders(list: Option<&str>) -> Result<BTreeSet<u32>, Unread> {
         })
     };
     minutes.filter(|minutes| !minutes.is_empty()).map(read).collect()
+}
+
+fn removed_from(list: Option<&str>) -> BTreeSet<String> {
+    let calendars = list.into_iter().flat_map(str::lines).map(str::trim);
+    calendars.filter(|calendar| !calendar.is_empty()).map(str::to_owned).collect()
 }
 
 fn status(record: &Record) -> Result<MeetingStatus, Unread> {

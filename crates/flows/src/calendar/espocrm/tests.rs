@@ -55,7 +55,8 @@ fn mails() -> Mails {
 fn blank(kind: MeetingKind) -> Map<String, Value> {
     let mut record = object(json!({
         "id": "m1", "name": "x", "status": "Planned", "description": null, "assignedUserId": OWNER, "versionNumber": 3,
-        "modifiedAt": "2026-03-20 09:15:00", "dateStart": "2026-03-27 08:00:00", "dateEnd": "2026-03-27 09:00:00",
+        "createdAt": "2026-03-20 09:00:00", "modifiedAt": "2026-03-20 09:15:00",
+        "dateStart": "2026-03-27 08:00:00", "dateEnd": "2026-03-27 09:00:00",
         "usersIds": [OWNER], "usersNames": {}, "usersColumns": {},
         "contactsIds": [], "contactsNames": {}, "contactsColumns": {}, "leadsIds": [], "leadsNames": {}, "leadsColumns": {},
     }));

@@ -8,7 +8,7 @@ use super::needs::{Own, path_name};
 use crate::calendar::sides::{MeetingKind, MeetingRef};
 
 /// What this flow writes into a record beside its content.
-const OWN: [Own; 3] = [Own::EventKey, Own::SeriesId, Own::OriginalStart];
+const OWN: [Own; 4] = [Own::EventKey, Own::SeriesId, Own::OriginalStart, Own::RemovedFrom];
 /// What EspoCRM moves at every write, or makes of other attributes.
 const NOISE: [&str; 7] =
     ["id", "modifiedAt", "modifiedById", "modifiedByName", "versionNumber", "streamUpdatedAt", "duration"];
@@ -68,6 +68,7 @@ mod tests {
                 r#"{"id":"1","cEventKey":"x","cSeriesId":"s","cOriginalStart":"2026-03-16","versionNumber":3}"#,
                 true,
             ),
+            (r#"{"id":"1","cRemovedFrom":"google.u.1234abcd"}"#, true),
             (r#"{"id":"1","cEventKey":"x","name":"B"}"#, false),
             (r#"{"id":"1","cLocation":"Room 1"}"#, false),
             (r#"{"id":"1","usersIds":["2"],"modifiedById":"u"}"#, false),

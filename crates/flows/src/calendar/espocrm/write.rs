@@ -46,6 +46,12 @@ fn set(patch: Patch, kind: MeetingKind, target: &Event, field: Field) -> Patch {
     }
 }
 
+/// The calendars from which a record's event was deleted, one a line.
+pub(super) fn removed_from(calendars: &BTreeSet<String>) -> Patch {
+    let lines: Vec<&str> = calendars.iter().map(String::as_str).collect();
+    Patch::new().set(Own::RemovedFrom.attribute(), lines.join("\n").as_str())
+}
+
 /// The subject as EspoCRM takes it.
 fn name(subject: &str) -> String {
     let taken =

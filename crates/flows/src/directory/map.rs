@@ -1,0 +1,101 @@
+//! What WeCom's departments and members are in the target.
+
+use super::ids::{DepartmentId, ExternalId};
+use super::link::{GroupLink, Step};
+use super::member::Member;
+use super::names;
+use super::record::{Attributes, Field, Value};
+use super::rules::{GroupNames, Login, Rules};
+
+/// The name of a group, by the way to it from the top.
+pub(super) fn group_name(way: &[Step], rules: &Rules) -> String {
+    names::shorten(&name_of(way, rules.group_names), rules.name_chars_max)
+}
+
+/// The root is left out of the paths of what is below it.
+fn name_of(way: &[Step], names: GroupNames) -> String {
+    let below_root = match way {
+        [root, below @ ..] if root.id == DepartmentId::ROOT && !below.is_empty() => below,
+        _ => way,
+    };
+    match names {
+        GroupNames::Path => names::path(below_root.iter().map(|step| step.name.as_str())),
+        GroupNames::Name => way.last().map(|step| step.name.clone()).unwrap_or_default(),
+    }
+}
+
+/// What a user says. `is_new`: what WeCom does not say gets a beginning; later on it is left as it is.
+pub(super) fn user(
+    member: &Member,
+    main: Option<&GroupLink>,
+    departments: &[&GroupLink],
+    rules: &Rules,
+    is_new: bool,
+) -> Attributes {
+    let mut wanted = Attributes::new();
+    let mut put = |field, text: Option<String>| {
+        wanted.extend(text.map(|text| (field, Value::Text(text))));
+    };
+    put(Field::UserName, login(member, rules, is_new));
+    let name = member.name.as_deref().map(names::clean).filter(|name| !name.is_empty());
+    if let Some(name) = name.or_else(|| is_new.then(|| member.userid.clone())) {
+        let split = names::split(&name, &rules.double_surnames);
+        put(Field::FamilyName, Some(split.family));
+        put(Field::GivenName, Some(split.given));
+        put(Field::DisplayName, Some(name));
+    }
+    put(Field::NickName, member.alias.clone());
+    put(Field::Title, member.position.clone());
+    put(Field::MobilePhone, member.mobile.clone());
+    put(Field::WorkPhone, member.telephone.clone());
+    let (work, other) = mails(member, is_new);
+    put(Field::WorkMail, work);
+    put(Field::OtherMail, other);
+    if let (Some(main), Some(names)) = (main, rules.user_department) {
+        put(Field::Department, Some(name_of(&main.way, names)));
+    }
+    if let (Some(main), true) = (main, rules.user_division) {
+        put(Field::Division, Some(name_of(&main.way, GroupNames::Path)));
+    }
+    let number = rules.employee_number.as_ref().and_then(|name| member.extended.get(name));
+    put(Field::EmployeeNumber, number.cloned());
+    let active = member.is_active(rules.active).or_else(|| is_new.then_some(true));
+    wanted.extend(active.map(|active| (Field::Active, Value::Flag(active))));
+    wanted.extend(leads(member, departments).map(|leads| (Field::Leads, Value::Texts(leads))));
+    wanted
+}
+
+/// A login that WeCom does not give any more stays what it was.
+fn login(member: &Member, rules: &Rules, is_new: bool) -> Option<String> {
+    let given = match rules.login {
+        Login::Userid => Some(&member.userid),
+        Login::Mail => member.email.as_ref().or(member.biz_mail.as_ref()),
+        Login::Mobile => member.mobile.as_ref(),
+    };
+    let given = given.filter(|login| !login.is_empty()).cloned();
+    given.or_else(|| is_new.then(|| member.userid.clone()))
+}
+
+/// The first and the second mail address. Where the own one is not known, the company's is no reason to overwrite it.
+fn mails(member: &Member, is_new: bool) -> (Option<String>, Option<String>) {
+    let company = member.biz_mail.clone();
+    match &member.email {
+        Some(own) if !own.is_empty() => (Some(own.clone()), company),
+        Some(_) => (company.clone().or_else(|| Some(String::new())), company.map(|_| String::new())),
+        None if is_new => (company, None),
+        None => (None, None),
+    }
+}
+
+/// The departments that it leads: by what the member says, else by what the department says.
+fn leads(member: &Member, departments: &[&GroupLink]) -> Option<Vec<String>> {
+    let leads_one = |link: &&&GroupLink| match member.leads.get(&link.seen.id) {
+        Some(leads) => *leads,
+        None => link.seen.leaders.as_ref().is_some_and(|leaders| leaders.contains(&member.id)),
+    };
+    member.departments.as_ref()?;
+    let led = departments.iter().filter(leads_one);
+    let mut ids: Vec<String> = led.map(|link| ExternalId::Department(link.seen.id).to_string()).collect();
+    ids.sort();
+    Some(ids)
+}

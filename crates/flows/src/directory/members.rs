@@ -1,0 +1,363 @@
+//! What is to be done about a member and its user.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::action::{Action, Lease, Oddity, Refusal, Verdict};
+use super::deciding::{Deciding, Mode};
+use super::departments::note;
+use super::ids::{DepartmentId, ExternalId, MemberId, TargetId};
+use super::key::Key;
+use super::known::Read;
+use super::link::{DepartmentLink, GroupLink, MemberLink, Note};
+use super::map;
+use super::member::Member;
+use super::need::Need;
+use super::record::{Attributes, Child, Field, Fingerprint, UserSide, Value, differences};
+use super::rules::{Hierarchy, Leavers};
+use crate::guard::MassChange;
+
+impl<'a> Deciding<'a> {
+    /// A member that a message is about.
+    pub(super) fn member(&mut self, id: &MemberId) -> Result<Verdict, Need> {
+        match self.known.member(id)? {
+            Read::Found(member) => self.settle_member(member),
+            Read::Unknown => self.gone(id),
+            Read::Invisible | Read::Unavailable => {
+                self.oddities.push(Oddity::Invisible(Key::Member(id.clone())));
+                Ok(Verdict::Invisible)
+            }
+        }
+    }
+
+    /// WeCom does not know it.
+    fn gone(&mut self, id: &MemberId) -> Result<Verdict, Need> {
+        let Some(link) = self.known.member_link(id)? else { return Ok(Verdict::Ended) };
+        if let Some(new) = self.known.rename(id)? {
+            // It is not gone: its account is about to be moved, or a run that did so was stopped.
+            return self.move_account(id, new);
+        }
+        self.end_member(id, link)
+    }
+
+    fn end_member(&mut self, id: &MemberId, link: &'a MemberLink) -> Result<Verdict, Need> {
+        if link.ended.is_some() && self.rules.leavers == Leavers::Deactivate {
+            return Ok(Verdict::Ended);
+        }
+        self.lease(Lease::Record(ExternalId::Member(id.clone())))?;
+        self.take_out(id, link)?;
+        if self.rules.leavers == Leavers::Delete {
+            let delete = Action::DeleteUser { target: link.target.clone() };
+            return Err(tombstone(vec![delete, Action::DropMember(id.clone())]));
+        }
+        let external_id = ExternalId::Member(id.clone());
+        let inactive = Attributes::from([(Field::Active, Value::Flag(false))]);
+        if let Some(side) = self.known.user(&link.target)?
+            && let Some(update) = update(side, &external_id, &inactive)
+        {
+            return Err(tombstone(vec![update]));
+        }
+        let ended = MemberLink {
+            written: Fingerprint::default(),
+            ended: Some(self.now),
+            leaders_due: false,
+            leaving: BTreeSet::new(),
+            ..link.clone()
+        };
+        Err(tombstone(vec![save(id, &ended)]))
+    }
+
+    /// Takes the user out of its groups; before it is deleted, that is also written.
+    fn take_out(&mut self, id: &MemberId, link: &MemberLink) -> Result<(), Need> {
+        if !link.groups.is_empty() {
+            let mut left = MemberLink { groups: BTreeMap::new(), ..link.clone() };
+            left.leaving.extend(link.groups.keys());
+            let notes = link.groups.keys().map(|group| (*group, note_of(id, &link.target, false)));
+            let mut actions = note(notes.collect());
+            actions.push(save(id, &left));
+            return Err(tombstone(actions));
+        }
+        if self.rules.leavers == Leavers::Delete {
+            for group in &link.leaving {
+                self.flush(*group, &link.target)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn settle_member(&mut self, member: &Member) -> Result<Verdict, Need> {
+        let id = &member.id;
+        if self.known.rename(id)?.is_some() {
+            return Err(Need::act(vec![Action::ForgetRename(id.clone())]));
+        }
+        let departments = self.departments_of(member)?;
+        let main = departments.iter().find(|link| Some(link.seen.id) == member.main()).copied();
+        let main = main.or_else(|| departments.first().copied());
+        let external_id = ExternalId::Member(id.clone());
+        if self.known.is_name_taken(&external_id) {
+            let name = map::user(member, main, &departments, self.rules, true).remove(&Field::UserName);
+            let name = match name {
+                Some(Value::Text(name)) => name,
+                _ => String::new(),
+            };
+            return Err(Need::Refuse(Refusal::NameTaken { member: id.clone(), name }));
+        }
+        let saved = self.known.member_link(id)?;
+        let base = match saved {
+            Some(link) => link.clone(),
+            None => match self.begin_user(member, main, &departments)? {
+                Some(link) => link,
+                None => return Ok(Verdict::NotCreated),
+            },
+        };
+        let mut link = MemberLink {
+            userid: member.userid.clone(),
+            departments: member.departments.clone().unwrap_or_else(|| base.departments.clone()),
+            leaving: BTreeSet::new(),
+            ended: None,
+            ..base
+        };
+        let is_new = saved.is_none_or(|saved| saved.ended.is_some());
+        let wanted = map::user(member, main, &departments, self.rules, false);
+        self.write_user(&mut link, id, &wanted, saved)?;
+        let mut actions = match &member.departments {
+            Some(_) => self.change_groups(&mut link, id, &departments)?,
+            None => Vec::new(),
+        };
+        let leaders = member.leaders.clone().unwrap_or_else(|| link.leaders.clone());
+        link.leaders_due |= is_new || leaders != link.leaders;
+        link.leaders = leaders;
+        let Some(saved) = saved.filter(|saved| **saved == link) else {
+            actions.push(save(id, &link));
+            return Err(Need::act(actions));
+        };
+        // Hinted at once more by every run until it is done: the run that saved it may have been stopped.
+        if saved.leaders_due && self.mode == Mode::Hint && !self.known.is_hinted(&Key::Leader(id.clone())) {
+            return Err(Need::act(vec![Action::Hint(Key::Leader(id.clone()))]));
+        }
+        Ok(Verdict::Converges)
+    }
+
+    /// The groups of its departments, created where they are not there; those that we may not see are left out.
+    fn departments_of(&mut self, member: &Member) -> Result<Vec<&'a GroupLink>, Need> {
+        let remembered = self.known.member_link(&member.id)?;
+        let before = || remembered.map(|link| link.departments.clone()).unwrap_or_default();
+        let ids = member.departments.clone().unwrap_or_else(before);
+        let looks = self.known.links_to_look_up(&ids);
+        if !looks.is_empty() {
+            return Err(Need::Look(looks));
+        }
+        let mut links = Vec::new();
+        for id in ids {
+            match self.ensure(id, &mut Vec::new())? {
+                Some(link) => links.push(link),
+                None => self.oddities.push(Oddity::InvisibleDepartment(member.id.clone(), id)),
+            }
+        }
+        Ok(links)
+    }
+
+    /// The link of a member that has none: its user is found, a deactivated one as well, or created.
+    fn begin_user(
+        &self,
+        member: &Member,
+        main: Option<&GroupLink>,
+        departments: &[&GroupLink],
+    ) -> Result<Option<MemberLink>, Need> {
+        let external_id = ExternalId::Member(member.id.clone());
+        self.lease(Lease::Record(external_id.clone()))?;
+        let Some(side) = self.known.found_user(&external_id)? else {
+            if !self.rules.creates_users {
+                return Ok(None);
+            }
+            let attributes = map::user(member, main, departments, self.rules, true);
+            return Err(Need::act(vec![Action::CreateUser { external_id, attributes }]));
+        };
+        Ok(Some(MemberLink {
+            userid: member.userid.clone(),
+            target: side.target.clone(),
+            version: side.version.clone(),
+            written: Fingerprint::default(),
+            departments: Vec::new(),
+            groups: BTreeMap::new(),
+            leaving: BTreeSet::new(),
+            leaders: Vec::new(),
+            leaders_due: false,
+            manager: None,
+            ended: None,
+            since: self.now,
+        }))
+    }
+
+    fn write_user(
+        &self,
+        link: &mut MemberLink,
+        id: &MemberId,
+        wanted: &Attributes,
+        saved: Option<&MemberLink>,
+    ) -> Result<(), Need> {
+        let external_id = ExternalId::Member(id.clone());
+        let print = Fingerprint::of_user(&external_id, wanted);
+        if link.written == print {
+            return Ok(());
+        }
+        let Some(side) = self.known.user(&link.target)? else {
+            // Gone from the target: found by its external id, or created, with the next look.
+            return Err(Need::act(vec![Action::DropMember(id.clone())]));
+        };
+        let mut wanted = wanted.clone();
+        if saved.is_none_or(|saved| saved.ended.is_some()) {
+            wanted.entry(Field::Active).or_insert(Value::Flag(true));
+        }
+        if let Some(update) = update(side, &external_id, &wanted) {
+            return Err(Need::Do(vec![update], saved.map(|_| MassChange::Overwrite)));
+        }
+        link.version = side.version.clone();
+        link.written = print;
+        Ok(())
+    }
+
+    /// Notes what differs from the groups that it is a member of.
+    fn change_groups(
+        &self,
+        link: &mut MemberLink,
+        id: &MemberId,
+        departments: &[&'a GroupLink],
+    ) -> Result<Vec<Action>, Need> {
+        let wanted = self.groups_of(departments)?;
+        let before = std::mem::replace(&mut link.groups, wanted);
+        if self.mode == Mode::FirstSync {
+            return Ok(Vec::new());
+        }
+        let added = link.groups.iter().filter(|(group, target)| before.get(group) != Some(target));
+        let added = added.map(|(group, _)| (*group, note_of(id, &link.target, true)));
+        let left = before.keys().filter(|group| !link.groups.contains_key(group));
+        let left = left.map(|group| (*group, note_of(id, &link.target, false)));
+        Ok(note(added.chain(left).collect()))
+    }
+
+    /// The groups that members of these departments are in.
+    pub(super) fn groups_of(
+        &self,
+        departments: &[&'a GroupLink],
+    ) -> Result<BTreeMap<DepartmentId, TargetId>, Need> {
+        let mut groups = BTreeMap::new();
+        for link in departments {
+            groups.insert(link.seen.id, link.target.clone());
+            if self.rules.hierarchy != Hierarchy::Rollup {
+                continue;
+            }
+            for step in &link.way {
+                if let Some(up) = self.known.department_link(step.id)?.and_then(DepartmentLink::group) {
+                    groups.insert(step.id, up.target.clone());
+                }
+            }
+        }
+        Ok(groups)
+    }
+
+    /// A userid was changed. That is written down first: from then on the old one is not taken for gone.
+    pub(super) fn rename(&mut self, old: &MemberId, new: &MemberId) -> Result<Verdict, Need> {
+        if self.known.member_link(old)?.is_none() {
+            if self.known.rename(old)? == Some(new) {
+                self.wake(old)?;
+                return self.member(new);
+            }
+            return match self.known.member(new)? {
+                // Where there is no account, only a later message of the old userid could make use of it.
+                Read::Found(_) => Err(save_rename(old, new)),
+                Read::Unknown | Read::Invisible | Read::Unavailable => self.member(new),
+            };
+        }
+        if self.known.rename(old)? != Some(new) {
+            return match self.known.member(old)? {
+                // A message that comes late: somebody else has the old userid now.
+                Read::Found(_) => self.member(new),
+                Read::Unknown | Read::Invisible | Read::Unavailable => Err(save_rename(old, new)),
+            };
+        }
+        self.move_account(old, new)
+    }
+
+    /// Who waits for the old userid as manager waits for the new one.
+    fn wake(&self, old: &MemberId) -> Result<(), Need> {
+        let waiting = self.known.waiting(old)?;
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let hints = waiting.iter().map(|member| Action::Hint(Key::Leader(member.clone())));
+        let forget = Action::ForgetWaiting { leader: old.clone(), members: waiting.to_vec() };
+        Err(Need::act(hints.chain([forget]).collect()))
+    }
+
+    /// Links the old account to the new userid; where there are two accounts, one is taken out of use.
+    fn move_account(&mut self, old: &MemberId, new: &MemberId) -> Result<Verdict, Need> {
+        self.lease(Lease::Record(ExternalId::Member(old.clone())))?;
+        self.lease(Lease::Record(ExternalId::Member(new.clone())))?;
+        let Some(from) = self.known.member_link(old)? else { return self.member(new) };
+        let moved =
+            || MemberLink { written: Fingerprint::default(), leaders_due: true, ended: None, ..from.clone() };
+        match self.known.member_link(new)? {
+            None => Err(Need::act(vec![save(new, &moved()), Action::DropMember(old.clone())])),
+            Some(to) if to.target == from.target => Err(Need::act(vec![Action::DropMember(old.clone())])),
+            Some(to) if self.is_in_use(to) => {
+                self.retire(old, from)?;
+                Err(Need::act(vec![Action::DropMember(old.clone())]))
+            }
+            Some(to) => {
+                self.retire(new, to)?;
+                Err(Need::act(vec![save(new, &moved()), Action::DropMember(old.clone())]))
+            }
+        }
+    }
+
+    /// Whether people have come to use it: then it stays, though the other one is older.
+    fn is_in_use(&self, link: &MemberLink) -> bool {
+        let age = self.now.duration_since(link.since);
+        let settled = jiff::SignedDuration::try_from(self.rules.settled_after);
+        link.ended.is_none() && age > settled.unwrap_or(jiff::SignedDuration::MAX)
+    }
+
+    /// Takes the second account of a member out of use: its names are needed for the other one.
+    fn retire(&mut self, id: &MemberId, link: &MemberLink) -> Result<(), Need> {
+        self.oddities.push(Oddity::SecondAccount(id.clone(), link.target.clone()));
+        self.take_out(id, link)?;
+        let Some(side) = self.known.user(&link.target)? else { return Ok(()) };
+        if self.rules.leavers == Leavers::Delete {
+            return Err(tombstone(vec![Action::DeleteUser { target: link.target.clone() }]));
+        }
+        let text = format!("{id}.retired.{}", link.target);
+        let mut wanted = Attributes::from([(Field::Active, Value::Flag(false))]);
+        wanted.insert(Field::UserName, Value::Text(text));
+        match update(side, &ExternalId::Retired(link.target.clone()), &wanted) {
+            Some(update) => Err(tombstone(vec![update])),
+            None => Ok(()),
+        }
+    }
+}
+
+fn tombstone(actions: Vec<Action>) -> Need {
+    Need::Do(actions, Some(MassChange::Tombstone))
+}
+
+fn save_rename(old: &MemberId, new: &MemberId) -> Need {
+    Need::act(vec![Action::SaveRename { old: old.clone(), new: new.clone() }])
+}
+
+pub(super) fn save(id: &MemberId, link: &MemberLink) -> Action {
+    Action::SaveMember(id.clone(), Box::new(link.clone()))
+}
+
+fn note_of(id: &MemberId, target: &TargetId, wanted: bool) -> Note {
+    Note { target: target.clone(), child: Child::Member(id.clone()), wanted }
+}
+
+/// Writes what differs; none where nothing does.
+pub(super) fn update(side: &UserSide, external_id: &ExternalId, wanted: &Attributes) -> Option<Action> {
+    let changes = differences(wanted, &side.attributes);
+    (!changes.is_empty() || side.external_id != *external_id).then(|| Action::UpdateUser {
+        target: side.target.clone(),
+        expected: side.version.clone(),
+        external_id: external_id.clone(),
+        changes,
+    })
+}

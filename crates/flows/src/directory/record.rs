@@ -1,0 +1,140 @@
+//! What the target holds, in no target's own form: groups with members, and users with attributes.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::ids::{DepartmentId, ExternalId, MemberId, TargetId};
+
+/// An attribute of a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Field {
+    /// What it is logged in with; unique in the target, without regard to case.
+    UserName,
+    /// The whole name.
+    DisplayName,
+    /// The family name.
+    FamilyName,
+    /// The given name.
+    GivenName,
+    /// The alias.
+    NickName,
+    /// The position.
+    Title,
+    /// Whether the account may be used.
+    Active,
+    /// The first mail address.
+    WorkMail,
+    /// The second one.
+    OtherMail,
+    /// The mobile number.
+    MobilePhone,
+    /// The telephone number.
+    WorkPhone,
+    /// The main department's name or path.
+    Department,
+    /// Its path.
+    Division,
+    /// The employee's number.
+    EmployeeNumber,
+    /// The departments that it leads, as our external ids.
+    Leads,
+    /// The target's id of whom it reports to.
+    Manager,
+}
+
+/// What an attribute says. An empty text or list is none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Value {
+    /// Yes or no.
+    Flag(bool),
+    /// A text.
+    Text(String),
+    /// Texts, sorted.
+    Texts(Vec<String>),
+}
+
+impl Value {
+    /// Whether it says nothing.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Flag(_) => false,
+            Self::Text(text) => text.is_empty(),
+            Self::Texts(texts) => texts.is_empty(),
+        }
+    }
+}
+
+/// Attributes by field: what is absent is not known, and left as it is.
+pub type Attributes = BTreeMap<Field, Value>;
+
+/// A user as the target says it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserSide {
+    /// Its id there.
+    pub target: TargetId,
+    /// Its version there, where the target has any.
+    pub version: Option<String>,
+    /// Whose it is; only what is ours is ever handed to a plan.
+    pub external_id: ExternalId,
+    /// What it says.
+    pub attributes: Attributes,
+}
+
+/// A group as the target says it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupSide {
+    /// Its id there.
+    pub target: TargetId,
+    /// Its version there, where the target has any.
+    pub version: Option<String>,
+    /// Whose it is.
+    pub external_id: ExternalId,
+    /// Its name.
+    pub name: String,
+}
+
+/// What is a member of a group: a user, or with nested groups the group of a department below.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Child {
+    /// A user.
+    Member(MemberId),
+    /// A group.
+    Department(DepartmentId),
+}
+
+/// What differs from what is wanted, field by field. What is not wanted is left alone.
+pub fn differences(wanted: &Attributes, present: &Attributes) -> Attributes {
+    let differs = |field: &Field, value: &Value| match present.get(field) {
+        Some(present) => present != value && !(present.is_empty() && value.is_empty()),
+        None => !value.is_empty(),
+    };
+    let found = wanted.iter().filter(|(field, value)| differs(field, value));
+    found.map(|(field, value)| (*field, value.clone())).collect()
+}
+
+/// Stands for what was written: where it is the same, the target need not be read.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Fingerprint(String);
+
+impl Fingerprint {
+    /// The fingerprint of a user.
+    pub fn of_user(external_id: &ExternalId, attributes: &Attributes) -> Self {
+        Self::of(&(external_id, attributes))
+    }
+
+    /// The fingerprint of a group.
+    pub fn of_group(external_id: &ExternalId, name: &str) -> Self {
+        Self::of(&(external_id, name))
+    }
+
+    fn of(content: &impl Serialize) -> Self {
+        // Serialising plain data cannot fail.
+        let text = serde_json::to_vec(content).unwrap_or_default();
+        Self(hex::encode(&Sha256::digest(text)[..16]))
+    }
+}

@@ -1,0 +1,91 @@
+//! A process dies within a run, before or after each write of our store: what the run was about is done by the next one.
+
+use std::collections::BTreeSet;
+
+use jiff::ToSpan as _;
+use jiff::civil::{Date, date};
+
+use super::affairs::Kind;
+use super::says::{Change, Rule, Says, Show, When, ZONES, mark};
+use super::script::{Edit, SlotChange};
+use super::world::{Plan, World};
+
+const FIRST: Date = date(2026, 5, 4);
+
+async fn world() -> World {
+    let plan = Plan {
+        seed: 1,
+        users: 4,
+        affairs: 8,
+        first: FIRST,
+        days: 1,
+        edits_a_day: 0,
+        has_trouble: false,
+        is_at_night: false,
+    };
+    let mut world = World::open(plan).await;
+    world.begin().await;
+    world
+}
+
+fn says(number: usize) -> Says {
+    Says {
+        subject: format!("Besprechung {}", mark(number)),
+        when: When::Timed { start: (FIRST + 7.days()).at(10, 0, 0, 0), minutes: 60, zone: ZONES[0] },
+        body: String::new(),
+        location: String::new(),
+        show: Show::Busy,
+        private: false,
+    }
+}
+
+/// Performs what `last` answers, whose run dies at each of its writes, and compares; `first` makes what it is about.
+async fn die_at_every_write(first: impl Fn(usize) -> Vec<Edit>, last: impl Fn(usize) -> Edit) {
+    let mut world = world().await;
+    let mut deaths = 0;
+    for n in 0.. {
+        let number = world.office.affairs.len();
+        for edit in first(number) {
+            world.perform(&edit);
+            world.rest("before").await;
+        }
+        world.perform(&last(number));
+        let is_done = n % 2 == 1;
+        world.store.arm(n / 2, is_done);
+        world.quiet().await;
+        let struck = !world.store.disarm();
+        world.rest(&format!("dead at write {}, done: {is_done}", n / 2)).await;
+        if !struck {
+            break;
+        }
+        deaths += 1;
+    }
+    assert!(deaths > 5, "{deaths}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deleted_event_takes_the_meeting_and_its_other_events_with_it() {
+    let meeting = |number| Edit::Meeting {
+        kind: Kind::Meeting,
+        assigned: 0,
+        users: BTreeSet::from([0, 1]),
+        contacts: BTreeSet::new(),
+        says: says(number),
+    };
+    let delete = |affair| Edit::DeleteEvent { affair, calendar: 0 };
+    die_at_every_write(|number| vec![meeting(number)], delete).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_day_that_a_series_leaves_out_is_left_out_of_its_meeting() {
+    let rule = Rule { is_weekly: true, times: 4 };
+    let series =
+        |number| Edit::Event { calendar: 0, says: says(number), guests: BTreeSet::new(), rule: Some(rule) };
+    let slot = |affair, change| Edit::Slot { affair, calendar: 0, date: FIRST + 21.days(), change };
+    let renamed = |number| SlotChange::Change(Change::Subject(format!("Ausnahme {}", mark(number))));
+    die_at_every_write(
+        |number| vec![series(number), slot(number, renamed(number))],
+        |number| slot(number, SlotChange::Delete),
+    )
+    .await;
+}
