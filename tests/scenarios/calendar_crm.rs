@@ -140,7 +140,7 @@ fn hour() -> When {
 }
 
 fn person(name: &str, response: Response) -> Attendee {
-    Attendee { name: name.to_owned(), response, reach: Reach::Known }
+    Attendee { name: name.to_owned(), response, reach: Reach::Known, address: None }
 }
 
 fn window() -> Window {

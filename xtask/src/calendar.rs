@@ -1,6 +1,5 @@
 //! `cargo xtask calendar`: a scripted time of the flow `calendar`, as long and with as many people as wanted.
-//! Everything goes wrong that can. `CALENDAR_COLLEAGUES=1` lets colleagues invite each other. At its end the store is
-//! emptied, and all links come back.
+//! Everything goes wrong that can. At its end the store is emptied, and all links come back.
 
 use crate::run::{Failure, Outcome, command, run as execute};
 

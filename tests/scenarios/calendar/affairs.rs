@@ -86,6 +86,8 @@ pub struct Copy {
     pub says: Says,
     /// Whether its calendar's user is the organiser.
     pub is_own: bool,
+    /// Whether the flow made it, of a meeting of the CRM.
+    pub is_ours: bool,
     pub standing: Standing,
     pub tie: Tie,
     /// Whom the event invites, its calendar's user aside.
@@ -117,6 +119,8 @@ pub struct Affair {
     pub assigned: usize,
     pub users: BTreeSet<usize>,
     pub contacts: BTreeSet<usize>,
+    /// What users answered in the calendars that they were invited in: whether they come.
+    pub answers: BTreeMap<usize, bool>,
     pub copies: BTreeMap<usize, Copy>,
     pub rule: Option<Rule>,
     /// Days of the series that are not as the rule makes them, by the day they had.
@@ -181,6 +185,7 @@ impl Affair {
             assigned,
             users: BTreeSet::from([assigned]),
             contacts: BTreeSet::new(),
+            answers: BTreeMap::new(),
             copies: BTreeMap::new(),
             rule: None,
             slots: BTreeMap::new(),
@@ -410,10 +415,13 @@ impl Affair {
             }
             let standing = if inside == Inside::Yes { Standing::There } else { Standing::Maybe };
             let tie = if inside == Inside::Yes { Tie::Linked } else { Tie::Waiting };
-            let guests = match calendar.provider {
+            let mut guests = match calendar.provider {
                 Provider::Google => self.invited_by_us(users, calendars, calendar),
                 Provider::Microsoft => BTreeSet::new(),
             };
+            // Nobody is invited twice. By which event depends on which calendar was served first: see `learn`.
+            let there = || self.copies.values().filter(|copy| copy.standing != Standing::Gone);
+            guests.retain(|mail| !there().any(|copy| copy.guests.contains(mail)));
             let says = self.says.held_by(calendar.provider);
             // Google puts it into the calendars of those whom it invites, also where these are not connected.
             let invited = |(_, other): &(usize, &Calendar)| {
@@ -421,10 +429,12 @@ impl Affair {
             };
             for (other, _) in calendars.iter().enumerate().filter(invited) {
                 let (says, guests) = (says.clone(), BTreeSet::new());
-                let copy = Copy { id: None, says, is_own: false, standing, tie: Tie::Waiting, guests };
+                let (is_own, is_ours, tie) = (false, false, Tie::Waiting);
+                let copy = Copy { id: None, says, is_own, is_ours, standing, tie, guests };
                 self.copies.entry(other).or_insert(copy);
             }
-            self.copies.insert(at, Copy { id: None, says, is_own: true, standing, tie, guests });
+            let (is_own, is_ours) = (true, true);
+            self.copies.insert(at, Copy { id: None, says, is_own, is_ours, standing, tie, guests });
         }
     }
 
@@ -478,6 +488,16 @@ impl Affair {
     /// Whether that copy of a guest follows an organiser whose calendar is one of ours.
     pub fn followed(&self, at: usize, calendars: &[Calendar]) -> bool {
         self.copies.values().any(|copy| copy.is_own && copy.guests.contains(&calendars[at].mail))
+    }
+
+    /// What users answered, as far as the organiser's calendar, which the provider tells of it, is linked.
+    pub fn heard<'a>(&'a self, calendars: &'a [Calendar]) -> impl Iterator<Item = (usize, bool)> + 'a {
+        let invites = move |user: usize| {
+            let mails = calendars.iter().filter(move |calendar| calendar.user == user).map(|it| &it.mail);
+            let own = self.copies.values().filter(|copy| copy.is_own && copy.is_linked());
+            mails.into_iter().any(|mail| own.clone().any(|copy| copy.guests.contains(mail)))
+        };
+        self.answers.iter().map(|(user, accepts)| (*user, *accepts)).filter(move |(user, _)| invites(*user))
     }
 
     /// What the calendar says of one day of the series.

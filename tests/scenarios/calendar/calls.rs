@@ -25,9 +25,10 @@ pub struct Calls {
 }
 
 /// Least requests for one write: the other side is read before, and a search goes before what cannot be repeated.
-const WRITES: [(&str, u64); 9] = [
+const WRITES: [(&str, u64); 10] = [
     ("create_meeting", 2),
     ("update_meeting", 2),
+    ("join_meeting", 2),
     ("note_removal", 2),
     ("delete_meeting", 2),
     ("create_event", 1),

@@ -156,6 +156,8 @@ fn shown(record: &Value, kind: Kind) -> Shown {
     let ids = |name: &str| -> Vec<String> {
         record[name].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
     };
+    let answer = |(id, said): (&String, &Value)| Some((id.clone(), said["status"].as_str()?.to_owned()));
+    let answers = record["usersColumns"].as_object().into_iter().flatten().filter_map(answer).collect();
     let original = text(ORIGINAL).replace(' ', "T");
     let people: BTreeSet<String> = ids("usersIds").into_iter().chain(ids("contactsIds")).collect();
     Shown {
@@ -173,6 +175,7 @@ fn shown(record: &Value, kind: Kind) -> Shown {
         },
         private: record[PRIVATE] == true,
         people,
+        answers,
         assigned: text("assignedUserId"),
         original: original.get(..10).and_then(|day| day.parse().ok()),
         is_series: !text(RULE).is_empty(),

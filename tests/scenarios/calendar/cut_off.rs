@@ -21,7 +21,6 @@ async fn world() -> World {
         days: 1,
         edits_a_day: 0,
         has_trouble: false,
-        invites_colleagues: false,
         is_at_night: false,
     };
     let mut world = World::open(plan).await;

@@ -1,6 +1,6 @@
 //! People at Google Calendar.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -146,6 +146,7 @@ pub fn shown(record: &Value, calendar: usize) -> Shown {
         show: if record["transparency"] == "transparent" { Show::Free } else { Show::Busy },
         private: matches!(record["visibility"].as_str(), Some("private" | "confidential")),
         people: mails.map(|one| text(&one["email"]).to_lowercase()).filter(|mail| *mail != own).collect(),
+        answers: BTreeMap::new(),
         assigned: String::new(),
         original: original.filter(|_| record["recurringEventId"].is_string()),
         is_series: record["recurrence"].is_array(),

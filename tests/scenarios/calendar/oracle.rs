@@ -76,6 +76,10 @@ pub fn learn(affair: &mut Affair, seen: &Seen, users: &[User]) {
         if copy.standing == Standing::Maybe && found.is_some() {
             (copy.standing, copy.tie) = (Standing::There, Tie::Linked);
         }
+        // Which of several events of ours invites a guest depends on which was made first.
+        if let Some(found) = found.filter(|_| copy.is_ours) {
+            copy.guests.clone_from(&found.people);
+        }
         copy.standing != Standing::Maybe
     });
 }
@@ -101,7 +105,32 @@ pub fn complaints(affair: &Affair, seen: &Seen, people: People<'_>) -> Vec<Strin
     for at in 0..people.calendars.len() {
         in_calendar(affair, at, seen, people, &mut wrong);
     }
+    invitations(affair, people, &mut wrong);
     wrong
+}
+
+/// Each guest of a meeting is invited by one of its events, however many users have one. Outlook's events of ours invite
+/// nobody, since Outlook would mail them; users who have a calendar have an event there instead.
+fn invitations(affair: &Affair, people: People<'_>, wrong: &mut Vec<String>) {
+    let events = || affair.copies.iter().filter(|(_, copy)| copy.is_own && copy.standing == Standing::There);
+    let invites = |mail: &String| events().filter(|(_, copy)| copy.guests.contains(mail)).count();
+    let can_invite = events()
+        .any(|(at, copy)| people.calendars[*at].provider == Provider::Google && copy.tie == Tie::Linked);
+    let contacts: BTreeSet<String> = affair.contacts.iter().map(|contact| contact_mail(*contact)).collect();
+    let users: BTreeSet<String> = affair.users.iter().map(|user| people.users[*user].mail.clone()).collect();
+    for mail in contacts.iter().chain(&users) {
+        let times = invites(mail);
+        let must_be = can_invite && contacts.contains(mail) && affair.meeting == Standing::There;
+        if times > 1 || (must_be && times == 0) {
+            wrong.push(format!("#{}: {mail} is invited {times} times", affair.number));
+        }
+    }
+    let ours = events().filter(|(_, copy)| copy.is_ours);
+    for mail in ours.flat_map(|(_, copy)| &copy.guests).filter(|mail| !contacts.contains(*mail)) {
+        if !users.contains(mail) {
+            wrong.push(format!("#{}: {mail} is invited, and is none of the meeting's people", affair.number));
+        }
+    }
 }
 
 /// Exactly one where one must be, none where none may be.
@@ -156,6 +185,11 @@ fn in_crm(affair: &Affair, seen: &Seen, people: People<'_>, wrong: &mut Vec<Stri
         let contacts = affair.contacts.iter().map(|contact| people.contacts[*contact].clone());
         let expected: BTreeSet<String> = users.chain(contacts).collect();
         differ(&format!("{name}: people"), &one.people, &expected, wrong);
+        for (user, accepts) in affair.heard(people.calendars) {
+            let said = one.answers.get(&people.users[user].crm_id).map_or("", String::as_str);
+            let expected = if accepts { "Accepted" } else { "Declined" };
+            differ(&format!("{name}: answer of {}", people.users[user].mail), &said, &expected, wrong);
+        }
         differ(&format!("{name}: is a series"), &one.is_series, &affair.rule.is_some(), wrong);
     }
     for day in days(affair) {

@@ -1,6 +1,6 @@
 //! People at Outlook.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
@@ -182,6 +182,7 @@ pub fn shown(record: &Value, calendar: usize) -> Shown {
             .map(|one| text(&one["emailAddress"]["address"]).to_lowercase())
             .filter(|mail| *mail != own)
             .collect(),
+        answers: BTreeMap::new(),
         assigned: String::new(),
         original: original.map(|at| at.parse::<Timestamp>().unwrap().to_zoned(TimeZone::UTC).date()),
         is_series: record["type"] == "seriesMaster",

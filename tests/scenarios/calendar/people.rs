@@ -252,6 +252,7 @@ impl Office {
         {
             (copy.standing, copy.tie) = (Standing::Gone, Tie::Ended);
         }
+        it.answers.insert(self.calendars[at].user, accepts);
         it.is_closed = true;
         Ok(())
     }
@@ -290,7 +291,8 @@ impl Office {
 }
 
 fn fresh(id: Option<String>, says: &Says, is_own: bool, guests: BTreeSet<String>) -> Copy {
-    Copy { id, says: says.clone(), is_own, standing: Standing::There, tie: Tie::Waiting, guests }
+    let (standing, tie) = (Standing::There, Tie::Waiting);
+    Copy { id, says: says.clone(), is_own, is_ours: false, standing, tie, guests }
 }
 
 fn id(known: Option<&String>) -> Result<&str, String> {

@@ -32,7 +32,6 @@ async fn play(seed: u64, days: i64, first: Date) -> (Office, Vec<String>) {
                 affairs: &office.affairs,
                 calendars: &office.calendars,
                 affairs_max: 500,
-                invites_colleagues: true,
                 is_at_night: true,
             };
             let Some(edit) = script.next(present) else { continue };
@@ -159,7 +158,8 @@ mod rules {
 
     fn copy(is_own: bool, guests: &[&str]) -> Copy {
         let guests: BTreeSet<String> = guests.iter().map(|guest| (*guest).to_owned()).collect();
-        Copy { id: None, says: says(), is_own, standing: Standing::There, tie: Tie::Linked, guests }
+        let (standing, tie) = (Standing::There, Tie::Linked);
+        Copy { id: None, says: says(), is_own, is_ours: false, standing, tie, guests }
     }
 
     fn states(affair: &Affair) -> (Standing, Vec<Standing>) {

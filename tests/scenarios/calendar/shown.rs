@@ -1,6 +1,6 @@
 //! What a system shows, as a person reads it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::civil::Date;
 
@@ -26,6 +26,8 @@ pub struct Shown {
     pub private: bool,
     /// In a calendar the addresses that are invited, its own aside; in the CRM the ids of users and contacts.
     pub people: BTreeSet<String>,
+    /// What users answered, by their ids, in the CRM.
+    pub answers: BTreeMap<String, String>,
     /// Whose it is, in the CRM.
     pub assigned: String,
     /// Of one of a series that differs from its rule: the day it had.

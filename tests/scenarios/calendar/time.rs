@@ -22,7 +22,6 @@ const MONTH: Plan = Plan {
     days: 28,
     edits_a_day: 45,
     has_trouble: false,
-    invites_colleagues: false,
     is_at_night: false,
 };
 
@@ -122,7 +121,6 @@ async fn a_month_of_an_office_ends_as_its_people_wrote() {
         // As many as it takes to make them all, since three in ten make something.
         edits_a_day: (affairs * 4 / days.max(1)).max(45),
         has_trouble: true,
-        invites_colleagues: wanted("CALENDAR_COLLEAGUES").is_some(),
         ..MONTH
     };
     let mut world = play(plan).await;

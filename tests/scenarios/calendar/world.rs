@@ -40,8 +40,6 @@ pub struct Plan {
     pub days: i64,
     pub edits_a_day: usize,
     pub has_trouble: bool,
-    /// Whether people invite colleagues by their calendars.
-    pub invites_colleagues: bool,
     /// Whether people work at all hours.
     pub is_at_night: bool,
 }
@@ -447,7 +445,6 @@ fn present<'a>(office: &'a Office, plan: &Plan, now: Timestamp) -> Present<'a> {
         affairs: &office.affairs,
         calendars: &office.calendars,
         affairs_max: plan.affairs,
-        invites_colleagues: plan.invites_colleagues,
         is_at_night: plan.is_at_night,
     }
 }

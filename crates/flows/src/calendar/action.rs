@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::event::{Event, Field, Unfit};
+use super::event::{Event, Field, Response, Unfit};
 use super::link::{ConflictField, PairLink};
 use super::sides::{Guests, MeetingRef};
 
@@ -40,6 +40,17 @@ pub enum Action {
         target: Box<Event>,
         /// Which of them.
         fields: Vec<Field>,
+    },
+    /// Put a user among the CRM's record's people: whose event it is, and who is not there yet.
+    JoinMeeting {
+        /// Which.
+        record: MeetingRef,
+        /// The version that was read, for optimistic concurrency.
+        expected: Option<i64>,
+        /// Who.
+        user_id: String,
+        /// What they answered.
+        response: Response,
     },
     /// Note with the CRM's record from which calendars its event was deleted while it stayed.
     NoteRemoval {
@@ -117,6 +128,7 @@ impl Action {
             Self::SaveLink(_) => "save_link",
             Self::CreateMeeting { .. } => "create_meeting",
             Self::UpdateMeeting { .. } => "update_meeting",
+            Self::JoinMeeting { .. } => "join_meeting",
             Self::NoteRemoval { .. } => "note_removal",
             Self::DeleteMeeting { .. } => "delete_meeting",
             Self::CreateEvent { .. } => "create_event",
@@ -135,6 +147,7 @@ impl Action {
         match self {
             Self::CreateMeeting { .. }
             | Self::UpdateMeeting { .. }
+            | Self::JoinMeeting { .. }
             | Self::NoteRemoval { .. }
             | Self::DeleteMeeting { .. }
             | Self::CreateEvent { .. }

@@ -219,6 +219,9 @@ impl CalendarFlow {
         if rounds.held_back {
             return Ok(Outcome { converged: false, ..Outcome::default() });
         }
+        if let Some(written) = rounds.written.take() {
+            rounds.wrote.extend(self.spread(run, written, &calendar.account).await);
+        }
         self.state.write(Write::delete(&noted_key)).await?;
         Ok(Outcome { actions: rounds.wrote, converged: true, look_again_at: None })
     }

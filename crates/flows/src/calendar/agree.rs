@@ -1,8 +1,8 @@
 //! Both sides of a pair are there: what has to be written so that they agree. Pure.
 
 use super::action::{Action, Notice, Plan, Skipped, Verdict};
-use super::copies::{Copy, Role, role};
-use super::event::{Event, Field, Place};
+use super::copies::{Copy, Invited, Role, role};
+use super::event::{Event, Field, Place, Response};
 use super::link::{Attempt, ConflictField, OpenConflict, PairLink};
 use super::merge::{Merged, Terms, Winner, merge};
 use super::plan::{Input, stamp_is_missing};
@@ -18,20 +18,33 @@ pub(super) fn agree(input: &Input<'_>, event: &EventSide, meeting: &MeetingSide)
     let link = fresh(input, event, meeting);
     let event = &with_gaps(event, &link, meeting, input.calendar.provider);
     let copy = this_copy(input, event);
-    let role = role(&copy, input.copies, meeting.assigned_user_id.as_deref(), meeting.key.as_deref());
+    let (assigned, born_of) = (meeting.assigned_user_id.as_deref(), meeting.key.as_deref());
+    let role = role(&copy, input.copies, assigned, born_of);
+    if joins(input, event, meeting) {
+        let join = Action::JoinMeeting {
+            record: meeting.record.clone(),
+            expected: meeting.version,
+            user_id: input.calendar.user_id.clone(),
+            response: if event.is_organizer { Response::Accepted } else { Response::None },
+        };
+        return Plan::again(Verdict::Converges, vec![join]);
+    }
     if role == Role::Follower {
         let link = PairLink { base: None, apart: None, ..settled(&link, event, meeting) };
         return Plan::of(Verdict::Converges, saved(input, link));
     }
     let base = base(&link, event, meeting, input.calendar.provider);
     let guests = Guests::of(input.calendar.provider, event, input.rules.send_mail);
+    let invited = Invited::beside(&copy, input.copies, assigned, born_of);
     let mut terms = Terms {
+        invited: &invited,
         provider: input.calendar.provider,
         event,
         kind: meeting.record.kind,
         guests,
         send_mail: input.rules.send_mail,
         personal: role == Role::Source,
+        takes_over: link.base.is_some() && link.revision.is_none() && link.creating.is_none(),
         apart: link.apart.as_ref(),
         // That the meeting was born of this event is certain; what other copies there are, only once all are linked again.
         adopts: !(event.is_organizer && meeting.key.as_ref() == Some(&event.key.text())),
@@ -172,11 +185,19 @@ fn fresh(input: &Input<'_>, event: &EventSide, meeting: &MeetingSide) -> PairLin
         link.meeting.as_ref().is_none_or(|record| *record == meeting.record)
             && link.event_id.as_ref().is_none_or(|id| *id == event.id)
     };
-    PairLink {
-        event_id: Some(event.id.clone()),
-        meeting: Some(meeting.record.clone()),
-        ..input.link.filter(is_of).cloned().unwrap_or_default()
-    }
+    let link = input.link.filter(is_of).cloned().unwrap_or_default();
+    // What another copy of the event has agreed on with the meeting is where the organiser's copy goes on.
+    let known = link.base.is_some() || link.creating.is_some();
+    let base = if known { link.base.clone() } else { input.inherited.cloned() };
+    PairLink { event_id: Some(event.id.clone()), meeting: Some(meeting.record.clone()), base, ..link }
+}
+
+/// Whether the meeting was made by another copy of the event before anybody knew whose this one is: its user comes to the
+/// meeting, once. Whom the CRM takes out of it later stays out.
+fn joins(input: &Input<'_>, event: &EventSide, meeting: &MeetingSide) -> bool {
+    let is_new = input.link.is_none_or(|link| link.revision.is_none() && link.creating.is_none());
+    let is_of_birth = meeting.key.as_ref() == Some(&event.key.text());
+    is_new && is_of_birth && !meeting.users.contains(&input.calendar.user_id)
 }
 
 /// What was agreed on: what was last saved, or was being created, and what has arrived of what was being written.
@@ -221,6 +242,6 @@ pub(super) fn this_copy(input: &Input<'_>, event: &EventSide) -> Copy {
         event_id: event.id.clone(),
         key: event.key.clone(),
         is_organizer: event.is_organizer,
-        guests: event.event.attendees.keys().cloned().collect(),
+        guests: event.event.attendees.iter().map(|(mail, one)| one.address(mail).to_owned()).collect(),
     }
 }

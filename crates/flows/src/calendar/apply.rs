@@ -68,8 +68,12 @@ impl Pair<'_> {
                 let mut target = Event::clone(target);
                 // The CRM's record has the calendar's user among its people.
                 target.attendees.extend(self.owner.clone());
-                let written = self.flow.crm.update(record, *expected, &target, fields).await?;
-                Ok(self.met_record(record, written))
+                let updated = self.flow.crm.update(record, *expected, &target, fields).await?;
+                Ok(self.met_record(record, updated))
+            }
+            Action::JoinMeeting { record, expected, user_id, response } => {
+                let joined = self.flow.crm.join(record, *expected, user_id, *response).await?;
+                Ok(self.met_record(record, joined))
             }
             Action::NoteRemoval { record, expected, from } => {
                 let written = self.flow.crm.note_removal(record, *expected, from).await?;
@@ -157,23 +161,6 @@ impl Pair<'_> {
         Ok(false)
     }
 
-    async fn met(&mut self, written: Written<EventSide>) -> Result<bool, Fault> {
-        match written {
-            Written::Done(event) => {
-                self.event = self.known(event).await?;
-                Ok(true)
-            }
-            Written::Changed => {
-                self.event = Known::Unread;
-                Ok(false)
-            }
-            Written::Gone => {
-                self.event = Known::Gone;
-                Ok(false)
-            }
-        }
-    }
-
     fn met_record(&mut self, record: &MeetingRef, written: Written<CrmFound>) -> bool {
         match written {
             Written::Done(found) => {
@@ -192,8 +179,27 @@ impl Pair<'_> {
         }
     }
 
+    async fn met(&mut self, written: Written<EventSide>) -> Result<bool, Fault> {
+        match written {
+            Written::Done(event) => {
+                self.event = self.known(event).await?;
+                Ok(true)
+            }
+            Written::Changed => {
+                self.event = Known::Unread;
+                Ok(false)
+            }
+            Written::Gone => {
+                self.event = Known::Gone;
+                Ok(false)
+            }
+        }
+    }
+
     async fn known(&self, event: EventSide) -> Result<Known, Fault> {
-        Ok(Known::Found(Box::new(self.flow.known_people(event, self.run).await?)))
+        Ok(Known::Found(Box::new(
+            self.flow.known_people(event, &self.open.calendar.user_id, self.run).await?,
+        )))
     }
 
     /// The calendar's run and the record's may come to the same notice at the same time: one of them tells. A run that
@@ -231,9 +237,10 @@ fn labels(action: &Action) -> (&'static str, &'static str) {
     match action {
         Action::SaveLink(_) => ("calendar.before_link_save", "calendar.after_link_save"),
         Action::CreateMeeting { .. } => ("calendar.before_meeting_create", "calendar.after_meeting_create"),
-        Action::UpdateMeeting { .. } | Action::NoteRemoval { .. } | Action::DeleteMeeting { .. } => {
-            ("calendar.before_meeting_write", "calendar.after_meeting_write")
-        }
+        Action::UpdateMeeting { .. }
+        | Action::JoinMeeting { .. }
+        | Action::NoteRemoval { .. }
+        | Action::DeleteMeeting { .. } => ("calendar.before_meeting_write", "calendar.after_meeting_write"),
         Action::CreateEvent { .. } => ("calendar.before_event_create", "calendar.after_event_create"),
         Action::UpdateEvent { .. } | Action::StampEvent { .. } | Action::DeleteEvent { .. } => {
             ("calendar.before_event_write", "calendar.after_event_write")

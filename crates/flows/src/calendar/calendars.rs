@@ -8,13 +8,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use shared::clock::elapsed;
 use shared::fault::Fault;
-use shared::ports::state::{State, Write};
+use shared::ports::state::{READ_KEYS_MAX, State, Write};
 use shared::record_key::FlowName;
 use vault::{AccountId, AccountSummary, Accounts, ProviderName};
 
 use super::client::{CalendarClient, CalendarProvider, Owner};
 use super::cursor::Reach;
-use super::key::CalendarId;
+use super::key::{CalendarId, digest};
 use super::settings::CalendarSettings;
 use super::sides::{Calendar, Provider};
 
@@ -26,6 +26,10 @@ const PAGE: u32 = 200;
 const ACCOUNTS_MAX: usize = 20_000;
 /// How long the vendor's word on who owns a mailbox is kept.
 const OWNER_KEPT: Duration = Duration::from_secs(24 * 3_600);
+/// How long it is remembered whose a mailbox is: longer than until the vendor is asked again.
+const MAILBOX_KEPT: Duration = Duration::from_secs(7 * 24 * 3_600);
+/// Digits of the hash of a mail address.
+const MAIL_DIGITS: usize = 32;
 
 /// A calendar that can be asked.
 #[derive(Debug, Clone)]
@@ -65,6 +69,18 @@ struct KnownOwner {
     aliases: Vec<String>,
     /// Since when: another connection may be another mailbox.
     granted_at: Timestamp,
+}
+
+/// Whose a mailbox is.
+#[derive(Debug, Serialize, Deserialize)]
+struct MailboxOf {
+    account: AccountId,
+    /// Since when: another connection may be another mailbox.
+    granted_at: Timestamp,
+}
+
+fn mailbox_key(mail: &str) -> String {
+    format!("calendar/mailbox/{}", digest(&[mail], MAIL_DIGITS))
 }
 
 impl Calendars {
@@ -200,7 +216,40 @@ impl Calendars {
         // Serialising plain structs cannot fail.
         let value = serde_json::to_vec(&known).unwrap_or_default();
         self.state.write(Write { time_to_live: Some(OWNER_KEPT), ..Write::put(&key, &value) }).await?;
+        let of = MailboxOf { account: summary.account.clone(), granted_at: summary.granted_at };
+        let of = serde_json::to_vec(&of).unwrap_or_default();
+        for mail in owner.aliases.iter().chain([&owner.mail]) {
+            let key = mailbox_key(mail);
+            self.state.write(Write { time_to_live: Some(MAILBOX_KEPT), ..Write::put(&key, &of) }).await?;
+        }
         Ok(owner)
+    }
+
+    /// Which of these addresses are mailboxes that users have connected, and whose.
+    pub(super) async fn owners(
+        &self,
+        mails: &BTreeSet<&String>,
+        settings: &CalendarSettings,
+        now: Timestamp,
+    ) -> Result<BTreeMap<String, String>, Fault> {
+        let mails: Vec<&String> = mails.iter().copied().collect();
+        let connected = self.connected(settings, now).await?;
+        let mut owners = BTreeMap::new();
+        for some in mails.chunks(READ_KEYS_MAX) {
+            let keys: Vec<String> = some.iter().map(|mail| mailbox_key(mail)).collect();
+            let asked: Vec<&str> = keys.iter().map(String::as_str).collect();
+            for (mail, document) in some.iter().zip(self.state.get_many(&asked).await?) {
+                let of = document.and_then(|it| serde_json::from_slice::<MailboxOf>(&it.value).ok());
+                let is_current = |of: &MailboxOf| {
+                    connected.get(&of.account).is_some_and(|summary| summary.granted_at == of.granted_at)
+                };
+                let of = of.filter(is_current);
+                if let Some(user) = of.as_ref().and_then(|of| of.account.user()) {
+                    owners.insert((*mail).clone(), user.as_str().to_owned());
+                }
+            }
+        }
+        Ok(owners)
     }
 
     /// Gives back what this process holds in the fleet.

@@ -42,12 +42,46 @@ pub fn role(this: &Copy, others: &[Copy], assigned_user_id: Option<&str>, born_o
     if !this.is_organizer && others.iter().filter(same).any(leads) {
         return Role::Follower;
     }
-    let rank = |copy: &Copy| {
-        let is_birth = born_of.is_some_and(|key| copy.key.text() == key);
-        (!is_birth, Some(copy.user_id.as_str()) != assigned_user_id, copy.calendar_id.clone())
-    };
+    let rank = |copy: &Copy| rank(copy, assigned_user_id, born_of);
     let comes_first = |other: &Copy| other.key != this.key && other.is_organizer && rank(other) < rank(this);
     if others.iter().any(comes_first) { Role::Peer } else { Role::Source }
+}
+
+/// In which order the copies of a meeting come.
+fn rank(copy: &Copy, assigned_user_id: Option<&str>, born_of: Option<&str>) -> (bool, bool, String) {
+    let is_birth = born_of.is_some_and(|key| copy.key.text() == key);
+    (!is_birth, Some(copy.user_id.as_str()) != assigned_user_id, copy.calendar_id.clone())
+}
+
+/// Whom other events of a meeting invite. A guest gets a meeting once, however many of its users have an event of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Invited {
+    /// By any of them: nobody to invite once more.
+    pub elsewhere: BTreeSet<String>,
+    /// By one that comes before this one: where both invite somebody, this one takes that back.
+    pub before: BTreeSet<String>,
+}
+
+impl Invited {
+    /// By all other events of the meeting, for one that is not there yet.
+    pub fn by(others: &[Copy]) -> Self {
+        let elsewhere = others.iter().flat_map(|copy| copy.guests.iter().cloned()).collect();
+        Self { elsewhere, before: BTreeSet::new() }
+    }
+
+    /// By the other events of the meeting, for this one.
+    pub fn beside(
+        this: &Copy,
+        others: &[Copy],
+        assigned_user_id: Option<&str>,
+        born_of: Option<&str>,
+    ) -> Self {
+        let others: Vec<Copy> = others.iter().filter(|other| other.key != this.key).cloned().collect();
+        let rank = |copy: &Copy| rank(copy, assigned_user_id, born_of);
+        let first = others.iter().filter(|other| rank(other) < rank(this));
+        let before = first.flat_map(|copy| copy.guests.iter().cloned()).collect();
+        Self { before, ..Self::by(&others) }
+    }
 }
 
 #[cfg(test)]
@@ -87,6 +121,23 @@ mod tests {
             Source,
             "the meeting was born of it"
         );
+    }
+
+    #[test]
+    fn a_guest_is_invited_by_the_event_that_comes_first() {
+        let guests = |of: &[&str]| of.iter().map(|mail| (*mail).to_owned()).collect::<BTreeSet<_>>();
+        let invites = |calendar, uid, of: &[&str]| Copy { guests: guests(of), ..copy(calendar, uid, true) };
+        let (a, b) = (invites("a", "x", &["k", "l"]), invites("b", "y", &["k", "m"]));
+        let follower = invites("c", "x", &["k"]);
+        let of = |this: &Copy, other: &Copy, assigned| {
+            let others = [other.clone(), follower.clone()];
+            Invited::beside(this, &others[..usize::from(this.key != follower.key) + 1], assigned, None)
+        };
+        assert_eq!((of(&a, &b, None).elsewhere, of(&a, &b, None).before), (guests(&["k", "m"]), guests(&[])));
+        assert_eq!(of(&b, &a, None).before, guests(&["k", "l"]));
+        assert_eq!(of(&b, &a, Some("user of b")).before, guests(&[]));
+        assert_eq!(of(&a, &b, Some("user of b")).before, guests(&["k", "m"]));
+        assert_eq!(Invited::by(&[a, b]).elsewhere, guests(&["k", "l", "m"]));
     }
 
     proptest! {

@@ -9,7 +9,7 @@ use shared::fault::Fault;
 use shared::flow::Check;
 
 use super::client::Written;
-use super::event::{Event, Field};
+use super::event::{Event, Field, Response};
 use super::sides::{MeetingKind, MeetingRef, MeetingSide};
 
 /// Most records that are looked for at once: more would make the request's address too long.
@@ -38,6 +38,15 @@ pub trait CrmClient: Send + Sync + Debug {
         expected: Option<i64>,
         target: &Event,
         fields: &[Field],
+    ) -> Result<Written<CrmFound>, Fault>;
+
+    /// Puts a user among the people of a record whose present version is `expected`; who is there already stays as they are.
+    async fn join(
+        &self,
+        record: &MeetingRef,
+        expected: Option<i64>,
+        user_id: &str,
+        response: Response,
     ) -> Result<Written<CrmFound>, Fault>;
 
     /// Notes with a record whose present version is `expected` from which calendars its event was deleted, by our ids of
@@ -71,6 +80,9 @@ pub trait CrmClient: Send + Sync + Debug {
 
     /// Who the CRM knows by these mail addresses, in lower case; unknown ones are left out.
     async fn people(&self, mails: &BTreeSet<String>) -> Result<BTreeMap<String, Person>, Fault>;
+
+    /// By which mail addresses, in lower case, the CRM knows these users; who has none is left out.
+    async fn mails_of(&self, user_ids: &BTreeSet<String>) -> Result<BTreeMap<String, String>, Fault>;
 
     /// Tells a user.
     async fn tell(&self, user_id: &str, text: &str) -> Result<(), Fault>;

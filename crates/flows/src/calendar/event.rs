@@ -184,6 +184,16 @@ pub struct Attendee {
     pub response: Response,
     /// Who they are to us.
     pub reach: Reach,
+    /// By which address the calendar knows them, where the CRM knows them by another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+}
+
+impl Attendee {
+    /// The address in the calendar of somebody who is known by `mail`.
+    pub fn address<'a>(&'a self, mail: &'a str) -> &'a str {
+        self.address.as_deref().unwrap_or(mail)
+    }
 }
 
 /// Attendees by mail address in lower case: their order says nothing. The user of the pair's calendar is not among them.

@@ -509,6 +509,75 @@ fn deletions_are_marked_for_the_guard_and_nothing_else_is() {
     assert_eq!(names, BTreeSet::from(["delete_meeting", "save_link"]));
 }
 
+#[test]
+fn an_organiser_who_comes_later_is_of_the_meeting_and_says_how_it_stands() {
+    for provider in [Provider::Microsoft, Provider::Google] {
+        for edited in [false, true] {
+            let mut world = world(&[provider, Provider::Microsoft], Policy::NewestWins);
+            let invited = Event { busy: Busy::Tentative, ..simple("Jour fixe") };
+            let id = world.add_event(1, invited, "uid1", false);
+            world.run(&Look::Event(1, id), None);
+            let record = first_meeting(&world).unwrap();
+            if edited {
+                world.edit_meeting(&record, |side| side.event.location = "Room 1".into());
+                world.settle();
+            }
+            // The organiser connects a calendar.
+            world.add_event(0, simple("Jour fixe"), "uid1", true);
+            world.settle();
+            let meeting = &world.meetings[&record];
+            assert_eq!(meeting.users, ["user0", "user1"].map(str::to_owned).into());
+            assert_eq!(meeting.event.busy, Busy::Busy, "the organiser's own affair");
+            let place = if edited { "Room 1" } else { "" };
+            let organised = &world.events[0][&first_event(&world, 0).unwrap()].event;
+            assert_eq!((&*meeting.event.location, &*organised.location), (place, place));
+            assert!(!world.notices.iter().any(|notice| matches!(notice, Notice::Conflict(_))));
+            assert_eq!(world.meetings_created, 1);
+            // Whom the CRM takes out of the meeting stays out.
+            world.edit_meeting(&record, |side| side.users.retain(|user| user != "user0"));
+            world.settle();
+            assert_eq!(world.meetings[&record].users.len(), 1);
+        }
+    }
+}
+
+#[test]
+fn a_guest_is_invited_once_and_by_another_event_when_that_one_goes() {
+    let providers = [Provider::Google, Provider::Microsoft, Provider::Google, Provider::Google];
+    let mut world = world(&providers, Policy::NewestWins);
+    let mut event = simple("A");
+    event.attendees.insert("known1".into(), person(Reach::Known, Response::None));
+    // The assigned user's calendar is the second one, so that the others' events end alone.
+    world.add_meeting(MeetingKind::Meeting, event, &["user1", "user0", "user2", "user3"]);
+    world.settle();
+    let invites = |world: &World, mail: &str| -> Vec<usize> {
+        let of = |at: &usize| world.events[*at].values().any(|side| side.event.attendees.contains_key(mail));
+        (0..4).filter(of).collect()
+    };
+    assert_eq!((world.events_created, invites(&world, "known1")), (4, vec![0]));
+    // A guest of a further user's event is that event's.
+    let id = first_event(&world, 2).unwrap();
+    world.edit_event(2, &id, |side| {
+        side.event.attendees.insert("known2".into(), person(Reach::Known, Response::None));
+    });
+    world.settle();
+    assert_eq!((invites(&world, "known1"), invites(&world, "known2")), (vec![0], vec![2]));
+    // Where two invite the same guest, the one that comes first goes on.
+    let id = first_event(&world, 3).unwrap();
+    world.edit_event(3, &id, |side| {
+        side.event.attendees.insert("known1".into(), person(Reach::Known, Response::None));
+    });
+    world.settle();
+    assert_eq!(invites(&world, "known1"), [0]);
+    world.events[0].clear();
+    world.settle();
+    assert_eq!(
+        (world.meetings.len(), invites(&world, "known1"), invites(&world, "known2")),
+        (1, vec![2], vec![2])
+    );
+    assert_eq!(world.mails, 0);
+}
+
 /// Our memory is lost, and Outlook's of what it created.
 fn forget(world: &mut World) {
     world.links.clear();

@@ -42,6 +42,9 @@ fn line(text: &mut String, action: &Action) {
         Action::UpdateMeeting { record, expected, target, fields } => {
             write!(text, "{} at {expected:?}: {}", record.id, values(target, fields)).unwrap();
         }
+        Action::JoinMeeting { record, expected, user_id, response } => {
+            write!(text, "{} at {expected:?}: {user_id} {response:?}", record.id).unwrap();
+        }
         Action::NoteRemoval { record, expected, from } => {
             write!(text, "{} at {expected:?}: {from:?}", record.id).unwrap();
         }
@@ -199,7 +202,10 @@ fn copies() {
     world.add_event(0, simple("A"), "uid1", true);
     let id = world.add_event(1, simple("A"), "uid1", false);
     world.run(&Look::Event(0, first_event(&world, 0).unwrap()), None);
+    check("attendees_copy_of_somebody_new", &mut world, &Look::Event(1, id.clone()));
+    let linked = world.links.pop();
     check("attendees_copy", &mut world, &Look::Event(1, id.clone()));
+    assert_eq!(world.links.last(), linked.as_ref());
     world.events[1].remove(&id);
     check("attendees_copy_removed", &mut world, &Look::Event(1, id));
 }

@@ -81,7 +81,7 @@ impl Rounds<'_> {
             series.gaps.extend(gaps);
         }
         let id = master.id.clone();
-        let master = self.flow.known_people(master, self.run).await?;
+        let master = self.flow.known_people(master, &self.open.calendar.user_id, self.run).await?;
         self.look(About::Event(&id), self.pair().of_event(master)).await
     }
 
@@ -117,7 +117,7 @@ impl Rounds<'_> {
     async fn occurrence(&mut self, part: Found) -> Result<(), Fault> {
         let Found::Event(event) = part else { return Ok(()) };
         let id = event.id.clone();
-        let event = self.flow.known_people(*event, self.run).await?;
+        let event = self.flow.known_people(*event, &self.open.calendar.user_id, self.run).await?;
         let mut pair = self.pair().of_event(event);
         pair.holding = Holding::Occurrences;
         self.look(About::Event(&id), pair).await

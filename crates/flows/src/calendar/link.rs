@@ -55,6 +55,12 @@ pub struct PairLink {
 }
 
 impl PairLink {
+    /// Whether another copy of the event spoke for it when it was last looked at, and nothing is under way.
+    pub fn follows(&self) -> bool {
+        let settled = self.revision.is_some() && self.creating.is_none() && self.attempt.is_none();
+        settled && self.base.is_none() && !self.is_organizer && self.tombstone.is_none()
+    }
+
     /// What was last agreed on: what was saved, or what was being created on the other side.
     pub fn agreed(&self) -> Option<&Event> {
         self.base.as_ref().or_else(|| self.creating.as_ref().map(|creating| &creating.event))

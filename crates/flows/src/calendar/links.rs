@@ -14,6 +14,7 @@ use shared::fault::{Fault, FaultKind};
 use shared::ports::state::{Expected, Fence, READ_KEYS_MAX, State, Versioned, Write, Written};
 
 use super::copies::Copy;
+use super::event::Event;
 use super::key::{CalendarId, EventHash, digest, record_id};
 use super::link::{EndedBy, PairLink};
 use super::sides::{MeetingRef, SharedKey};
@@ -200,6 +201,22 @@ impl Links {
             KnownCopy { calendar: calendar_id, copy, version }
         };
         Ok(found.into_iter().map(copy).collect())
+    }
+
+    /// Whether a link's event follows another one by itself: the organiser's, which is linked and alive.
+    pub(super) async fn is_followed(&self, link: &PairLink) -> Result<bool, Fault> {
+        let (true, Some(record), Some(key)) = (link.follows(), &link.meeting, &link.key) else {
+            return Ok(false);
+        };
+        let copies = self.copies(record).await?;
+        Ok(copies.iter().filter_map(|known| known.copy.as_ref()).any(|it| it.is_organizer && it.key == *key))
+    }
+
+    /// What a copy has agreed on.
+    pub(super) async fn base_of(&self, copy: &Copy) -> Result<Option<Event>, Fault> {
+        let key = link_key(&copy.calendar_id, EventHash::of(&copy.event_id).as_str());
+        let Some(document) = self.0.get(&key).await? else { return Ok(None) };
+        Ok(read::<PairLink>(&key, &document)?.base)
     }
 
     /// Whether anything is being created in a calendar.

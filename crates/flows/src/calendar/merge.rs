@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 use shared::change::Merge;
 
+use super::copies::Invited;
 use super::event::{self, Attendee, Attendees, Event, Field, Reach, Response};
 use super::link::Personal;
 use super::sides::{EventSide, Guests, MeetingKind, Provider, can_hold, is_writable};
@@ -36,12 +37,17 @@ pub struct Terms<'a> {
     pub send_mail: bool,
     /// Whether what is an attendee's own affair is compared.
     pub personal: bool,
+    /// Whether the event takes the place of another copy of it, which spoke for the meeting until now: what was that one's
+    /// user's own affair, and was not edited since, is replaced.
+    pub takes_over: bool,
     /// What of it the calendar says otherwise than was agreed on ([`super::link::PairLink::apart`]).
     pub apart: Option<&'a Personal>,
     /// Whether it is left as it is on both sides where nothing was agreed on: another copy may speak for the meeting.
     pub adopts: bool,
     /// Who wins; none leaves what is in conflict to a person.
     pub winner: Option<Winner>,
+    /// Whom other events of the meeting invite.
+    pub invited: &'a Invited,
 }
 
 /// What comes out.
@@ -129,6 +135,16 @@ fn merge_value(
     let same = |a: &Event, b: &Event| fields.iter().all(|field| a.same(b, *field));
     let differing = || fields.iter().filter(|field| !held_crm.same(calendar, **field)).copied();
     let take = |to: &mut Event, from: &Event| fields.iter().for_each(|field| to.take(*field, from));
+    let is_others = terms.takes_over
+        && fields.iter().all(|field| field.is_personal())
+        && base.is_some_and(|base| same(base, crm))
+        && !same(crm, calendar);
+    if is_others {
+        take(&mut merged.crm, calendar);
+        take(agreed, calendar);
+        merged.to_crm.extend(fields);
+        return;
+    }
     if same(&held_crm, calendar) {
         take(agreed, crm);
         return;
@@ -194,8 +210,13 @@ fn merge_attendees(
     let mut mails: Vec<&String> = crm.attendees.keys().chain(calendar.keys()).chain(before.keys()).collect();
     mails.sort();
     mails.dedup();
-    let mut people =
-        People { crm: crm.attendees.clone(), calendar: calendar.clone(), base: empty.clone(), left: false };
+    let mut people = People {
+        crm: crm.attendees.clone(),
+        calendar: calendar.clone(),
+        base: empty.clone(),
+        left: false,
+        is_first: base.is_none(),
+    };
     for mail in mails {
         people.merge(mail, before, terms);
     }
@@ -218,6 +239,8 @@ struct People {
     calendar: Attendees,
     base: Attendees,
     left: bool,
+    /// Nothing was agreed on before.
+    is_first: bool,
 }
 
 impl People {
@@ -226,17 +249,28 @@ impl People {
         if calendar.is_some_and(|attendee| attendee.reach == Reach::Unknown) && crm.is_none() {
             return;
         }
+        let invited = terms.invited;
+        let address = calendar.map_or(mail, |attendee| attendee.address(mail)).to_owned();
+        let address = address.as_str();
         let there = Merge::of(&base.is_some(), &crm.is_some(), &calendar.is_some());
         let (base, crm, calendar) = (base.cloned(), crm.cloned(), calendar.cloned());
         match there {
+            Merge::Agreed(true) if terms.guests == Guests::Written && invited.before.contains(address) => {
+                self.calendar.remove(mail);
+            }
             Merge::Agreed(true) => self.answered(mail, base.map(|base| base.response)),
             Merge::Agreed(false) => {}
+            // Where nothing was agreed on, other events that invite somebody may not be known yet.
+            Merge::TakeLeft(_) if self.is_first => {}
             Merge::TakeLeft(_) if terms.guests != Guests::Written => {
                 self.left = true;
                 self.keep(mail, base);
             }
             Merge::TakeLeft(true) => {
-                if let Some(person) = crm.filter(|person| person.reach != Reach::Connected) {
+                let has_it = |person: &Attendee| {
+                    person.reach == Reach::Connected || invited.elsewhere.contains(address)
+                };
+                if let Some(person) = crm.filter(|person| !has_it(person)) {
                     self.calendar.insert(mail.to_owned(), Attendee { response: Response::None, ..person });
                     self.keep(mail, Some(Attendee::default()));
                 }

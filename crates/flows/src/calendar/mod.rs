@@ -22,7 +22,10 @@
 //! - No mail: Outlook mails attendees on every write, so they are listed in the body of events of ours, and of events
 //!   that have some only what nobody else sees is written.
 //! - People: whether they are invited goes both ways, one by one; what they answered goes to the CRM only. People that
-//!   the CRM does not know stay in the calendar; users with a connected calendar have an event there instead.
+//!   the CRM does not know stay in the calendar; users with a connected calendar have an event there instead. Nobody is
+//!   invited by two events of a meeting. Users are known by the mailboxes that they connected, too (`people.rs`).
+//! - A copy that comes when its meeting was made by another one brings its user into the meeting, and the organiser's goes
+//!   on from what that one agreed on.
 //! - Deletions (`end.rs`): a deleted or cancelled event takes the planned meeting with it, a deleted meeting its event
 //!   where that reaches nobody. What is history, was edited since, or would reach others, stays and is let go.
 //!   A tombstone keeps what was deleted from being made anew, and the record names the calendars that it must not come

@@ -227,12 +227,15 @@ impl World {
                 self.meetings.get(record).map_or(Crm::Gone, |side| Crm::Found(Box::new(side.clone())))
             }
         };
+        let copies = self.copies(run);
+        let inherited = self.inherited(run, &event, &copies);
         let input = Input {
             calendar: &self.calendars[run.calendar],
             event: &event,
             meeting: &meeting,
             link,
-            copies: &self.copies(run),
+            copies: &copies,
+            inherited: inherited.as_ref(),
             ended,
             is_read: self.is_read,
             holding: self.holding,
@@ -240,6 +243,20 @@ impl World {
             now: self.now,
         };
         plan(&input)
+    }
+
+    fn inherited(&self, run: &Run, event: &Remote, copies: &[Copy]) -> Option<Event> {
+        let Remote::Found(side) = event else { return None };
+        let known = run.slot.is_some_and(|slot| {
+            let link = &self.links[slot].1;
+            link.base.is_some() || link.creating.is_some()
+        });
+        let same = |copy: &&Copy| copy.key == side.key;
+        let base = |copy: &Copy| {
+            let is = |(_, link): &&(usize, PairLink)| link.event_id.as_ref() == Some(&copy.event_id);
+            self.links.iter().find(is).and_then(|(_, link)| link.base.clone())
+        };
+        copies.iter().filter(same).find_map(base).filter(|_| side.is_organizer && !known)
     }
 
     fn copies(&self, run: &Run) -> Vec<Copy> {
@@ -376,6 +393,10 @@ impl World {
                 if record.kind == MeetingKind::Call {
                     assert!(!self.meetings[record].event.when.is_all_day());
                 }
+            }
+            Action::JoinMeeting { record, expected, user_id, .. } => {
+                assert_eq!(self.meetings[record].version, *expected);
+                self.edit_meeting(record, |side| assert!(side.users.insert(user_id.clone())));
             }
             Action::NoteRemoval { record, expected, from } => {
                 let before = self.meetings[record].clone();

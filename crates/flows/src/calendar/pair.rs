@@ -8,11 +8,11 @@ use shared::fault::{Fault, FaultKind};
 use shared::flow::Run;
 use shared::ports::state::{Fence, Grant};
 
-use super::action::{Plan, Verdict};
+use super::action::{Action, Plan, Verdict};
 use super::calendars::Opened;
 use super::client::Found;
 use super::crm::CrmFound;
-use super::event::{Attendees, Event, Place};
+use super::event::{Attendees, Event, Place, Reach};
 use super::flow::CalendarFlow;
 use super::link::{EndedBy, PairLink};
 use super::links::{LINK_CHANGED, Stored, birth_lease};
@@ -112,6 +112,8 @@ pub(super) struct Pair<'a> {
     /// Whether the CRM has been searched for the event's key.
     searched_key: bool,
     lease: Option<(Fence, String)>,
+    /// The record as it was read last, with all its people.
+    whole: Option<CrmFound>,
     done: Done,
 }
 
@@ -137,6 +139,7 @@ impl<'a> Pair<'a> {
             searched: false,
             searched_key: false,
             lease: None,
+            whole: None,
             done: Done::default(),
         }
     }
@@ -176,7 +179,34 @@ impl<'a> Pair<'a> {
         result.map(|()| self.done)
     }
 
+    /// An event that follows another one has nothing to say, and needs nothing. Which version of the meeting it has is
+    /// noted, so that no sweep asks.
+    async fn follows(&mut self) -> Result<bool, Fault> {
+        self.find_link().await?;
+        let (Some(stored), KnownRecord::Found(meeting)) = (&self.stored, &self.meeting) else {
+            return Ok(false);
+        };
+        let is_of = stored.link.meeting.as_ref() == Some(&meeting.record);
+        if !is_of || self.event != Known::Unread || !self.flow.links.is_followed(&stored.link).await? {
+            return Ok(false);
+        }
+        if stored.link.version == meeting.version {
+            return Ok(true);
+        }
+        let link = PairLink { version: meeting.version, ..stored.link.clone() };
+        match self.apply(&Plan::of(Verdict::Converges, vec![Action::SaveLink(Box::new(link))])).await {
+            Err(fault) if fault.code == LINK_CHANGED => {
+                self.begin_anew();
+                Ok(false)
+            }
+            result => result,
+        }
+    }
+
     async fn plan_and_apply(&mut self) -> Result<(), Fault> {
+        if self.follows().await? {
+            return Ok(());
+        }
         for _ in 0..PLANS_MAX {
             if self.done.skipped.is_some() {
                 return Ok(());
@@ -251,6 +281,7 @@ impl<'a> Pair<'a> {
             (KnownRecord::Found(meeting), Some(_)) => Crm::Found(meeting.clone()),
         };
         let copies = self.copies().await?;
+        let inherited = self.inherited(&copies).await?;
         let now = self.run.clock.now();
         let settings = &self.flow.settings;
         let rules = Rules {
@@ -265,6 +296,7 @@ impl<'a> Pair<'a> {
             meeting: &meeting,
             link: self.stored.as_ref().map(|stored| &stored.link),
             copies: &copies,
+            inherited: inherited.as_ref(),
             ended,
             is_read: self.is_read,
             holding: self.holding,
@@ -374,7 +406,7 @@ impl<'a> Pair<'a> {
         match found {
             None => self.event = Known::Gone,
             Some(Found::Event(event)) => {
-                let event = self.flow.known_people(*event, self.run).await?;
+                let event = self.flow.known_people(*event, &self.open.calendar.user_id, self.run).await?;
                 self.event = Known::Found(Box::new(event));
             }
             Some(Found::Unreadable { why, .. }) => self.done.skipped = Some(why),
@@ -455,6 +487,7 @@ impl<'a> Pair<'a> {
 
     /// Takes a record as it was read.
     pub(super) fn take_record(&mut self, found: &CrmFound) {
+        self.whole = Some(found.clone());
         match found {
             CrmFound::Meeting(meeting) => {
                 let (side, owner) = people::without_owner(meeting, self.open);
@@ -478,6 +511,21 @@ impl<'a> Pair<'a> {
             copy.calendar_id == self.open.calendar.id && Some(&copy.event_id) == self.event_id.as_ref()
         };
         Ok(copies.filter(|copy| !is_own(copy)).collect())
+    }
+
+    /// What another copy of an organiser's event has agreed on, before this one was known.
+    async fn inherited(&self, copies: &[super::copies::Copy]) -> Result<Option<Event>, Fault> {
+        let Known::Found(event) = &self.event else { return Ok(None) };
+        let known = |stored: &Stored| stored.link.base.is_some() || stored.link.creating.is_some();
+        if !event.is_organizer || self.stored.as_ref().is_some_and(known) {
+            return Ok(None);
+        }
+        for copy in copies.iter().filter(|copy| copy.key == event.key) {
+            if let Some(base) = self.flow.links.base_of(copy).await? {
+                return Ok(Some(base));
+            }
+        }
+        Ok(None)
     }
 
     async fn permit(&self) -> Result<(), Fault> {
@@ -508,8 +556,16 @@ impl<'a> Pair<'a> {
         self.done.written = Some(WrittenRecord { record: record.clone(), users, found });
     }
 
-    /// Notes that the pair of a series has come to its end.
+    /// Notes that the pair has come to its end: that of a series takes its parts along, and whom the event of a meeting
+    /// that goes on has invited, another one has to invite.
     pub(super) fn ended(&mut self, link: &PairLink) {
+        if let (Some(_), KnownRecord::Found(meeting)) = (&link.tombstone, &self.meeting)
+            && meeting.event.attendees.values().any(|attendee| attendee.reach == Reach::Known)
+            && self.done.written.is_none()
+        {
+            let (record, users) = (meeting.record.clone(), meeting.users.clone());
+            self.done.written = Some(WrittenRecord { record, users, found: self.whole.clone() });
+        }
         let is_series = |event: &Event| matches!(event.place, Place::Master(_));
         if link.tombstone.is_some() && link.agreed().is_some_and(is_series) {
             self.done.ended_series.clone_from(&link.key);
@@ -528,7 +584,10 @@ impl<'a> Pair<'a> {
     /// Whom the provider invites to the event.
     pub(super) fn guests(&self) -> Option<BTreeSet<String>> {
         match &self.event {
-            Known::Found(event) => Some(event.event.attendees.keys().cloned().collect()),
+            Known::Found(event) => {
+                let people = event.event.attendees.iter();
+                Some(people.map(|(mail, attendee)| attendee.address(mail).to_owned()).collect())
+            }
             Known::Unread | Known::Hinted | Known::Gone => None,
         }
     }

@@ -17,7 +17,9 @@ use super::sides::{EventSide, MeetingSide};
 use vault::{CrmUser, GrantState};
 
 /// How long it is remembered who somebody is.
-const FRESH: Duration = Duration::from_secs(3_600);
+const KNOWN_FRESH: Duration = Duration::from_secs(6 * 3_600);
+/// How long it is remembered that the CRM does not know somebody, who may be entered any time.
+const UNKNOWN_FRESH: Duration = Duration::from_secs(3_600);
 /// People remembered at most.
 const REMEMBERED_MAX: usize = 20_000;
 
@@ -35,7 +37,11 @@ impl People {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut found, mut unknown) = (BTreeMap::new(), BTreeSet::new());
         for mail in mails {
-            match known.get(mail).filter(|(at, _)| *at <= now && elapsed(*at, now) < FRESH) {
+            let is_fresh = |(at, person): &&(Timestamp, Option<Person>)| {
+                let fresh = if person.is_some() { KNOWN_FRESH } else { UNKNOWN_FRESH };
+                *at <= now && elapsed(*at, now) < fresh
+            };
+            match known.get(mail).filter(is_fresh) {
                 Some((_, Some(person))) => _ = found.insert(mail.clone(), person.clone()),
                 Some((_, None)) => {}
                 None => _ = unknown.insert(mail.clone()),
@@ -56,9 +62,22 @@ impl People {
     }
 }
 
+/// Somebody whom the CRM knows, by the address that it knows them by.
+#[derive(Debug, Clone)]
+struct Somebody {
+    person: Person,
+    mail: String,
+}
+
 impl CalendarFlow {
-    /// The event with what its attendees are to the CRM.
-    pub(super) async fn known_people(&self, mut event: EventSide, run: &Run) -> Result<EventSide, Fault> {
+    /// The event of a user's calendar with what its attendees are to the CRM. They stand under the addresses that the CRM
+    /// knows them by.
+    pub(super) async fn known_people(
+        &self,
+        mut event: EventSide,
+        user_id: &str,
+        run: &Run,
+    ) -> Result<EventSide, Fault> {
         if let Some(organizer) = &event.organizer {
             // Vendors do not count the organiser among those who are invited.
             let comes = Attendee { response: Response::Accepted, ..Attendee::default() };
@@ -71,14 +90,10 @@ impl CalendarFlow {
         let mails: BTreeSet<String> = event.event.attendees.keys().cloned().collect();
         let found = self.who(&mails, now).await?;
         let connected = self.calendars.users(&self.settings, now).await?;
-        for (mail, attendee) in &mut event.event.attendees {
-            attendee.reach = reach(found.get(mail), &connected);
-        }
+        event.event.attendees = known(event.event.attendees, &found, &connected, user_id);
         Ok(event)
     }
-}
 
-impl CalendarFlow {
     /// Whether somebody has a calendar that is read now.
     pub(super) async fn has_calendar(&self, mail: &str, run: &Run) -> Result<bool, Fault> {
         let now = run.clock.now();
@@ -87,21 +102,68 @@ impl CalendarFlow {
         let users: BTreeSet<&str> =
             active.filter_map(|(account, _)| account.user().map(CrmUser::as_str)).collect();
         let known = self.who(&BTreeSet::from([mail.to_owned()]), now).await?;
-        Ok(known
-            .get(mail)
-            .is_some_and(|person| person.kind == PersonKind::User && users.contains(person.id.as_str())))
+        Ok(known.get(mail).is_some_and(|Somebody { person, .. }| {
+            person.kind == PersonKind::User && users.contains(person.id.as_str())
+        }))
     }
 
-    /// Who these are, as far as the CRM knows.
-    async fn who(&self, mails: &BTreeSet<String>, now: Timestamp) -> Result<BTreeMap<String, Person>, Fault> {
-        let (mut found, unknown) = self.people.recall(mails, now);
+    /// Who these are, as far as the CRM knows: by its addresses, and users by the mailboxes that they connected, too.
+    async fn who(
+        &self,
+        mails: &BTreeSet<String>,
+        now: Timestamp,
+    ) -> Result<BTreeMap<String, Somebody>, Fault> {
+        let (mut persons, unknown) = self.people.recall(mails, now);
         if !unknown.is_empty() {
             let answer = self.crm.people(&unknown).await?;
             self.people.learn(unknown, &answer, now);
-            found.extend(answer);
+            persons.extend(answer);
+        }
+        let strangers: BTreeSet<&String> = mails.iter().filter(|mail| !persons.contains_key(*mail)).collect();
+        let owners = match strangers.is_empty() {
+            true => BTreeMap::new(),
+            false => self.calendars.owners(&strangers, &self.settings, now).await?,
+        };
+        let mut found: BTreeMap<String, Somebody> =
+            persons.into_iter().map(|(mail, person)| (mail.clone(), Somebody { person, mail })).collect();
+        if !owners.is_empty() {
+            let known = self.crm.mails_of(&owners.values().cloned().collect()).await?;
+            for (address, id) in owners {
+                let Some(mail) = known.get(&id).cloned() else { continue };
+                let person = Person { kind: PersonKind::User, id, name: String::new() };
+                found.insert(address, Somebody { person, mail });
+            }
         }
         Ok(found)
     }
+}
+
+/// Attendees under the addresses that the CRM knows them by. Who stands there by two of them is a stranger by the second;
+/// so is the calendar's user by another address than the calendar's, since a user is beside the pair.
+fn known(
+    attendees: Attendees,
+    found: &BTreeMap<String, Somebody>,
+    connected: &BTreeSet<String>,
+    user_id: &str,
+) -> Attendees {
+    let taken: BTreeSet<String> = attendees.keys().cloned().collect();
+    let mut known = Attendees::new();
+    for (address, mut attendee) in attendees {
+        let is_user = |one: &&Somebody| one.person.kind == PersonKind::User && one.person.id == user_id;
+        let somebody = found.get(&address).filter(|one| !is_user(one));
+        let somebody = somebody.filter(|one| {
+            one.mail == address || !(taken.contains(&one.mail) || known.contains_key(&one.mail))
+        });
+        attendee.reach = reach(somebody.map(|one| &one.person), connected);
+        match somebody.filter(|one| one.mail != address) {
+            Some(one) => {
+                attendee.address = Some(address);
+                known.insert(one.mail.clone(), attendee);
+            }
+            None => _ = known.insert(address, attendee),
+        }
+    }
+    known
 }
 
 fn reach(person: Option<&Person>, connected: &BTreeSet<String>) -> Reach {
@@ -128,4 +190,45 @@ pub(super) fn without_owner(meeting: &CrmMeeting, open: &Opened) -> (MeetingSide
         }
     }
     (side, owner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(id: &str, mail: &str) -> Somebody {
+        let (id, name) = (id.to_owned(), String::new());
+        Somebody { person: Person { kind: PersonKind::User, id, name }, mail: mail.to_owned() }
+    }
+
+    #[test]
+    fn users_are_known_by_the_mailboxes_that_they_connected() {
+        let found: BTreeMap<String, Somebody> = [
+            ("anna@home", user("anna", "anna@work")),
+            ("bert@home", user("bert", "bert@work")),
+            ("bert@work", user("bert", "bert@work")),
+            ("me@work", user("me", "me@work")),
+        ]
+        .map(|(mail, somebody)| (mail.to_owned(), somebody))
+        .into();
+        let invited: Attendees = ["anna@home", "bert@home", "bert@work", "me@work", "stranger"]
+            .map(|mail| (mail.to_owned(), Attendee { response: Response::Accepted, ..Attendee::default() }))
+            .into();
+        let known = known(invited.clone(), &found, &["anna".to_owned()].into(), "me");
+        let all: Vec<(&str, Reach)> = known.iter().map(|(mail, one)| (mail.as_str(), one.reach)).collect();
+        assert_eq!(
+            all,
+            [
+                ("anna@work", Reach::Connected),
+                ("bert@home", Reach::Unknown),
+                ("bert@work", Reach::Known),
+                ("me@work", Reach::Unknown),
+                ("stranger", Reach::Unknown),
+            ],
+            "who is there by two addresses is so once, and the calendar's user is beside the pair"
+        );
+        let addresses: Vec<&str> = known.iter().map(|(mail, one)| one.address(mail)).collect();
+        assert_eq!(addresses, invited.keys().collect::<Vec<_>>(), "nobody's address in the calendar is lost");
+        assert!(known.values().all(|one| one.response == Response::Accepted));
+    }
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::action::{Action, CreateToken, Ignored, Plan, Skipped, Verdict};
 use super::agree::agree;
-use super::copies::Copy;
+use super::copies::{Copy, Invited};
 use super::end::{both_gone, event_gone, meeting_gone};
 use super::event::{Attendee, Event, Place, Window};
 use super::link::{Creating, PairLink, Side};
@@ -98,6 +98,8 @@ pub struct Input<'a> {
     pub link: Option<&'a PairLink>,
     /// The meeting's other copies that are linked and alive.
     pub copies: &'a [Copy],
+    /// For an organiser's event that agreed on nothing yet: what another copy of it has agreed on.
+    pub inherited: Option<&'a Event>,
     /// Whether the event's key or the record is one that came to its end before.
     pub ended: bool,
     /// Whether the calendar was read once from beginning to end since our memory of it began.
@@ -254,7 +256,11 @@ fn create_event(input: &Input<'_>, meeting: &MeetingSide) -> Plan {
         return Plan::of(Verdict::Skipped(Skipped::Recurrence), Vec::new());
     }
     let guests = Guests::of_new(provider, input.rules.send_mail);
-    let wanted = for_calendar(provider, &meeting.event, guests);
+    let mut wanted = for_calendar(provider, &meeting.event, guests);
+    if guests == Guests::Written {
+        let invited = Invited::by(input.copies).elsewhere;
+        wanted.attendees.retain(|mail, _| !invited.contains(mail));
+    }
     let link = PairLink {
         meeting: Some(meeting.record.clone()),
         is_organizer: true,

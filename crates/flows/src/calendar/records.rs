@@ -23,38 +23,56 @@ const PASSES_MAX: u32 = 3;
 impl CalendarFlow {
     /// Brings a record and its events into agreement.
     pub(super) async fn handle_record(&self, run: &Run, record: &MeetingRef) -> Result<Outcome, Fault> {
-        let mut found = self.crm.get(record).await?;
-        let mut wrote = Vec::new();
-        // What one calendar says is for the others to hear, also for those before it.
-        for _ in 0..PASSES_MAX {
-            let (actions, written) = self.pass(run, record, found.as_ref()).await?;
-            wrote.extend(actions);
-            match written {
-                Some(written) => found = written.found,
-                None => break,
-            }
-        }
-        self.forget_record(record).await?;
+        let found = self.crm.get(record).await?;
+        let (record, users) = (record.clone(), users_of(found.as_ref()));
+        let present = WrittenRecord { record: record.clone(), users, found };
+        let wrote = self.settle_all(run, present, None).await?;
+        self.forget_record(&record).await?;
         Ok(Outcome { actions: wrote, converged: true, look_again_at: None })
     }
 
+    /// Goes through the calendars of a record until none of them has news for another one: what one says is for the
+    /// others to hear, also for those before it. The first time `from` is left out, which wrote the record.
+    async fn settle_all(
+        &self,
+        run: &Run,
+        mut present: WrittenRecord,
+        mut from: Option<&AccountId>,
+    ) -> Result<Vec<&'static str>, Fault> {
+        let mut wrote = Vec::new();
+        for _ in 0..PASSES_MAX {
+            let (actions, written, again) = self.pass(run, &present, from).await?;
+            wrote.extend(actions);
+            (present, from) = (written.unwrap_or(present), None);
+            if !again {
+                break;
+            }
+        }
+        if present.found.is_none() {
+            self.forget_record(&present.record).await?;
+        }
+        Ok(wrote)
+    }
+
     /// Goes through all calendars once. What fails in one does not keep the others back. Answers the record as it was
-    /// written, where calendars before the one that wrote it have to hear of it.
+    /// written, and whether other calendars than those after it have to hear of it.
     async fn pass(
         &self,
         run: &Run,
-        record: &MeetingRef,
-        found: Option<&CrmFound>,
-    ) -> Result<(Vec<&'static str>, Option<WrittenRecord>), Fault> {
-        let (mut wrote, mut failed, mut earlier) = (Vec::new(), None, 0_usize);
+        before: &WrittenRecord,
+        from: Option<&AccountId>,
+    ) -> Result<(Vec<&'static str>, Option<WrittenRecord>, bool), Fault> {
+        let (mut wrote, mut failed, mut earlier) = (Vec::new(), None, from.is_some());
         let mut present: Option<WrittenRecord> = None;
         let mut again = false;
-        for account in self.accounts_of(record, found, run).await? {
-            let found = present.as_ref().map_or(found, |written| written.found.as_ref());
-            match self.record_in(run, record, found, &account).await {
+        let record = &before.record;
+        let accounts = self.accounts_with(record, &before.users, run.clock.now()).await?;
+        for account in accounts.iter().filter(|account| Some(*account) != from) {
+            let found = present.as_ref().unwrap_or(before).found.as_ref();
+            match self.record_in(run, record, found, account).await {
                 Ok((actions, written)) => {
                     wrote.extend(actions);
-                    again |= written.is_some() && earlier > 0;
+                    again |= written.is_some() && earlier;
                     present = written.or(present);
                 }
                 Err(fault) if failed.is_none() => failed = Some(fault),
@@ -62,9 +80,9 @@ impl CalendarFlow {
                     warn!(error.type = fault.code, "A further calendar of the record failed: {fault}");
                 }
             }
-            earlier += 1;
+            earlier = true;
         }
-        failed.map_or(Ok((wrote, present.filter(|_| again))), Err)
+        failed.map_or(Ok((wrote, present, again)), Err)
     }
 
     /// The accounts whose calendars have the record, and those of its users.
@@ -74,11 +92,7 @@ impl CalendarFlow {
         found: Option<&CrmFound>,
         run: &Run,
     ) -> Result<BTreeSet<AccountId>, Fault> {
-        let users = match found {
-            Some(CrmFound::Meeting(meeting)) => meeting.side.users.clone(),
-            Some(CrmFound::Unreadable { .. }) | None => BTreeSet::new(),
-        };
-        self.accounts_with(record, &users, run.clock.now()).await
+        self.accounts_with(record, &users_of(found), run.clock.now()).await
     }
 
     pub(super) async fn accounts_with(
@@ -101,23 +115,19 @@ impl CalendarFlow {
 
     /// Brings a record that was just written into the other calendars that have it or should. What fails here is found
     /// by the sweep, since the version there is another one; of a deletion, by what was noted before it.
-    pub(super) async fn spread(&self, run: &Run, written: &WrittenRecord, from: &AccountId) {
-        if let Err(fault) = Box::pin(self.try_to_spread(run, written, from)).await {
-            warn!(error.type = fault.code, "Other calendars of a record are left to the sweep: {fault}");
+    pub(super) async fn spread(
+        &self,
+        run: &Run,
+        written: WrittenRecord,
+        from: &AccountId,
+    ) -> Vec<&'static str> {
+        match Box::pin(self.settle_all(run, written, Some(from))).await {
+            Ok(wrote) => wrote,
+            Err(fault) => {
+                warn!(error.type = fault.code, "Other calendars of a record are left to the sweep: {fault}");
+                Vec::new()
+            }
         }
-    }
-
-    async fn try_to_spread(&self, run: &Run, written: &WrittenRecord, from: &AccountId) -> Result<(), Fault> {
-        let WrittenRecord { record, users, found } = written;
-        let mut accounts = self.accounts_with(record, users, run.clock.now()).await?;
-        accounts.remove(from);
-        for account in accounts {
-            self.record_in(run, record, found.as_ref(), &account).await?;
-        }
-        if found.is_none() {
-            self.forget_record(record).await?;
-        }
-        Ok(())
     }
 
     async fn record_in(
@@ -162,5 +172,12 @@ impl CalendarFlow {
             warn!(error.type = problem.code, "The user of an account could not be told: {problem}");
         }
         fault
+    }
+}
+
+fn users_of(found: Option<&CrmFound>) -> BTreeSet<String> {
+    match found {
+        Some(CrmFound::Meeting(meeting)) => meeting.side.users.clone(),
+        Some(CrmFound::Unreadable { .. }) | None => BTreeSet::new(),
     }
 }

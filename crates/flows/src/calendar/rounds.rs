@@ -47,7 +47,7 @@ pub(super) struct Rounds<'a> {
     started: Timestamp,
     /// Whether something waits for its organiser's copy.
     pub(super) held_back: bool,
-    /// The record that was written last.
+    /// The record that was written last, where others have not heard of it yet.
     pub(super) written: Option<WrittenRecord>,
     /// Whether what fails for one event is handed to a message of its own; else it fails the run.
     hands_on: bool,
@@ -96,7 +96,7 @@ impl CalendarFlow {
         let wrote = rounds.wrote;
         let count = |kinds: &[&str]| wrote.iter().filter(|action| kinds.contains(action)).count();
         let created = count(&["create_meeting", "create_event"]);
-        let updated = count(&["update_meeting", "update_event"]);
+        let updated = count(&["update_meeting", "join_meeting", "update_event"]);
         let deleted = count(&["delete_meeting", "delete_event"]);
         if created + updated + deleted > 0 || result.is_ok() {
             info!("{label}: {created} events created, {updated} updated, {deleted} deleted.");
@@ -318,7 +318,7 @@ impl<'a> Rounds<'a> {
             return Ok(());
         }
         let id = event.id.clone();
-        let event = self.flow.known_people(event, self.run).await?;
+        let event = self.flow.known_people(event, &self.open.calendar.user_id, self.run).await?;
         self.look(About::Event(&id), self.pair().of_event(event)).await
     }
 
@@ -341,6 +341,10 @@ impl<'a> Rounds<'a> {
         let tells_all =
             self.open.calendar.provider == Provider::Google || event.event.place.series().is_none();
         let cancelled = event.status == super::sides::EventStatus::Cancelled;
+        let follows = !cancelled && !event.is_organizer && link.key.as_ref() == Some(&event.key);
+        if follows && self.flow.links.is_followed(&link).await? {
+            return Ok(true);
+        }
         let Some(base) = link.base.as_ref().filter(|_| tells_all && !cancelled) else { return Ok(false) };
         let agreed = link.in_calendar(base, self.open.calendar.provider);
         Ok(agreed.differences(&event.event).is_empty() && link.is_organizer == event.is_organizer)
@@ -374,9 +378,10 @@ impl<'a> Rounds<'a> {
                 if let Some(written) = done.written {
                     if self.hands_on {
                         // EspoCRM does not tell us of our own writes.
-                        self.flow.spread(self.run, &written, &self.open.id.account).await;
+                        self.wrote.extend(self.flow.spread(self.run, written, &self.open.id.account).await);
+                    } else {
+                        self.written = Some(written);
                     }
-                    self.written = Some(written);
                 }
                 if let Some(series) = done.ended_series {
                     Box::pin(self.end_parts(&series)).await?;

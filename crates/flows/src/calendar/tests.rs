@@ -3,6 +3,7 @@
 use jiff::{Timestamp, ToSpan, Zoned};
 use proptest::prelude::*;
 
+use super::copies::Invited;
 use super::event::{Attendee, Attendees, Busy, Event, Field, Place, Reach, Response, When, Window};
 use super::merge::{Terms, Winner, merge};
 use super::model::{Look, Stop, World};
@@ -55,7 +56,7 @@ pub(super) fn simple(subject: &str) -> Event {
 }
 
 pub(super) fn person(reach: Reach, response: Response) -> Attendee {
-    Attendee { name: String::new(), response, reach }
+    Attendee { response, reach, ..Attendee::default() }
 }
 
 fn provider() -> impl Strategy<Value = Provider> {
@@ -487,7 +488,7 @@ proptest! {
             let terms = Terms {
                 provider: Provider::Microsoft, event: &world.events[0][&id], kind: MeetingKind::Meeting,
                 guests: Guests::Listed, send_mail: false, personal: true, apart: None, adopts: false,
-                winner: Some(winner),
+                winner: Some(winner), takes_over: false, invited: &Invited::default(),
             };
             merge(based.then_some(&base), crm, &terms)
         };

@@ -26,12 +26,12 @@ use shared::fault::{Fault, FaultKind};
 use shared::flow::Check;
 
 use super::client::Written;
-use super::crm::{Changed, ChangedAfter, CrmClient, CrmFound, Person};
-use super::event::{Event, Field, Window};
+use super::crm::{Changed, ChangedAfter, CrmClient, CrmFound, Person, PersonKind};
+use super::event::{Event, Field, Response, Window};
 use super::sides::{MeetingKind, MeetingRef};
 use crate::crm_checks::CrmChecks;
 use needs::Own;
-use people::Known;
+use people::{Known, Persons};
 
 /// Meetings of one key that are looked at: MariaDB takes keys that differ in case for one.
 const SAME_KEY_MAX: u16 = 20;
@@ -47,6 +47,7 @@ pub struct EspoCalendar {
     types: [(MeetingKind, EntityType); 2],
     people_types: [EntityType; 3],
     known: Mutex<Known>,
+    persons: Mutex<Persons>,
 }
 
 impl EspoCalendar {
@@ -57,7 +58,8 @@ impl EspoCalendar {
     pub fn new(crm: EspoCrm, zone: TimeZone) -> Result<Self, IdError> {
         let named = |name: &str| EntityType::new(name);
         let people_types = [named("User")?, named("Contact")?, named("Lead")?];
-        Ok(Self { crm, zone, types: types()?, people_types, known: Mutex::default() })
+        let (known, persons) = (Mutex::default(), Mutex::default());
+        Ok(Self { crm, zone, types: types()?, people_types, known, persons })
     }
 
     /// What the flow needs of EspoCRM.
@@ -92,7 +94,7 @@ impl EspoCalendar {
         let linked = read::linked(present)?;
         let mails = self.mails(&read::to_ask(&linked)).await?;
         let others = target.attendees.keys().filter(|mail| !mails.values().any(|own| own == *mail));
-        let found = self.who(&others.cloned().collect()).await?;
+        let found = self.who_lately(&others.cloned().collect()).await?;
         Ok(write::attendees(patch, &linked, &mails, &target.attendees, &found))
     }
 
@@ -178,7 +180,7 @@ impl CrmClient for EspoCalendar {
     }
 
     async fn create(&self, key: &str, event: &Event, user_id: &str) -> Result<CrmFound, Fault> {
-        let found = self.who(&event.attendees.keys().cloned().collect()).await?;
+        let found = self.who_lately(&event.attendees.keys().cloned().collect()).await?;
         let patch = write::create(key, event, user_id, &found);
         let meetings = self.entity(MeetingKind::Meeting);
         match self.crm.create(meetings, &patch, DuplicateCheck::Skip).await? {
@@ -211,6 +213,26 @@ impl CrmClient for EspoCalendar {
             if patch.is_empty() {
                 return self.read(record.kind, &present).await.map(Written::Done);
             }
+        }
+        self.write(record, expected, &patch).await
+    }
+
+    async fn join(
+        &self,
+        record: &MeetingRef,
+        expected: Option<i64>,
+        user_id: &str,
+        response: Response,
+    ) -> Result<Written<CrmFound>, Fault> {
+        let (entity, id) = (self.entity(record.kind), id_of(record)?);
+        let expected = expected.and_then(|version| u64::try_from(version).ok());
+        let Some(present) = self.crm.get(entity, &id).await? else { return Ok(Written::Gone) };
+        if expected.is_some() && present.version() != expected {
+            return Ok(Written::Changed);
+        }
+        let patch = write::joined(&read::linked(&present)?, user_id, response);
+        if patch.is_empty() {
+            return self.read(record.kind, &present).await.map(Written::Done);
         }
         self.write(record, expected, &patch).await
     }
@@ -292,6 +314,12 @@ impl CrmClient for EspoCalendar {
 
     async fn people(&self, mails: &BTreeSet<String>) -> Result<BTreeMap<String, Person>, Fault> {
         self.who(mails).await
+    }
+
+    async fn mails_of(&self, user_ids: &BTreeSet<String>) -> Result<BTreeMap<String, String>, Fault> {
+        let wanted = user_ids.iter().map(|id| (PersonKind::User, id.clone())).collect();
+        let found = self.mails(&wanted).await?;
+        Ok(found.into_iter().map(|((_, id), mail)| (id, mail)).collect())
     }
 
     async fn tell(&self, user_id: &str, text: &str) -> Result<(), Fault> {

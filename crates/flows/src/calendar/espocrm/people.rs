@@ -24,6 +24,9 @@ const KNOWN_MAX: usize = 20_000;
 /// Addresses that were read lately; none of who has none.
 pub(super) type Known = BTreeMap<(PersonKind, String), (Option<String>, Instant)>;
 
+/// Who had an address when it was asked for lately; none where nobody had.
+pub(super) type Persons = BTreeMap<String, (Option<Person>, Instant)>;
+
 impl EspoCalendar {
     /// The addresses of these people.
     pub(super) async fn mails(&self, wanted: &BTreeSet<(PersonKind, String)>) -> Result<Mails, Fault> {
@@ -73,6 +76,37 @@ impl EspoCalendar {
                     }
                 }
             }
+        }
+        let mut persons = self.persons.lock().unwrap_or_else(PoisonError::into_inner);
+        if persons.len() + wanted.len() > KNOWN_MAX {
+            persons.clear();
+        }
+        for mail in wanted {
+            persons.insert(mail.clone(), (found.get(mail).cloned(), now + KNOWN_FOR));
+        }
+        drop(persons);
+        Ok(found)
+    }
+
+    /// The same, of whom it was asked lately as well: what is written is mostly about people who were just looked up.
+    pub(super) async fn who_lately(
+        &self,
+        wanted: &BTreeSet<String>,
+    ) -> Result<BTreeMap<String, Person>, Fault> {
+        let now = Instant::now();
+        let (mut found, mut unknown) = (BTreeMap::new(), BTreeSet::new());
+        {
+            let known = self.persons.lock().unwrap_or_else(PoisonError::into_inner);
+            for mail in wanted {
+                match known.get(mail).filter(|(_, until)| *until > now) {
+                    Some((Some(person), _)) => _ = found.insert(mail.clone(), person.clone()),
+                    Some((None, _)) => {}
+                    None => _ = unknown.insert(mail.clone()),
+                }
+            }
+        }
+        if !unknown.is_empty() {
+            found.extend(self.who(&unknown).await?);
         }
         Ok(found)
     }

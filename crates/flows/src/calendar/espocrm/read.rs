@@ -160,7 +160,8 @@ fn attendees(linked: &[Linked], mails: &Mails) -> Attendees {
     let mut attendees = Attendees::new();
     for one in linked {
         if let Some(mail) = mails.get(&(one.kind, one.id.clone())) {
-            let attendee = Attendee { name: one.name.clone(), response: one.response, reach: Reach::Known };
+            let (name, reach) = (one.name.clone(), Reach::Known);
+            let attendee = Attendee { name, response: one.response, reach, address: None };
             attendees.entry(mail.clone()).or_insert(attendee);
         }
     }

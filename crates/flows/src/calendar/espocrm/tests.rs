@@ -151,7 +151,7 @@ fn any_attendees() -> impl Strategy<Value = Attendees> {
     let mails: Vec<String> = people().into_keys().collect();
     prop::collection::btree_map(prop::sample::select(mails), response, 0..5).prop_map(|said| {
         let attendee =
-            |(mail, response)| (mail, Attendee { name: String::new(), response, reach: Reach::Known });
+            |(mail, response)| (mail, Attendee { response, reach: Reach::Known, ..Attendee::default() });
         said.into_iter().map(attendee).collect()
     })
 }
@@ -349,4 +349,20 @@ fn removing_one_keeps_the_others_and_unknown_ones_are_not_written() {
     );
     assert_eq!(patch.attributes()["usersIds"], json!(["anna", OWNER]));
     assert_eq!(patch.attributes()["contactsColumns"]["carl"]["status"], "Accepted");
+}
+
+#[test]
+fn who_joins_comes_beside_those_who_are_there() {
+    let mut record = blank(MeetingKind::Meeting);
+    record["usersColumns"] = json!({ OWNER: { "status": "Tentative" } });
+    let join = |record: &Map<String, Value>, user: &str| {
+        write::joined(&linked(&to_record(MeetingKind::Meeting, record)).unwrap(), user, Response::Accepted)
+    };
+    assert!(join(&record, OWNER).is_empty(), "what is there stays as it is");
+    let patch = join(&record, "anna");
+    apply(&mut record, &patch);
+    let side = meeting(MeetingKind::Meeting, &record).side;
+    assert_eq!(side.users, ["anna", OWNER].map(str::to_owned).into());
+    assert_eq!(side.event.attendees["anna@x.org"].response, Response::Accepted);
+    assert_eq!(side.event.attendees["owner@x.org"].response, Response::Tentative);
 }

@@ -139,17 +139,30 @@ pub(super) fn attendees(
     let kinds = [PersonKind::User, PersonKind::Contact, PersonKind::Lead];
     kinds.into_iter().fold(patch, |patch, kind| {
         let wanted = wanted.remove(&kind).unwrap_or_default();
-        let now: BTreeMap<String, Response> =
-            present.iter().filter(|one| one.kind == kind).map(|one| (one.id.clone(), one.response)).collect();
-        if now == wanted {
-            return patch;
-        }
-        let column =
-            |(id, said): (&String, &Response)| (id.clone(), json!({ "status": response_word(*said) }));
-        let columns: Map<String, Value> = wanted.iter().map(column).collect();
-        let ids: Vec<&String> = wanted.keys().collect();
-        patch
-            .set_raw(&format!("{}Ids", link(kind)), json!(ids))
-            .set_raw(&format!("{}Columns", link(kind)), Value::Object(columns))
+        if said(present, kind) == wanted { patch } else { linking(patch, kind, &wanted) }
     })
+}
+
+/// A user beside those who are linked; nothing where they are already.
+pub(super) fn joined(present: &[Linked], user_id: &str, response: Response) -> Patch {
+    let mut users = said(present, PersonKind::User);
+    if users.contains_key(user_id) {
+        return Patch::new();
+    }
+    users.insert(user_id.to_owned(), response);
+    linking(Patch::new(), PersonKind::User, &users)
+}
+
+/// What those of a kind answered.
+fn said(present: &[Linked], kind: PersonKind) -> BTreeMap<String, Response> {
+    present.iter().filter(|one| one.kind == kind).map(|one| (one.id.clone(), one.response)).collect()
+}
+
+fn linking(patch: Patch, kind: PersonKind, wanted: &BTreeMap<String, Response>) -> Patch {
+    let column = |(id, said): (&String, &Response)| (id.clone(), json!({ "status": response_word(*said) }));
+    let columns: Map<String, Value> = wanted.iter().map(column).collect();
+    let ids: Vec<&String> = wanted.keys().collect();
+    patch
+        .set_raw(&format!("{}Ids", link(kind)), json!(ids))
+        .set_raw(&format!("{}Columns", link(kind)), Value::Object(columns))
 }

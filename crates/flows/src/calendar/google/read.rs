@@ -9,9 +9,7 @@ use jiff::{Timestamp, Zoned};
 
 use super::{html, stamp};
 use crate::calendar::client::{Found, Item};
-use crate::calendar::event::{
-    Attendee, Attendees, Busy, Event, OriginalStart, Place, Reach, Response, Unfit, When,
-};
+use crate::calendar::event::{Attendee, Attendees, Busy, Event, OriginalStart, Place, Response, Unfit, When};
 use crate::calendar::series::Series;
 use crate::calendar::sides::{EventSide, EventStatus, SharedKey};
 use crate::calendar::zones;
@@ -225,7 +223,7 @@ fn attendees(event: &google::Event, facts: &Facts) -> Attendees {
                     "declined" => Response::Declined,
                     _ => Response::None,
                 },
-                reach: Reach::Unknown,
+                ..Attendee::default()
             };
             (one.email().trim().to_lowercase(), attendee)
         })

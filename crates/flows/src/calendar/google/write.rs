@@ -112,10 +112,13 @@ fn reminders(wanted: &BTreeSet<u32>, kept: &Kept, facts: &Facts) -> google::Remi
 /// form does not tell.
 fn attendees(wanted: &Attendees, kept: &Kept, facts: &Facts) -> Vec<google::Attendee> {
     let mail = |one: &google::Attendee| one.email().trim().to_lowercase();
-    let stays =
-        |one: &&google::Attendee| facts.is_own(one) || !is_person(one) || wanted.contains_key(&mail(one));
+    let addresses: BTreeSet<&str> = wanted.iter().map(|(mail, attendee)| attendee.address(mail)).collect();
+    let stays = |one: &&google::Attendee| {
+        facts.is_own(one) || !is_person(one) || addresses.contains(mail(one).as_str())
+    };
     let there: BTreeSet<String> = kept.attendees.iter().map(mail).collect();
-    let come = wanted.iter().map(|(mail, attendee)| google::Attendee::new(mail, &attendee.name));
+    let come =
+        wanted.iter().map(|(mail, attendee)| google::Attendee::new(attendee.address(mail), &attendee.name));
     let come = come.filter(|one| !there.contains(one.email()) && !facts.is_own(one));
     kept.attendees.iter().filter(stays).cloned().chain(come).collect()
 }

@@ -10,7 +10,7 @@ use jiff::{Timestamp, ToSpan, Zoned};
 use super::{body, recurrence};
 use crate::calendar::client::{Found, Item, Owner};
 use crate::calendar::event::{
-    Attendee, Attendees, Busy, Event, OriginalStart, Place, Reach, Response, Unfit, When, split_list,
+    Attendee, Attendees, Busy, Event, OriginalStart, Place, Response, Unfit, When, split_list,
 };
 use crate::calendar::series::Series;
 use crate::calendar::sides::{EventSide, EventStatus, MeetingKind, MeetingRef, SharedKey, Stamp};
@@ -200,7 +200,7 @@ impl Reader<'_> {
                 Some(wire::Response::Declined) => Response::Declined,
                 Some(wire::Response::None) | None => Response::None,
             };
-            let attendee = Attendee { name: name.to_owned(), response, reach: Reach::Unknown };
+            let attendee = Attendee { name: name.to_owned(), response, ..Attendee::default() };
             (!mail.is_empty() && !is_owner(self.owner, &mail)).then_some((mail, attendee))
         };
         all.iter().filter_map(read).collect()

@@ -13,7 +13,7 @@ use super::read::{self, Reader};
 use super::write::{self, Current};
 use crate::calendar::client::{Found, Item, Owner};
 use crate::calendar::event::{
-    Attendee, Attendees, Busy, Event, Field, OriginalStart, Place, Reach, Response, When, list,
+    Attendee, Attendees, Busy, Event, Field, OriginalStart, Place, Response, When, list,
 };
 use crate::calendar::series::{End, Series};
 use crate::calendar::sides::{EventSide, EventStatus, Guests, MeetingKind, MeetingRef, Provider, Stamp};
@@ -194,7 +194,7 @@ fn the_mailboxes_user_is_no_attendee_and_hidden_ones_are_cut() {
         person("Erika@Example.ORG", "tentativelyAccepted"),
     ]);
     let attendees = side(&value).event.attendees;
-    let erika = Attendee { name: String::new(), response: Response::Tentative, reach: Reach::Unknown };
+    let erika = Attendee { response: Response::Tentative, ..Attendee::default() };
     assert_eq!(attendees, Attendees::from([("erika@example.org".to_owned(), erika)]));
     value["hideAttendees"] = json!(true);
     assert!(!side(&value).attendees_cut, "its organiser sees them all");
@@ -494,4 +494,15 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn who_is_known_by_another_address_stays_invited_by_the_calendars() {
+    let mut event = side(&recorded!("event-single.response")).event;
+    let anna = Attendee { address: Some("anna@home.example".into()), ..Attendee::default() };
+    event.attendees = [("anna@work.example".to_owned(), anna)].into();
+    let patch = write::patch(&event, &[Field::Attendees], Guests::Written, &Current::default()).unwrap();
+    let addresses: Vec<_> =
+        patch.attendees.unwrap().into_iter().map(|one| one.email_address.address.unwrap()).collect();
+    assert_eq!(addresses, ["anna@home.example"]);
 }

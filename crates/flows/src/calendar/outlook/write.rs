@@ -101,18 +101,18 @@ fn write_body(event: &Event, guests: Guests, current: &Current) -> wire::Body {
 fn attendees(wanted: &Attendees, current: &[wire::Attendee]) -> Vec<wire::Attendee> {
     let address =
         |attendee: &wire::Attendee| attendee.email_address.address.as_deref().map(str::to_lowercase);
-    let invite = |mail: &String, name: &str| {
-        let known = current.iter().find(|known| address(known).as_ref() == Some(mail));
+    let invite = |mail: &str, name: &str| {
+        let known = current.iter().find(|known| address(known).as_deref() == Some(mail));
         known.cloned().unwrap_or_else(|| wire::Attendee {
             email_address: wire::EmailAddress {
                 name: (!name.is_empty()).then(|| name.to_owned()),
-                address: Some(mail.clone()),
+                address: Some(mail.to_owned()),
             },
             kind: Some(wire::AttendeeType::Required),
             status: None,
         })
     };
-    wanted.iter().map(|(mail, attendee)| invite(mail, &attendee.name)).collect()
+    wanted.iter().map(|(mail, attendee)| invite(attendee.address(mail), &attendee.name)).collect()
 }
 
 fn set_times(patch: &mut wire::EventPatch, event: &Event) -> Result<(), Fault> {
