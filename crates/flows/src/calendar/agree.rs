@@ -21,13 +21,17 @@ pub(super) fn agree(input: &Input<'_>, event: &EventSide, meeting: &MeetingSide)
     let (assigned, born_of) = (meeting.assigned_user_id.as_deref(), meeting.key.as_deref());
     let role = role(&copy, input.copies, assigned, born_of);
     if joins(input, event, meeting) {
+        // The link comes first: a user of the meeting without one would get an event of ours beside this one.
+        let (key, is_organizer) = (Some(event.key.clone()), event.is_organizer);
+        let mut actions = saved(input, PairLink { key, is_organizer, ..link.clone() });
         let join = Action::JoinMeeting {
             record: meeting.record.clone(),
             expected: meeting.version,
             user_id: input.calendar.user_id.clone(),
             response: if event.is_organizer { Response::Accepted } else { Response::None },
         };
-        return Plan::again(Verdict::Converges, vec![join]);
+        actions.push(join);
+        return Plan::again(Verdict::Converges, actions);
     }
     if role == Role::Follower {
         let link = PairLink { base: None, apart: None, ..settled(&link, event, meeting) };

@@ -697,3 +697,22 @@ fn a_users_own_affairs_stay_as_they_are_where_our_memory_is_lost() {
     world.settle();
     assert!(world.events[0].is_empty(), "what both agree on goes with the meeting");
 }
+
+#[test]
+fn who_joins_gets_no_second_event_where_the_run_is_stopped() {
+    for (step, after_effect) in [(0, true), (1, false), (1, true), (2, false), (2, true)] {
+        let mut world = world(&[Provider::Google, Provider::Microsoft], Policy::NewestWins);
+        let invited = world.add_event(1, simple("A"), "uid1", false);
+        let own = world.add_event(0, simple("A"), "uid1", true);
+        world.run(&Look::Event(1, invited), None);
+        let record = first_meeting(&world).unwrap();
+        world.run(&Look::Event(0, own), Some(Stop { step, after_effect }));
+        world.run(&Look::Meeting(0, record.clone()), None);
+        world.settle();
+        assert_eq!(
+            (world.events_created, world.meetings[&record].users.len()),
+            (0, 2),
+            "{step} {after_effect}"
+        );
+    }
+}
