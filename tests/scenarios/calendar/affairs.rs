@@ -138,6 +138,8 @@ pub struct Affair {
     pub spoke: Option<usize>,
     /// All was compared since it was made.
     pub is_old: bool,
+    /// What could not be carried over may be decided either way: nobody remembers what was agreed on before.
+    pub is_undecided: bool,
     /// When its meeting was deleted, where the CRM's word of it was lost.
     pub unheard_since: Option<Timestamp>,
 }
@@ -195,6 +197,7 @@ impl Affair {
             born: None,
             spoke: None,
             is_old: false,
+            is_undecided: false,
             unheard_since: None,
         }
     }
@@ -465,6 +468,14 @@ impl Affair {
     pub fn stays_different(&self) -> bool {
         let is_left = |copy: &Copy| copy.standing == Standing::There;
         self.has_left || self.meeting == Standing::Gone && self.copies.values().any(is_left)
+    }
+
+    /// What both sides agreed on is forgotten.
+    pub fn forget(&mut self, calendars: &[Calendar]) {
+        let shared =
+            |says: &Says| (says.subject.clone(), says.when.span(), says.body.clone(), says.location.clone());
+        let source = self.source(calendars).map(|at| shared(&self.copies[&at].says));
+        self.is_undecided = self.has_left && source.is_some_and(|source| source != shared(&self.says));
     }
 
     /// All was seen to agree.

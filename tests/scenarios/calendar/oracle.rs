@@ -98,6 +98,29 @@ pub fn learn_own(affair: &mut Affair, seen: &Seen, calendars: &[Calendar]) {
     }
 }
 
+/// Where both sides differed when what they had agreed on was forgotten, the later change wins. Which one that is depends on
+/// changes of other fields as well: either value is right, on all sides that had the other one.
+pub fn learn_undecided(affair: &mut Affair, seen: &Seen, calendars: &[Calendar]) {
+    let Some(source) = affair.source(calendars).filter(|_| affair.is_undecided) else { return };
+    let Some(meeting) = seen.at(affair.number, Place::Crm(affair.kind)).next() else { return };
+    let (own, said) = (affair.copies[&source].says.clone(), affair.says.clone());
+    let others = affair.copies.values_mut().filter(|copy| copy.tie == Tie::Linked).map(|copy| &mut copy.says);
+    for says in others.chain([&mut affair.says]) {
+        if meeting.subject == own.subject && says.subject == said.subject {
+            says.subject.clone_from(&own.subject);
+        }
+        if meeting.span == own.when.span() && says.when.span() == said.when.span() {
+            says.when = own.when.clone();
+        }
+        if body(&meeting.body) == body(&own.body) && says.body == said.body {
+            says.body.clone_from(&own.body);
+        }
+        if meeting.location == own.location && says.location == said.location {
+            says.location.clone_from(&own.location);
+        }
+    }
+}
+
 /// What of an affair is not as it must be.
 pub fn complaints(affair: &Affair, seen: &Seen, people: People<'_>) -> Vec<String> {
     let mut wrong = Vec::new();

@@ -13,7 +13,7 @@ use super::engine::Engine;
 use super::faults;
 use super::hooks::Hooks;
 use super::installation::{Installation, PAGE_EVENTS, VAULT};
-use super::oracle::{complaints, learn, learn_own};
+use super::oracle::{complaints, learn, learn_own, learn_undecided};
 use super::people::Office;
 use super::says::{Provider, midnight};
 use super::script::{Edit, Present, Script};
@@ -330,6 +330,8 @@ impl World {
     pub async fn forget(&mut self) {
         let removed = self.store.empty_but(&VAULT).await;
         assert!(removed > 0);
+        let (affairs, calendars) = (&mut self.office.affairs, &self.office.calendars);
+        affairs.iter_mut().for_each(|affair| affair.forget(calendars));
         self.restart().await;
         self.rest("after the store was emptied").await;
     }
@@ -385,6 +387,7 @@ impl World {
             learn(affair, &seen, &office.users);
             affair.hear(&office.calendars);
             learn_own(affair, &seen, &office.calendars);
+            learn_undecided(affair, &seen, &office.calendars);
         }
         let mut wrong: Vec<String> = seen.strange.clone();
         let mut settled = Vec::new();
