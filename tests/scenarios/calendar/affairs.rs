@@ -264,6 +264,23 @@ impl Affair {
                     copy.says.take(change);
                 }
             }
+            self.invite_anew(at, calendars);
+        }
+    }
+
+    /// Outlook tells all who are invited of what the organiser writes: whoever declined finds it in the calendar again.
+    fn invite_anew(&mut self, at: usize, calendars: &[Calendar]) {
+        let Some(own) =
+            self.copies.get(&at).filter(|_| calendars[at].provider == Provider::Microsoft).cloned()
+        else {
+            return;
+        };
+        let is_invited = |other: usize| own.guests.contains(&calendars[other].mail);
+        let declined = |copy: &Copy| !copy.is_own && copy.standing == Standing::Gone;
+        let again = self.copies.iter_mut().filter(|(other, copy)| is_invited(**other) && declined(copy));
+        for (_, copy) in again {
+            copy.says = own.says.clone();
+            (copy.id, copy.standing, copy.tie) = (None, Standing::There, Tie::Waiting);
         }
     }
 
