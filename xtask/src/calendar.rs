@@ -1,5 +1,6 @@
 //! `cargo xtask calendar`: a scripted time of the flow `calendar`, as long and with as many people as wanted.
-//! Everything goes wrong that can. At its end the store is emptied, and all links come back.
+//! At its end the store is emptied, and all links come back. Then, where colleagues do not invite each other, with
+//! everything going wrong that can.
 
 use crate::run::{Failure, Outcome, command, run as execute};
 
@@ -26,9 +27,9 @@ pub fn run(args: &[&str]) -> Outcome {
             "--test",
             "scenarios",
             "--",
-            "calendar::time::a_month_of_an_office_ends_as_its_people_wrote",
-            "--exact",
+            "calendar::time::a_month_",
             "--nocapture",
+            "--test-threads=1",
         ],
     );
     suite.envs(wanted);
