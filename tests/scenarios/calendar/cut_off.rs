@@ -22,7 +22,6 @@ async fn world() -> World {
         edits_a_day: 0,
         has_trouble: false,
         is_at_night: false,
-        invites_colleagues: false,
     };
     let mut world = World::open(plan).await;
     world.begin().await;

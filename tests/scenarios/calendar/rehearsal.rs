@@ -33,7 +33,6 @@ async fn play(seed: u64, days: i64, first: Date) -> (Office, Vec<String>) {
                 calendars: &office.calendars,
                 affairs_max: 500,
                 is_at_night: true,
-                invites_colleagues: true,
             };
             let Some(edit) = script.next(present) else { continue };
             // What the flow would have linked is not here.

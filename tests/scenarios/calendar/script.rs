@@ -118,8 +118,6 @@ pub struct Present<'a> {
     pub affairs_max: usize,
     /// Whether clocks change: then people work at night, too.
     pub is_at_night: bool,
-    /// Whether people invite colleagues by their calendars.
-    pub invites_colleagues: bool,
 }
 
 #[derive(Debug)]
@@ -323,7 +321,7 @@ impl Script {
             .iter()
             .filter(|other| other.provider == own.provider && other.user != own.user && other.is_served())
             // By what the CRM knows them by.
-            .filter(|other| present.invites_colleagues && !other.mail.contains("privat"))
+            .filter(|other| !other.mail.contains("privat"))
             .map(|other| other.mail.clone())
             .collect();
         for _ in 0..=self.dice.below(3) {

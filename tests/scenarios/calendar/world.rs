@@ -42,8 +42,6 @@ pub struct Plan {
     pub has_trouble: bool,
     /// Whether people work at all hours.
     pub is_at_night: bool,
-    /// Whether people invite colleagues by their calendars.
-    pub invites_colleagues: bool,
 }
 
 pub struct World {
@@ -451,7 +449,6 @@ fn present<'a>(office: &'a Office, plan: &Plan, now: Timestamp) -> Present<'a> {
         calendars: &office.calendars,
         affairs_max: plan.affairs,
         is_at_night: plan.is_at_night,
-        invites_colleagues: plan.invites_colleagues,
     }
 }
 
