@@ -55,7 +55,10 @@ impl ScimServer {
         for _ in 0..START_TRIES {
             let folder = Folder::new("scim")?;
             let port = free_port()?;
-            let program = Program::at(environment.join("bin/scim2-server"))
+            // Whoever starts the tests in the background has them ignore SIGINT, and Python with them.
+            let program = Program::at("env")
+                .arg("--default-signal=INT")
+                .arg(environment.join("bin/scim2-server"))
                 .args(["--hostname", "127.0.0.1", "--port", &port.to_string(), "--bearer-token", Self::TOKEN])
                 .arg("--dump-resources")
                 .arg(folder.join("resources.json"))
