@@ -110,7 +110,7 @@ pub fn learn_undecided(affair: &mut Affair, seen: &Seen, calendars: &[Calendar])
             says.subject.clone_from(&own.subject);
         }
         if meeting.span == own.when.span() && says.when.span() == said.when.span() {
-            says.when = own.when.clone();
+            says.when = own.when;
         }
         if body(&meeting.body) == body(&own.body) && says.body == said.body {
             says.body.clone_from(&own.body);
