@@ -37,6 +37,19 @@ impl MakeWriter<'_> for Log {
     }
 }
 
+fn wecom_at(url: &str) -> WeCom {
+    let settings = Settings {
+        url: url.parse().unwrap(),
+        corp_id: "ww1".to_owned(),
+        app_secret: Some(SECRET.to_owned().into()),
+        contact_sync_secret: None,
+        limits: default_limits(),
+        fleet: None,
+        shelf: Arc::<MemoryShelf>::default(),
+    };
+    WeCom::new(&settings, Arc::new(NoMeter), Arc::new(SystemClock)).unwrap()
+}
+
 /// A WeCom behind a relay that shows the whole address in all that it says.
 async fn start() -> WeCom {
     let router = Router::new().fallback(|request: Request| async move {
@@ -56,16 +69,7 @@ async fn start() -> WeCom {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-    let settings = Settings {
-        url: url.parse().unwrap(),
-        corp_id: "ww1".to_owned(),
-        app_secret: Some(SECRET.to_owned().into()),
-        contact_sync_secret: None,
-        limits: default_limits(),
-        fleet: None,
-        shelf: Arc::<MemoryShelf>::default(),
-    };
-    WeCom::new(&settings, Arc::new(NoMeter), Arc::new(SystemClock)).unwrap()
+    wecom_at(&url)
 }
 
 #[tokio::test]
@@ -108,16 +112,7 @@ async fn nobody_there_is_said_without_the_address_asked_for() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     drop(listener);
-    let settings = Settings {
-        url: url.parse().unwrap(),
-        corp_id: "ww1".to_owned(),
-        app_secret: Some(SECRET.to_owned().into()),
-        contact_sync_secret: None,
-        limits: default_limits(),
-        fleet: None,
-        shelf: Arc::<MemoryShelf>::default(),
-    };
-    let wecom = WeCom::new(&settings, Arc::new(NoMeter), Arc::new(SystemClock)).unwrap();
+    let wecom = wecom_at(&url);
     let fault = wecom.departments().await.unwrap_err();
     assert_eq!(fault.code, "connect_failed");
     assert!(!format!("{fault:?}").contains(SECRET), "{fault:?}");

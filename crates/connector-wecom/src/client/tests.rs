@@ -261,9 +261,14 @@ async fn a_pause_is_the_whole_fleets() {
     bench.fake.answers("user/get", &[&refusal(45009), MEMBER]);
     let (one, other) = (bench.another(), bench.another());
     assert_eq!(one.member(&user()).await.unwrap_err().code, "throttled");
-    while !state.holds("fewer calls") {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let written = async {
+        while !state.holds("fewer calls") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), written)
+        .await
+        .expect("the pause is never told to the fleet");
     assert_eq!(other.member(&user()).await.unwrap_err().code, "account_paused");
     assert_eq!(bench.fake.times("user/get"), 1);
 }
