@@ -54,6 +54,28 @@ impl Guard for Unguarded {
     }
 }
 
+/// Asks for runs of other records of the flow, from within a run.
+#[async_trait]
+pub trait Hints: Send + Sync + Debug {
+    /// Publishes one message for each key, with the cause and the sweep of the run that asks; confirmed when it answers.
+    /// Safe to repeat.
+    ///
+    /// # Errors
+    /// As the queue's: any part of it may be published.
+    async fn hint(&self, run: &Run, keys: &[RecordKey]) -> Result<(), Fault>;
+}
+
+/// Publishes nothing: for reading, and for flows that ask for nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoHints;
+
+#[async_trait]
+impl Hints for NoHints {
+    async fn hint(&self, _: &Run, _: &[RecordKey]) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
 /// One run of a handler: everything it is given.
 #[derive(Debug, Clone)]
 pub struct Run {
@@ -73,6 +95,8 @@ pub struct Run {
     pub guard: Arc<dyn Guard>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
+    /// Asks for runs of other records.
+    pub hints: Arc<dyn Hints>,
 }
 
 /// What a successful run did.

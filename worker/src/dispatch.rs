@@ -267,6 +267,7 @@ impl Dispatch<'_> {
             trace_id: envelope.trace.trace_id(),
             guard: self.guard.clone(),
             clock: self.engine.clock.clone(),
+            hints: self.engine.hints.clone(),
         }
     }
 

@@ -8,6 +8,7 @@
 pub mod dispatch;
 pub mod fleet;
 pub mod held;
+pub mod hints;
 pub mod incoming;
 pub mod lives;
 pub mod marked;

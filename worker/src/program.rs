@@ -9,6 +9,7 @@ use assembly::{Parts, Role, program};
 use configuration::Config;
 use operations::health::Health;
 
+use crate::hints::Publisher;
 use crate::run::{self, Engine, WorkerSettings};
 
 /// Time from the beginning of a run of a record to the next one's, at least: what is saved twice in a row, or by a
@@ -42,7 +43,13 @@ pub fn engine(config: &Config, parts: &Parts, health: Health) -> Engine {
     };
     let (meter, clock) = (parts.meter.clone(), parts.clock.clone());
     let engine = Engine::new(settings, parts.queue.clone(), parts.state.clone(), parts.topologies());
-    Engine { meter, clock, health, ..engine }
+    let publisher = Publisher {
+        queue: parts.queue.clone(),
+        topologies: parts.topologies(),
+        name: engine.settings.name.clone(),
+        meter: meter.clone(),
+    };
+    Engine { meter, clock, health, hints: Arc::new(publisher), ..engine }
 }
 
 /// Sees to it that a run which does not yield ends the process.

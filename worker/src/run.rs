@@ -10,7 +10,7 @@ use operations::dead_letters::DeadLetterDesk;
 use operations::health::Health;
 use operations::preparation::prepare;
 use shared::clock::{Clock, SystemClock};
-use shared::flow::Flow;
+use shared::flow::{Flow, Hints};
 use shared::meter::{Meter, NoMeter};
 use shared::names;
 use shared::ports::queue::{FlowTopology, Queue};
@@ -18,6 +18,7 @@ use shared::ports::state::State;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::hints::Publisher;
 use crate::marked::Marked;
 use crate::parking::Lot;
 use crate::shard::Consuming;
@@ -83,6 +84,8 @@ pub struct Engine {
     pub trials: trial::Ended,
     /// Knows the runs that do not yield.
     pub watchdog: Watchdog,
+    /// Publishes what runs ask for.
+    pub hints: Arc<dyn Hints>,
 }
 
 impl Engine {
@@ -95,16 +98,22 @@ impl Engine {
         topologies: Vec<FlowTopology>,
     ) -> Self {
         Self {
-            settings,
             desk: Arc::new(DeadLetterDesk::new(queue.clone(), state.clone(), topologies.clone())),
             meter: Arc::new(NoMeter),
             clock: Arc::new(SystemClock),
             health: Health::default(),
             consuming: Consuming::default(),
-            parking: Lot::new(topologies),
+            parking: Lot::new(topologies.clone()),
+            hints: Arc::new(Publisher {
+                queue: queue.clone(),
+                topologies,
+                name: settings.name.clone(),
+                meter: Arc::new(NoMeter),
+            }),
             marked: Marked::start(state.clone()),
             trials: trial::Ended::default(),
             watchdog: Watchdog::default(),
+            settings,
             queue,
             state,
         }

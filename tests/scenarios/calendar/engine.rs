@@ -10,7 +10,7 @@ use shared::clock::{Clock as _, ManualClock, elapsed, later};
 use shared::envelope::{Cause, Operation};
 use shared::fault::{Fault, FaultKind};
 use shared::flow::{
-    Failure, Flow, Run, Unguarded, WebhookContent, WebhookItem, WebhookRefusal, WebhookRequest,
+    Failure, Flow, NoHints, Run, Unguarded, WebhookContent, WebhookItem, WebhookRefusal, WebhookRequest,
 };
 use shared::record_key::RecordKey;
 use shared::settlement::{Circumstances, Settlement, decide};
@@ -228,6 +228,7 @@ impl Engine {
                 trace_id: "0".repeat(32),
                 guard: Arc::new(Unguarded),
                 clock: Arc::clone(&self.clock) as Arc<_>,
+                hints: Arc::new(NoHints),
             };
             let end = tokio::select! {
                 biased;

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use shared::clock::{Clock, ManualClock, SystemClock};
 use shared::envelope::{Cause, Operation};
 use shared::fault::{Fault, FaultKind};
-use shared::flow::{Failure, Flow, Guard, Outcome, Run, Unguarded};
+use shared::flow::{Failure, Flow, Guard, NoHints, Outcome, Run, Unguarded};
 use shared::generation;
 use shared::meter::NoMeter;
 use shared::ports::queue::Queue as _;
@@ -148,6 +148,7 @@ impl Bench {
             trace_id: "0".repeat(32),
             guard: Arc::new(Unguarded),
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
+            hints: Arc::new(NoHints),
         }
     }
 

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use shared::clock::SystemClock;
 use shared::envelope::{Cause, Operation};
 use shared::fault::Fault;
-use shared::flow::{Check, Difference, Preview, Run, SourceStatus, Unguarded, Verdict};
+use shared::flow::{Check, Difference, NoHints, Preview, Run, SourceStatus, Unguarded, Verdict};
 use shared::record_key::RecordKey;
 use std::sync::Arc;
 
@@ -91,6 +91,7 @@ impl CalendarFlow {
             trace_id: String::new(),
             guard: Arc::new(Unguarded),
             clock: Arc::new(SystemClock),
+            hints: Arc::new(NoHints),
         };
         match Subject::read(key.id()) {
             Some(Subject::Record(record)) => {

@@ -46,6 +46,9 @@ mod need;
 pub mod plan;
 pub mod record;
 pub mod rules;
+pub mod settings;
+pub mod source;
+pub mod target;
 pub mod tree;
 
 pub use deciding::Mode;
