@@ -50,6 +50,7 @@ pub mod settings;
 pub mod source;
 pub mod target;
 pub mod tree;
+pub mod wecom;
 
 pub use deciding::Mode;
 
