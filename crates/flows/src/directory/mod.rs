@@ -29,6 +29,7 @@
 pub mod action;
 pub mod compare;
 mod deciding;
+pub mod delivery;
 pub mod department;
 mod departments;
 pub mod first_sync;
