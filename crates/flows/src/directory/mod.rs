@@ -73,4 +73,6 @@ mod rounds;
 #[cfg(test)]
 mod sequences;
 #[cfg(test)]
+mod shell_tests;
+#[cfg(test)]
 mod tests;
