@@ -87,4 +87,6 @@ mod rounds;
 #[cfg(test)]
 mod sequences;
 #[cfg(test)]
+mod shell_tests;
+#[cfg(test)]
 mod tests;
