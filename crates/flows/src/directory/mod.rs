@@ -31,6 +31,7 @@ pub mod compare;
 mod deciding;
 pub mod department;
 mod departments;
+pub mod espocrm;
 pub mod first_sync;
 pub mod ids;
 pub mod key;
