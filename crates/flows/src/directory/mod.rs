@@ -47,6 +47,7 @@ mod need;
 pub mod plan;
 pub mod record;
 pub mod rules;
+pub mod scim;
 pub mod settings;
 pub mod source;
 pub mod target;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::espocrm::form;
 use super::member::ActiveRule;
 use super::names;
-use super::record::Attributes;
+use super::record::{Attributes, Field};
 use crate::parties::communications::value::Country;
 
 /// How the tree is shown in the target.
@@ -53,13 +53,14 @@ pub enum Leavers {
     Delete,
 }
 
-/// What the target can take of names and users. What it cannot is not wanted of it: else each look would find a difference.
+/// How the target keeps names and what users say. What is wanted is brought into this form before it is compared: else
+/// each look would find a difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Form {
     /// Everything, as it is.
     #[default]
     Any,
-    /// What EspoCRM has a place for, as it keeps it. A number without country code is one of this country.
+    /// As EspoCRM takes it. A number without country code is one of this country.
     EspoCrm(Country),
 }
 
@@ -72,7 +73,7 @@ impl Form {
         }
     }
 
-    /// What of a user the target has a place for, as it keeps it.
+    /// What is wanted of a user, as the target keeps it.
     pub(super) fn user(self, wanted: Attributes) -> Attributes {
         match self {
             Self::Any => wanted,
@@ -90,7 +91,7 @@ pub struct Rules {
     pub group_names: GroupNames,
     /// Longest name of a group, in characters.
     pub name_chars_max: usize,
-    /// What the target can take.
+    /// How the target keeps it.
     pub form: Form,
     /// Who is active.
     pub active: ActiveRule,
@@ -108,6 +109,8 @@ pub struct Rules {
     pub user_division: bool,
     /// The extended attribute that is the employee's number.
     pub employee_number: Option<String>,
+    /// Fields that are never written: the target has no place for them, or somebody else fills them.
+    pub without: BTreeSet<Field>,
     /// Time after which a department that we may not see is asked for again.
     pub invisible_again: Duration,
     /// Age from which a second account of a renamed member is the one in use.
@@ -131,6 +134,7 @@ impl Default for Rules {
             user_department: Some(GroupNames::Name),
             user_division: false,
             employee_number: None,
+            without: BTreeSet::new(),
             invisible_again: Duration::from_secs(24 * 3_600),
             settled_after: Duration::from_secs(24 * 3_600),
             batch_max: 100,
