@@ -28,7 +28,7 @@ impl<'a> Seat<'a> {
 
 /// The name of a group, by the way to it from the top.
 pub(super) fn group_name(way: &[Step], rules: &Rules) -> String {
-    names::shorten(&name_of(way, rules.group_names), rules.name_chars_max)
+    names::shorten(&rules.form.name(&name_of(way, rules.group_names)), rules.name_chars_max)
 }
 
 /// The root is left out of the paths of what is below it.
@@ -76,7 +76,8 @@ pub(super) fn user(member: &Member, seats: &[Seat<'_>], rules: &Rules, is_new: b
     let active = member.is_active(rules.active).or_else(|| is_new.then_some(true));
     wanted.extend(active.map(|active| (Field::Active, Value::Flag(active))));
     wanted.extend(leads(member, seats).map(|leads| (Field::Leads, Value::Texts(leads))));
-    wanted
+    wanted.retain(|field, _| !rules.without.contains(field));
+    rules.form.user(wanted)
 }
 
 /// A login that WeCom does not give any more stays what it was.
