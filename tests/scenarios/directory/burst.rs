@@ -66,9 +66,8 @@ async fn send(
         let mut answers = Vec::new();
         for n in (first..requests.len()).step_by(connections) {
             // The time counts from when it was due: a sender does not wait for the one before.
-            let due = per_second.map_or_else(Instant::now, |rate| {
-                begun + Duration::from_secs_f64(n as f64 / rate as f64)
-            });
+            let due = per_second
+                .map_or_else(Instant::now, |rate| begun + Duration::from_secs_f64(n as f64 / rate as f64));
             sleep_until(due).await;
             answers.push((exchange(&mut stream, &requests[n]).await, due.elapsed()));
         }
@@ -79,7 +78,8 @@ async fn send(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_callbacks_in_ten_seconds_are_all_kept() {
-    let installation = Installation::start(Place::simulated().await, Setup { workers: 0, ..Setup::default() }).await;
+    let installation =
+        Installation::start(Place::simulated().await, Setup { workers: 0, ..Setup::default() }).await;
     let callback = WecomCallback::new("");
     let corp = simulators::WecomOptions::default().corp_id;
     let (token, key) = (SecretString::from(callback.token), SecretString::from(callback.encoding_aes_key));
@@ -91,8 +91,17 @@ async fn ten_thousand_callbacks_in_ten_seconds_are_all_kept() {
     let accepted = answers.iter().filter(|(status, _)| *status == 200).count();
     let mut times: Vec<Duration> = answers.iter().map(|(_, time)| *time).collect();
     times.sort();
-    println!("{accepted} of {CALLBACKS} at {PER_SECOND}/s: p50 {:?}, p99 {:?}", times[CALLBACKS / 2], times[CALLBACKS * 99 / 100]);
-    assert_eq!(accepted, CALLBACKS, "answered otherwise: {:?}", answers.iter().find(|(status, _)| *status != 200));
+    println!(
+        "{accepted} of {CALLBACKS} at {PER_SECOND}/s: p50 {:?}, p99 {:?}",
+        times[CALLBACKS / 2],
+        times[CALLBACKS * 99 / 100]
+    );
+    assert_eq!(
+        accepted,
+        CALLBACKS,
+        "answered otherwise: {:?}",
+        answers.iter().find(|(status, _)| *status != 200)
+    );
     assert_eq!(installation.waiting().await, CALLBACKS as u64, "each is a message");
     // More at once than the producer takes: nobody waits, and who is refused knows it.
     let flood: Vec<Vec<u8>> = (0..3_000).map(|n| request(&receiver, &corp, CALLBACKS + n)).collect();

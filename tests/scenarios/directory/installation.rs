@@ -256,6 +256,12 @@ impl Installation {
         depth.ready + depth.delayed
     }
 
+    /// What failed for good.
+    pub async fn dead(&self) -> Vec<String> {
+        let page = self.store.queue.scan_dead_letters(0, 100).await.unwrap();
+        page.into_events().map(|event| format!("{event:?}").chars().take(600).collect()).collect()
+    }
+
     /// What is parked, by what it waits for.
     pub async fn parked(&self) -> BTreeMap<String, usize> {
         let found = self.store.state.scan("parked/", None, 1_000).await.unwrap();
@@ -268,6 +274,7 @@ impl Installation {
 
     /// What differs between what the target shows and what it has to.
     pub async fn differences(&self) -> Vec<String> {
+        assert_eq!(self.dead().await, Vec::<String>::new(), "dead letters");
         let wanted = Shown::wanted(&self.wecom.records());
         let shown = Shown::of_scim(&self.place.resources().await).without_leavers(&wanted);
         shown.differences(&wanted)

@@ -35,9 +35,7 @@ impl Place {
 
     pub fn target(&self, state: &Arc<dyn State>) -> Arc<dyn Target> {
         let (url, token) = match self {
-            Self::Simulated(simulator) => {
-                (format!("{}/scim/v2", simulator.base_url()), ScimOptions::default().token)
-            }
+            Self::Simulated(simulator) => (simulator.service_url(), ScimOptions::default().token),
             Self::Server(server) => (server.url(), ScimServer::TOKEN.to_owned()),
         };
         let settings = connector_scim::Settings {

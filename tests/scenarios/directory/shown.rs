@@ -56,11 +56,8 @@ impl Shown {
             let id = text(&resource["id"]);
             let Some(owner) = owners.get(&id) else { continue };
             let is_group = text(&resource["schemas"][0]).ends_with(":Group");
-            let is_double = if is_group {
-                shown.groups.contains_key(owner)
-            } else {
-                shown.users.contains_key(owner)
-            };
+            let is_double =
+                if is_group { shown.groups.contains_key(owner) } else { shown.users.contains_key(owner) };
             let key = if is_double { format!("{owner} AGAIN {id}") } else { owner.clone() };
             if is_group {
                 let members = resource["members"].as_array().into_iter().flatten();
