@@ -29,6 +29,7 @@
 pub mod action;
 pub mod compare;
 mod deciding;
+pub mod delivery;
 pub mod department;
 mod departments;
 pub mod diff;
@@ -68,6 +69,7 @@ mod sweep;
 mod syncing;
 pub mod target;
 pub mod tree;
+pub mod wecom;
 
 pub use deciding::Mode;
 
