@@ -363,30 +363,41 @@ impl Settling<'_> {
     }
 
     async fn hint_below(&self, id: DepartmentId, below: Below) -> Result<(), Fault> {
-        let documents = &self.flow.documents;
+        if below.departments {
+            self.hint_departments_below(id).await?;
+        }
+        if below.members {
+            self.hint_members_below(id).await?;
+        }
+        Ok(())
+    }
+
+    async fn hint_departments_below(&self, id: DepartmentId) -> Result<(), Fault> {
         let mut after = None;
-        while below.departments {
-            let page = documents.departments_below(id, after.as_deref()).await?;
+        loop {
+            let page = self.flow.documents.departments_below(id, after.as_deref()).await?;
             let keys = page.records.iter().map(|(id, _)| self.flow.record_key(&Key::Department(*id)));
             self.publish(&keys.collect::<Result<Vec<_>, _>>()?).await?;
             after = page.next;
             if after.is_none() {
-                break;
+                return Ok(());
             }
         }
+    }
+
+    async fn hint_members_below(&self, id: DepartmentId) -> Result<(), Fault> {
         let mut after = None;
-        while below.members {
-            let page = documents.members_below(id, after.as_deref()).await?;
+        loop {
+            let page = self.flow.documents.members_below(id, after.as_deref()).await?;
             // Nothing changes any more for who is gone.
             let present = page.records.iter().filter(|(_, stored)| stored.link.ended.is_none());
             let keys = present.map(|(id, _)| self.flow.record_key(&Key::Member(id.clone())));
             self.publish(&keys.collect::<Result<Vec<_>, _>>()?).await?;
             after = page.next;
             if after.is_none() {
-                break;
+                return Ok(());
             }
         }
-        Ok(())
     }
 
     fn over(self, plan: Plan) -> Result<Settled, Fault> {

@@ -2,7 +2,10 @@
 
 pub mod chance;
 mod documents;
+mod first_sync;
+mod full_compare;
 mod leases;
+mod lying;
 mod runs;
 mod sequences;
 mod source;

@@ -144,8 +144,10 @@ impl State for MemoryStore {
 
     async fn write(&self, write: Write<'_>) -> Result<Written, PortError> {
         self.chance.pause().await;
-        let is_guards = ["counted/", "guard/", "sweep/"].iter().any(|kind| write.key.starts_with(kind));
-        assert!(write.fence.is_some() || is_guards, "written without a fence: {}", write.key);
+        // What a producer, or the guard, writes as well.
+        let others = ["counted/", "guard/", "sweep/", "first-sync/"];
+        let is_others = others.iter().any(|kind| write.key.starts_with(kind));
+        assert!(write.fence.is_some() || is_others, "written without a fence: {}", write.key);
         let fate = self.chance.fate();
         if fate == Fate::FailsBefore {
             return Err(away());

@@ -1,0 +1,282 @@
+//! The sweep and the diff.
+
+use shared::clock::Clock as _;
+use shared::envelope::Cause;
+use shared::fault::{Fault, FaultKind};
+use shared::flow::Flow as _;
+use shared::record_key::RecordKey;
+
+use super::super::drift::Drifted;
+use super::super::fixtures::id;
+use super::super::ids::{DepartmentId, TargetId};
+use super::super::key::Key;
+use super::super::link::Note;
+use super::super::model::{Group, User};
+use super::super::record::{Attributes, Child, Field, Value};
+use super::super::rules::{Hierarchy, Leavers, Rules};
+use super::super::sweep::Sweeping;
+use super::super::tests::{change, dept};
+use super::chance::Odds;
+use super::first_sync::{first_sync, lying, plant};
+use super::lying::Lies;
+use super::stage::{Message, Stage};
+
+/// What a sweep names, as the producer pages through it; where it forgets what it read, it goes on all the same.
+async fn pages(stage: &mut Stage, sweep_id: &str, forgets: bool) -> Result<Vec<RecordKey>, Fault> {
+    let (mut cursor, mut found) = (None, Vec::new());
+    for _ in 0..10_000 {
+        match stage.flow.sweep(cursor.as_ref(), sweep_id, stage.clock.now()).await {
+            Ok(page) => {
+                found.extend(page.records.into_iter().map(|hit| hit.key));
+                if page.next.is_none() {
+                    return Ok(found);
+                }
+                cursor = page.next;
+            }
+            Err(fault) if fault.kind.may_pass() => {}
+            Err(fault) => return Err(fault),
+        }
+        if forgets {
+            stage.flow.sweeping = Sweeping::default();
+        }
+    }
+    panic!("a sweep without end: {cursor:?}");
+}
+
+/// A sweep, and all that follows from it.
+async fn sweep(stage: &mut Stage, sweep_id: &str) -> usize {
+    let found = pages(stage, sweep_id, false).await.unwrap();
+    let count = found.len();
+    found.into_iter().for_each(|key| stage.publish_as(key, Cause::Sweep, Some(sweep_id)));
+    stage.work(4).await;
+    count
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sweep_makes_good_what_no_event_told_and_the_next_one_finds_nothing() {
+    for seed in 0..60 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let hierarchy = [Hierarchy::Nested, Hierarchy::Flat, Hierarchy::Rollup][rng.usize(..3)];
+        let leavers = if rng.bool() { Leavers::Deactivate } else { Leavers::Delete };
+        let rules = Rules { leavers, batch_max: rng.usize(1..8), ..Rules::default() };
+        let (mut stage, source) = lying(rules.with_hierarchy(hierarchy), seed).await;
+        plant(&stage, seed, 12, 15);
+        first_sync(&stage).await;
+        source.lie(Lies { ids_only: rng.bool(), is_shuffled: rng.bool(), ..Lies::default() });
+        let mut next = 0;
+        stage.with_wecom(|world| {
+            for _ in 0..rng.usize(1..12) {
+                change(world, &mut rng, &mut next);
+            }
+        });
+        drift_in_the_target(&stage, &mut rng);
+        stage.chance.set(Odds { failures: 0.002, stops: 0.05, ..Odds::default() });
+        sweep(&mut stage, "s1").await;
+        stage.chance.set(Odds::default());
+        // Who reports to somebody that came with the sweep, and memberships that followed from it.
+        sweep(&mut stage, "s2").await;
+        let world = stage.world().await;
+        world.assert_converged();
+        let left = pages(&mut stage, "s3", false).await.unwrap();
+        assert_eq!(left, Vec::new(), "{seed}");
+        stage.assert_quiet().await;
+    }
+}
+
+/// Somebody works in the target.
+fn drift_in_the_target(stage: &Stage, rng: &mut fastrand::Rng) {
+    let mut records = stage.target.records.lock().unwrap();
+    let ids: Vec<TargetId> = records.users.keys().cloned().collect();
+    let user = ids[rng.usize(..ids.len())].clone();
+    match rng.u8(..5) {
+        0 => {
+            let name = Value::Text("changed".to_owned());
+            records.users.get_mut(&user).unwrap().attributes.insert(Field::DisplayName, name);
+        }
+        1 => records.groups.values_mut().for_each(|group| group.members.retain(|id| *id != user)),
+        2 => {
+            let group = records.groups.values_mut().next().unwrap();
+            group.members.insert(user);
+        }
+        3 => records.groups.values_mut().next().unwrap().name = "changed".to_owned(),
+        _ => {
+            let manager = Value::Text(user.0.clone());
+            let other = records.users.values_mut().next().unwrap();
+            other.attributes.insert(Field::Manager, manager);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_not_ours_stays() {
+    let (mut stage, _) = lying(Rules::default(), 1).await;
+    plant(&stage, 1, 5, 10);
+    first_sync(&stage).await;
+    let (user, group) = (TargetId("theirs".to_owned()), TargetId("their-group".to_owned()));
+    {
+        let mut records = stage.target.records.lock().unwrap();
+        let theirs = User { external_id: None, attributes: Attributes::new(), version: 0 };
+        records.users.insert(user.clone(), theirs);
+        let theirs = Group { external_id: None, name: "theirs".to_owned(), members: [].into(), version: 0 };
+        records.groups.insert(group.clone(), theirs);
+        let ours = records.groups.values_mut().find(|group| group.external_id.is_some()).unwrap();
+        ours.members.extend([user.clone(), group.clone()]);
+        let member = ours.members.iter().find(|id| id.0.starts_with('u')).unwrap().clone();
+        ours.members.remove(&member);
+    }
+    assert_eq!(sweep(&mut stage, "s1").await, 1, "the group with a member too few");
+    let records = stage.target.records.lock().unwrap();
+    let has_both = |it: &&Group| it.members.contains(&user) && it.members.contains(&group);
+    assert_eq!(records.groups.values().filter(has_both).count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn lists_that_come_back_empty_or_cut_off_end_nobody() {
+    for hierarchy in [Hierarchy::Nested, Hierarchy::Flat, Hierarchy::Rollup] {
+        let (mut stage, source) = lying(Rules::default().with_hierarchy(hierarchy), 1).await;
+        plant(&stage, 1, 12, 60);
+        first_sync(&stage).await;
+        let before = stage.world().await.shown();
+        let writes = stage.target.records.lock().unwrap().writes;
+        for (n, lies) in [
+            Lies { is_cut: true, ..Lies::default() },
+            Lies { has_no_members: true, ..Lies::default() },
+            Lies { has_no_departments: true, ..Lies::default() },
+            Lies { is_cut: true, ids_only: true, is_shuffled: true, ..Lies::default() },
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            source.lie(lies);
+            match pages(&mut stage, &format!("s{n}"), false).await {
+                Ok(found) => {
+                    assert!(!found.is_empty());
+                    let sweep_id = format!("s{n}");
+                    found.into_iter().for_each(|key| stage.publish_as(key, Cause::Sweep, Some(&sweep_id)));
+                }
+                Err(fault) => {
+                    assert!(lies.has_no_departments, "{lies:?}");
+                    assert_eq!((fault.kind, fault.code), (FaultKind::Permanent, "wecom_shows_nothing"));
+                }
+            }
+            stage.work(4).await;
+            assert_eq!(stage.world().await.shown(), before, "{lies:?}");
+        }
+        assert_eq!(stage.target.records.lock().unwrap().writes, writes, "nothing at all is written");
+        assert_eq!(stage.flow.held_back().await.unwrap(), None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn too_many_ends_wait_and_a_release_does_what_was_shown() {
+    let (mut stage, _) = lying(Rules::default(), 1).await;
+    plant(&stage, 1, 6, 200);
+    first_sync(&stage).await;
+    let users = |world: &super::super::model::World| {
+        let active = world.users.values().filter(|it| it.attributes[&Field::Active] == Value::Flag(true));
+        active.count()
+    };
+    // A right is lost in a way that WeCom tells as an absence, for each one.
+    let gone: Vec<_> = stage.source.wecom.lock().unwrap().members.keys().take(120).cloned().collect();
+    stage.with_wecom(|world| gone.iter().for_each(|id| drop(world.wecom.members.remove(id))));
+    let diff = stage.flow.diff(500).await.unwrap();
+    assert_eq!(diff.counts[&Drifted::Extra], 120);
+    let found = pages(&mut stage, "s1", false).await.unwrap();
+    let mut held = Vec::new();
+    for key in found {
+        stage.publish_as(key, Cause::Sweep, Some("s1"));
+        for message in stage.take_waiting() {
+            match stage.flow.handle(&stage.run(&message)).await {
+                Ok(_) => {}
+                Err(fault) => {
+                    assert_eq!(fault.code, "mass_change");
+                    held.push(message);
+                }
+            }
+        }
+    }
+    assert!(stage.flow.held_back().await.unwrap().is_some());
+    let ended = stage.target.records.lock().unwrap();
+    let off = ended.users.values().filter(|it| it.attributes[&Field::Active] == Value::Flag(false)).count();
+    drop(ended);
+    assert!(off <= 50, "{off} of those that the number permits");
+    assert_eq!(stage.flow.release("operator", stage.clock.now()).await.unwrap(), 1);
+    held.iter().for_each(|it| stage.publish_as(it.key.clone(), it.cause, it.sweep_id.as_deref()));
+    stage.work(4).await;
+    sweep(&mut stage, "s2").await;
+    let world = stage.world().await;
+    assert_eq!(users(&world), 80);
+    world.assert_converged();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_goes_on_with_a_sweep_reads_anew_and_leaves_nothing_out() {
+    let (mut stage, _) = lying(Rules::default(), 1).await;
+    plant(&stage, 1, 6, 30);
+    first_sync(&stage).await;
+    stage.with_wecom(|world| {
+        world.wecom.members.values_mut().for_each(|member| member.alias = Some("alias".to_owned()));
+        world.wecom.departments.insert(DepartmentId(77), dept(77, 1));
+    });
+    let whole = pages(&mut stage, "s1", false).await.unwrap();
+    let forgetful = pages(&mut stage, "s1", true).await.unwrap();
+    assert_eq!(whole, forgetful);
+    assert_eq!(whole.len(), 31);
+}
+
+#[tokio::test(start_paused = true)]
+async fn notes_that_a_stopped_run_left_are_written() {
+    let (mut stage, _) = lying(Rules::default(), 1).await;
+    plant(&stage, 1, 3, 4);
+    first_sync(&stage).await;
+    let world = stage.world().await;
+    let (member, (_, link)) = world.member_links.iter().next().unwrap();
+    let group = *link.groups.keys().next().unwrap();
+    let note = Note { target: link.target.clone(), child: Child::Member(member.clone()), wanted: true };
+    let key = stage.record_key(Key::Members(group));
+    let message = Message { key: key.clone(), cause: Cause::Webhook, sweep_id: None };
+    let fence = stage.run(&message).guard.fence().unwrap();
+    stage.flow.documents.put_notes(&[(group, note)], fence.as_ref()).await.unwrap();
+    let found = pages(&mut stage, "s1", false).await.unwrap();
+    assert_eq!(found, [key]);
+    sweep(&mut stage, "s2").await;
+    stage.world().await.assert_converged();
+}
+
+#[tokio::test(start_paused = true)]
+async fn before_the_first_sync_a_sweep_does_nothing_and_within_it_asks_for_it() {
+    let (mut stage, _) = lying(Rules::default(), 1).await;
+    plant(&stage, 1, 3, 4);
+    assert_eq!(pages(&mut stage, "s1", false).await.unwrap(), []);
+    let now = stage.clock.now();
+    let request = super::super::first_sync::Request { id: "f1", by: "operator", again: false, now };
+    stage.flow.request_first_sync(&request).await.unwrap();
+    // Nobody published it.
+    assert_eq!(pages(&mut stage, "s2", false).await.unwrap(), [stage.flow.first_sync_key()]);
+    sweep(&mut stage, "s3").await;
+    stage.world().await.assert_converged();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_diff_shows_what_differs_and_writes_nothing() {
+    let (stage, _) = lying(Rules::default(), 1).await;
+    plant(&stage, 1, 4, 6);
+    first_sync(&stage).await;
+    let writes = stage.target.records.lock().unwrap().writes;
+    let equal = stage.flow.diff(10).await.unwrap();
+    assert_eq!((equal.wecom, equal.target, equal.equal, equal.counts.len()), (10, 10, 10, 0));
+    stage.with_wecom(|world| {
+        world.wecom.members.get_mut(&id("m1")).unwrap().name = Some("Meier".to_owned());
+        world.wecom.members.remove(&id("m2"));
+        world.wecom.departments.insert(DepartmentId(77), dept(77, 1));
+    });
+    let diff = stage.flow.diff(10).await.unwrap();
+    let shown = |id: &str| diff.first.iter().find(|shown| shown.id == id).unwrap();
+    assert_eq!((shown("dept.77").why, shown("user.m2").why), (Drifted::Missing, Drifted::Extra));
+    let of_m1 = shown("user.m1");
+    assert_eq!(of_m1.why, Drifted::Differs);
+    let name = of_m1.differences.iter().find(|it| it.field == "display_name").unwrap();
+    assert_eq!((name.present.as_deref(), name.planned.as_deref()), (Some("M1"), Some("Meier")));
+    assert_eq!(stage.flow.diff(1).await.unwrap().first.len(), 1);
+    assert_eq!(stage.target.records.lock().unwrap().writes, writes);
+}
