@@ -10,6 +10,7 @@ use shared::retry::RetryPolicy;
 use shared::routing::SHARDS_MAX;
 
 use crate::calendar::Calendar;
+use crate::directory::Directory;
 use crate::reader::{Reader, Section};
 use crate::secret::Need;
 
@@ -20,14 +21,18 @@ pub struct Flows {
     pub parties: Option<Parties>,
     /// `calendar`, where it is enabled.
     pub calendar: Option<Calendar>,
+    /// `directory`, where it is enabled.
+    pub directory: Option<Directory>,
 }
 
 impl Flows {
-    /// When a flow is swept: its cron line and time zone. `None` for a flow that is not enabled.
+    /// When a flow is swept: its cron line and time zone. `None` for a flow that is not enabled, and for one that passes
+    /// callbacks on.
     pub fn sweep_of(&self, flow: &str) -> Option<(&Cron, &TimeZone)> {
         match flow {
             "parties" => self.parties.as_ref().map(|parties| (&parties.sweep_cron, &parties.sweep_time_zone)),
             "calendar" => self.calendar.as_ref().map(|it| (&it.sweep_cron, &it.sweep_time_zone)),
+            "directory" => self.directory.as_ref().map(|it| (&it.sweep_cron, &it.sweep_time_zone)),
             _ => None,
         }
     }
