@@ -11,7 +11,7 @@ use shared::routing::SHARDS_MAX;
 use url::Url;
 
 use crate::connectors::{RequestLimits, limits};
-use crate::flows::retry;
+use crate::flows::{country, retry};
 use crate::reader::{Reader, Section};
 use crate::scim::YES_OR_NO;
 use crate::secret::Need;
@@ -50,6 +50,8 @@ pub struct Directory {
     pub employee_number_attribute: Option<String>,
     /// Family names of two characters, beside those that are known.
     pub double_surnames: BTreeSet<String>,
+    /// Country of phone numbers without country code.
+    pub country: String,
     /// Shards of its queue.
     pub shards: u16,
     /// When everything is compared.
@@ -191,6 +193,7 @@ pub(crate) fn directory(reader: &mut Reader<'_>, enabled: Enabled) -> Option<Dir
     let is_double = |name: &str| name.chars().count() == 2;
     let double_surnames =
         section.text_where("double_surnames", expected, |text| text.split_whitespace().all(is_double));
+    let country = country(&mut section);
     let shards = section.integer("shards", 1..=i64::from(SHARDS_MAX));
     let sweep_cron = section.parsed("sweep_cron", "a cron line, such as \"0 3 * * *\"", str::parse);
     let sweep_time_zone =
@@ -218,6 +221,7 @@ pub(crate) fn directory(reader: &mut Reader<'_>, enabled: Enabled) -> Option<Dir
         user_division,
         employee_number_attribute: Some(employee_number_attribute).filter(|name| !name.is_empty()),
         double_surnames: double_surnames.split_whitespace().map(str::to_owned).collect(),
+        country,
         shards,
         sweep_cron,
         sweep_time_zone,

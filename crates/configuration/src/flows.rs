@@ -174,10 +174,8 @@ pub(crate) fn parties(reader: &mut Reader<'_>, enabled: bool) -> Option<Parties>
 fn communications(reader: &mut Reader<'_>) -> Option<Communications> {
     let mut section = reader.section("flow.parties.communications");
     let enabled = section.flag("enabled");
-    let expected = "two capital letters, as in ISO 3166, such as \"DE\"";
-    let is_country = |text: &str| text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_uppercase());
     let communications = Communications {
-        country: section.text_where("country", expected, is_country),
+        country: country(&mut section),
         phone_kind_default: section.integer("phone_kind_default", 1..=12),
         mail_kind_default: section.integer("mail_kind_default", 1..=12),
         kinds: section.texts("kinds"),
@@ -185,6 +183,12 @@ fn communications(reader: &mut Reader<'_>) -> Option<Communications> {
         mirrors: section.texts("mirrors"),
     };
     enabled.then_some(communications)
+}
+
+pub(crate) fn country(section: &mut Section<'_, '_>) -> String {
+    let expected = "two capital letters, as in ISO 3166, such as \"DE\"";
+    let is_country = |text: &str| text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_uppercase());
+    section.text_where("country", expected, is_country)
 }
 
 pub(crate) fn retry(section: &mut Section<'_, '_>) -> RetryPolicy {
