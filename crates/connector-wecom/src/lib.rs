@@ -32,6 +32,7 @@ pub use abilities::{Abilities, Ability, Lack};
 pub use attribute::{Attribute, AttributeValue};
 pub use client::{Settings, WeCom, default_limits};
 pub use department::{Department, Parent};
+pub use error::FORBIDDEN;
 pub use http_client::{Limits, SetupError};
 pub use id::{DepartmentId, IdError, USER_ID_CHARS_MAX, UserId};
 pub use lookup::Lookup;

@@ -56,6 +56,7 @@ mod settle;
 pub mod source;
 pub mod target;
 pub mod tree;
+pub mod wecom;
 
 pub use deciding::Mode;
 
