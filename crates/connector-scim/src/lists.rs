@@ -96,6 +96,17 @@ impl<T> Lister<T> {
         Ok(Some(news.into_iter().map(self.of).collect()))
     }
 
+    /// Where the next page starts: a list of the same kind can be gone on with from there, also later. None after the last.
+    pub fn position(&self) -> Option<u64> {
+        self.listing.next()
+    }
+
+    /// Goes on from where another list of the same kind was. [`Self::is_complete`] says nothing then.
+    #[must_use]
+    pub fn starting_at(self, position: u64) -> Self {
+        Self { listing: Listing::from(position, RESOURCES_MAX), ..self }
+    }
+
     /// How many there are, by the service's word on the last page.
     pub fn total(&self) -> u64 {
         self.listing.total()

@@ -59,7 +59,12 @@ pub(crate) struct Listing {
 
 impl Listing {
     pub(crate) fn new(resources_max: usize) -> Self {
-        Self { next: Some(1), total: 0, seen: HashSet::new(), stale: 0, resources_max }
+        Self::from(1, resources_max)
+    }
+
+    /// Goes on where another one was: what came before that is not known, and may come again.
+    pub(crate) fn from(start: u64, resources_max: usize) -> Self {
+        Self { next: Some(start.max(1)), total: 0, seen: HashSet::new(), stale: 0, resources_max }
     }
 
     /// Where the next page starts, counted from 1.
@@ -85,7 +90,9 @@ impl Listing {
         self.stale = if news.is_empty() { self.stale + 1 } else { 0 };
         let next = start.saturating_add(page.received);
         self.next = (page.received > 0 && next <= page.total).then_some(next);
-        let goes_on_for_ever = self.stale >= STALE_PAGES_MAX || self.seen.len() >= self.resources_max;
+        let goes_on_for_ever = self.stale >= STALE_PAGES_MAX
+            || self.seen.len() >= self.resources_max
+            || next > self.resources_max as u64;
         if self.next.is_some() && goes_on_for_ever {
             self.next = None;
             return Err(Endless);
@@ -120,6 +127,16 @@ mod tests {
             assert_eq!(listing.take(read(name)).unwrap().len(), 2);
         }
         assert!(listing.next().is_none() && listing.is_complete() && listing.total() == 4);
+    }
+
+    #[test]
+    fn a_list_is_gone_on_with_from_anywhere_and_ends() {
+        let mut listing = Listing::from(3, RESOURCES_MAX);
+        assert_eq!(listing.next(), Some(3));
+        assert_eq!(listing.take(read("039-list-page-2")).unwrap().len(), 2);
+        assert!(listing.next().is_none());
+        let mut far = Listing::from(RESOURCES_MAX as u64, RESOURCES_MAX);
+        assert_eq!(far.take(page(u64::MAX, &["a".to_owned()])), Err(Endless));
     }
 
     #[test]

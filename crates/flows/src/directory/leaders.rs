@@ -79,6 +79,9 @@ impl Deciding<'_> {
         link: &MemberLink,
         manager: Option<&TargetId>,
     ) -> Result<(), Need> {
+        if self.rules.without.contains(&Field::Manager) {
+            return Ok(());
+        }
         // Where the user is gone from the target, a run of the member makes it anew.
         let Some(side) = self.known.user(&link.target)? else { return Ok(()) };
         let text = manager.map(|target| target.0.clone()).unwrap_or_default();

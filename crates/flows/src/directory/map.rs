@@ -76,6 +76,7 @@ pub(super) fn user(member: &Member, seats: &[Seat<'_>], rules: &Rules, is_new: b
     let active = member.is_active(rules.active).or_else(|| is_new.then_some(true));
     wanted.extend(active.map(|active| (Field::Active, Value::Flag(active))));
     wanted.extend(leads(member, seats).map(|leads| (Field::Leads, Value::Texts(leads))));
+    wanted.retain(|field, _| !rules.without.contains(field));
     wanted
 }
 

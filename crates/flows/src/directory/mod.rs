@@ -51,6 +51,7 @@ mod pretend;
 pub mod record;
 mod report;
 pub mod rules;
+pub mod scim;
 pub mod settings;
 mod settle;
 pub mod source;

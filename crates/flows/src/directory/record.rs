@@ -106,14 +106,45 @@ pub enum Child {
     Department(DepartmentId),
 }
 
-/// What differs from what is wanted, field by field. What is not wanted is left alone.
+/// What differs from what is wanted, field by field. What is not wanted is left alone, and so is what the target only
+/// spells in its own way.
 pub fn differences(wanted: &Attributes, present: &Attributes) -> Attributes {
     let differs = |field: &Field, value: &Value| match present.get(field) {
-        Some(present) => present != value && !(present.is_empty() && value.is_empty()),
+        Some(present) => !is_same(*field, present, value),
         None => !value.is_empty(),
     };
     let found = wanted.iter().filter(|(field, value)| differs(field, value));
     found.map(|(field, value)| (*field, value.clone())).collect()
+}
+
+/// Targets trim texts, lower the case of mail addresses and logins, and write numbers without blanks or as `tel:`. Written
+/// again, they would do so again.
+fn is_same(field: Field, one: &Value, other: &Value) -> bool {
+    let (Value::Text(one), Value::Text(other)) = (one, other) else {
+        return one == other || (one.is_empty() && other.is_empty());
+    };
+    let (one, other) = (one.trim(), other.trim());
+    match field {
+        Field::UserName | Field::WorkMail | Field::OtherMail => one.to_lowercase() == other.to_lowercase(),
+        Field::MobilePhone | Field::WorkPhone => dialled(one) == dialled(other),
+        Field::DisplayName
+        | Field::FamilyName
+        | Field::GivenName
+        | Field::NickName
+        | Field::Title
+        | Field::Active
+        | Field::Department
+        | Field::Division
+        | Field::EmployeeNumber
+        | Field::Leads
+        | Field::Manager => one == other,
+    }
+}
+
+/// A number without what is only there to be read.
+fn dialled(number: &str) -> String {
+    let number = number.strip_prefix("tel:").unwrap_or(number);
+    number.chars().filter(|c| !c.is_whitespace() && !"-.()/".contains(*c)).collect()
 }
 
 /// Stands for what was written: where it is the same, the target need not be read.
@@ -136,5 +167,51 @@ impl Fingerprint {
         // Serialising plain data cannot fail.
         let text = serde_json::to_vec(content).unwrap_or_default();
         Self(hex::encode(&Sha256::digest(text)[..16]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> Value {
+        Value::Text(text.to_owned())
+    }
+
+    #[test]
+    fn what_a_target_spells_in_its_own_way_is_no_difference() {
+        for (field, wanted, present) in [
+            (Field::WorkMail, "ZhangSan@Example.test", "zhangsan@example.test"),
+            (Field::UserName, "ZhangSan", "zhangsan"),
+            (Field::MobilePhone, "+86 138-1000 0000", "tel:+8613810000000"),
+            (Field::WorkPhone, "(020) 123.456", "020123456"),
+            (Field::Title, " 产品经理 ", "产品经理"),
+            (Field::Title, " ", ""),
+        ] {
+            let (wanted, present) =
+                (Attributes::from([(field, text(wanted))]), Attributes::from([(field, text(present))]));
+            assert_eq!(differences(&wanted, &present), Attributes::new(), "{field:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_something_else_differs() {
+        for (field, wanted, present) in [
+            (Field::WorkMail, "a@example.test", "b@example.test"),
+            (Field::MobilePhone, "+8613810000000", "+8613810000001"),
+            (Field::MobilePhone, "+8613810000000", "8613810000000"),
+            (Field::DisplayName, "Li Si", "li si"),
+            (Field::Title, "", "产品经理"),
+        ] {
+            let (wanted, present) =
+                (Attributes::from([(field, text(wanted))]), Attributes::from([(field, text(present))]));
+            assert_eq!(differences(&wanted, &present), wanted, "{field:?}");
+        }
+        let active = Attributes::from([(Field::Active, Value::Flag(false))]);
+        assert_eq!(differences(&active, &Attributes::new()), active);
+        assert_eq!(
+            differences(&Attributes::from([(Field::Title, text(""))]), &Attributes::new()),
+            Attributes::new()
+        );
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::member::ActiveRule;
 use super::names;
+use super::record::Field;
 
 /// How the tree is shown in the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -75,6 +76,8 @@ pub struct Rules {
     pub user_division: bool,
     /// The extended attribute that is the employee's number.
     pub employee_number: Option<String>,
+    /// Fields that are never written: the target has no place for them, or somebody else fills them.
+    pub without: BTreeSet<Field>,
     /// Time after which a department that we may not see is asked for again.
     pub invisible_again: Duration,
     /// Age from which a second account of a renamed member is the one in use.
@@ -97,6 +100,7 @@ impl Default for Rules {
             user_department: Some(GroupNames::Name),
             user_division: false,
             employee_number: None,
+            without: BTreeSet::new(),
             invisible_again: Duration::from_secs(24 * 3_600),
             settled_after: Duration::from_secs(24 * 3_600),
             batch_max: 100,

@@ -9,7 +9,7 @@ use shared::fault::Fault;
 use shared::flow::Check;
 
 use super::ids::{ExternalId, TargetId};
-use super::record::{Attributes, Child, GroupSide, UserSide};
+use super::record::{Attributes, Child, Field, GroupSide, UserSide};
 use super::rules::Hierarchy;
 
 /// What became of writing a user.
@@ -47,6 +47,11 @@ pub struct Page<T> {
 pub trait Target: Send + Sync + Debug {
     /// The product's name, for texts: `SCIM`, `EspoCRM`.
     fn product(&self) -> &'static str;
+
+    /// Fields that it has no place for: [`super::rules::Rules::without`].
+    fn without(&self) -> BTreeSet<Field> {
+        BTreeSet::new()
+    }
 
     /// Finds the group with this external id; with several of them, the one with the smallest id.
     ///
