@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use shared::record_key::FlowName;
 
+use crate::directory::DirectoryCommand;
 use crate::dlq::DlqCommand;
 
 const EXIT_CODES: &str = "\
@@ -96,6 +97,9 @@ pub enum Command {
     /// both first. Killed at any moment, it goes on when it is run again. The source keeps its copies, and no program
     /// serves it any more; the target must be empty.
     Migrate(MigrateArgs),
+    /// The departments and members of WeCom in their target: first sync, progress, differences.
+    #[command(subcommand)]
+    Directory(DirectoryCommand),
     /// Look at accounts at other providers, let users connect them, check them, take them out.
     ///
     /// A user connects an account with a link, in the browser. Where the provider ends a grant, the account needs to be
@@ -507,6 +511,7 @@ mod tests {
           release    Let go on what waits for a person: a mass change, or a fleet whose store was lost
           parked     Look at messages that wait for other records
           migrate    Move the installation to another queue and store: from one machine to a fleet, or back
+          directory  The departments and members of WeCom in their target: first sync, progress, differences
           accounts   Look at accounts at other providers, let users connect them, check them, take them out
           vault      Make keys for the secrets in the state store, and change them
           config     Check or explain the configuration
