@@ -102,8 +102,7 @@ fn why(finding: &Finding) -> Drifted {
 
 fn find_groups(lists: &Lists, drift: &mut Drift) {
     for (id, group) in &lists.groups {
-        let is_lost =
-            lists.tree.get(*id).is_none() && lists.present(&ExternalId::Department(*id)).is_none();
+        let is_lost = lists.tree.get(*id).is_none() && lists.present(&ExternalId::Department(*id)).is_none();
         match (group.is_unfinished, is_lost) {
             (true, _) => drift.add(Key::Department(*id), Drifted::Unfinished),
             (_, true) => drift.add(Key::Department(*id), Drifted::Lost),

@@ -22,6 +22,7 @@ use super::key::{Key, Subject};
 use super::settings::DirectorySettings;
 use super::settle::Seed;
 use super::source::Source;
+use super::sweep::Sweeping;
 use super::target::Target;
 use crate::guard::MassGuard;
 
@@ -36,6 +37,7 @@ pub struct DirectoryFlow {
     pub(super) callbacks: Option<connector_wecom::callback::Receiver>,
     pub(super) documents: Documents,
     pub(super) guard: MassGuard,
+    pub(super) sweeping: Sweeping,
     pub(super) state: Arc<dyn State>,
     pub(super) meter: Arc<dyn Meter>,
 }
@@ -87,6 +89,7 @@ impl DirectoryFlow {
             callbacks,
             documents: Documents(state.clone()),
             guard,
+            sweeping: Sweeping::default(),
             state,
             meter,
             settings,
@@ -110,8 +113,13 @@ impl DirectoryFlow {
             Cause::Sweep => Mode::Sweep,
             Cause::Webhook | Cause::Manual | Cause::Replay | Cause::Released => Mode::Hint,
         };
-        let settled = self.settle(run, key, mode, Seed::default()).await?;
-        Ok(Outcome { actions: settled.actions, converged: true, look_again_at: None })
+        let mut actions = self.settle(run, key, mode, Seed::default()).await?.actions;
+        if let (Key::Members(id), Mode::Sweep) = (key, mode)
+            && self.sweep_group(run, *id).await?
+        {
+            actions.push("change_members");
+        }
+        Ok(Outcome { actions, converged: true, look_again_at: None })
     }
 }
 
@@ -124,9 +132,7 @@ impl Flow for DirectoryFlow {
     async fn handle(&self, run: &Run) -> Result<Outcome, Fault> {
         match run.key.id().parse() {
             Ok(Subject::One(key)) => self.handle_one(run, &key).await,
-            Ok(Subject::FirstSync) => {
-                Err(Fault::permanent("not_wired", "The first sync cannot be run by this version."))
-            }
+            Ok(Subject::FirstSync) => self.handle_first_sync(run).await,
             Err(problem) => Err(Fault::permanent("record_id", format!("{}: {problem}.", run.key))),
         }
     }
@@ -142,11 +148,11 @@ impl Flow for DirectoryFlow {
 
     async fn sweep(
         &self,
-        _cursor: Option<&Value>,
-        _sweep_id: &str,
-        _now: Timestamp,
+        cursor: Option<&Value>,
+        sweep_id: &str,
+        now: Timestamp,
     ) -> Result<SweepPage, Fault> {
-        Err(Fault::permanent("not_wired", "The sweep cannot be run by this version."))
+        self.sweep_page(cursor, sweep_id, now).await
     }
 
     fn read_webhook(&self, request: &WebhookRequest<'_>) -> Result<WebhookContent, WebhookRefusal> {

@@ -1,6 +1,7 @@
 //! The leases of one run: taken as its plan asks for them, renewed while it goes on, given back when it is over. Those of
 //! a run that is dropped end by themselves.
 
+use std::fmt::Display;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,7 +15,6 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::action::Lease;
 use super::ids::ExternalId;
-use super::key::Key;
 
 /// How long a lease lasts without renewal.
 const LEASE_TIME: Duration = Duration::from_secs(30);
@@ -77,7 +77,7 @@ fn name_of(lease: &Lease) -> String {
 
 impl<'a> Leases<'a> {
     /// None yet. The holder is this run, and no other one of the same key.
-    pub(super) fn new(state: &'a dyn State, clock: &'a dyn Clock, key: &Key) -> Self {
+    pub(super) fn new(state: &'a dyn State, clock: &'a dyn Clock, key: &impl Display) -> Self {
         let holder = format!("{key}/{:016x}", fastrand::u64(..));
         Self { state, clock, holder, held: Mutex::default() }
     }
@@ -92,7 +92,11 @@ impl<'a> Leases<'a> {
 
     /// Takes a lease. Whoever has it is waited for, but not for long: two runs may wait for each other.
     pub(super) async fn take(&self, lease: &Lease) -> Result<(), Fault> {
-        let name = name_of(lease);
+        self.take_named(name_of(lease)).await
+    }
+
+    /// As [`Self::take`].
+    pub(super) async fn take_named(&self, name: String) -> Result<(), Fault> {
         for look in 0..LOOKS_MAX {
             if look > 0 {
                 sleep(PAUSE).await;

@@ -201,12 +201,13 @@ fn membership(id: DepartmentId, child: &Child, wanted: bool) -> Shows {
 }
 
 /// The field's word, as it is stored.
-fn word(field: Field) -> String {
+pub(super) fn word(field: Field) -> String {
     let word = serde_json::to_value(field).ok();
     word.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
 }
 
-fn show(value: &Value) -> Option<String> {
+/// As a person reads it; none for what is empty.
+pub(super) fn show(value: &Value) -> Option<String> {
     let text = match value {
         Value::Flag(flag) => flag.to_string(),
         Value::Text(text) => text.clone(),

@@ -118,8 +118,9 @@ impl Portion<'_> {
             // Gone since the departments were listed: whoever is in it is listed elsewhere, or is told of.
             Read::Unknown | Read::Invisible => (Vec::new(), Vec::new()),
             Read::Unavailable => {
-                let text =
-                    format!("WeCom does not answer about the members of department {id} now; it is asked again.");
+                let text = format!(
+                    "WeCom does not answer about the members of department {id} now; it is asked again."
+                );
                 return Err(Fault::retryable("wecom_silent", text));
             }
         };

@@ -53,8 +53,8 @@ impl Portion<'_> {
         if !strays.is_empty() {
             tracing::info!(count = strays.len(), "Records of an earlier life are looked at.");
         }
-        let keys = strays.into_iter().filter_map(|id| Finding::Extra(id).key()).collect();
-        self.hint(&self.as_sweep(), keys).await?;
+        let keys = strays.into_iter().filter_map(|id| Finding::Extra(id).key());
+        self.flow.hint_at(&self.as_sweep(), keys).await?;
         Ok(Finished { next_page: next.map(|place| place.text()), ..Finished::default() })
     }
 

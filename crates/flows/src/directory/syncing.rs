@@ -66,7 +66,7 @@ impl DirectoryFlow {
 
     async fn go_on(&self, run: &Run, leases: &Leases<'_>) -> Result<Outcome, Fault> {
         let nothing = Outcome { converged: true, ..Outcome::default() };
-        leases.take_named(LEASE).await?;
+        leases.take_named(LEASE.to_owned()).await?;
         let Some(stored) = self.documents.first_sync().await? else { return Ok(nothing) };
         if stored.link.phase == Phase::Done {
             return Ok(nothing);
@@ -100,6 +100,17 @@ impl DirectoryFlow {
             "The first sync is through."
         );
         Ok(Outcome { converged: true, ..portion.outcome() })
+    }
+
+    /// Asks for runs of these.
+    pub(super) async fn hint_at(&self, run: &Run, keys: impl IntoIterator<Item = Key>) -> Result<(), Fault> {
+        let keys: Vec<Key> = keys.into_iter().collect();
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let keys: Vec<RecordKey> = keys.iter().map(|key| self.record_key(key)).collect::<Result<_, _>>()?;
+        run.guard.fence()?;
+        run.hints.hint(run, &keys).await
     }
 
     /// The departments as a tree. Where WeCom shows none at all, that is no company.
@@ -182,13 +193,22 @@ impl Portion<'_> {
     }
 
     async fn memberships(&mut self, id: DepartmentId) -> Result<Finished, Fault> {
-        let flow = self.flow;
-        let result = flow.compare_members(&self.run, Mode::FirstSync, &self.tree, &self.scope, id).await;
-        let changed = result?;
-        if changed > 0 {
-            self.actions.insert("change_members");
-        }
-        Ok(Finished { done: 1, ..Finished::default() })
+        let result = self.flow.compare_group(&self.run, Mode::FirstSync, &self.scope, id).await;
+        let (keys, odd) = match result {
+            Ok(compared) => {
+                if compared.changes > 0 {
+                    self.actions.insert("change_members");
+                }
+                (compared.hints, 0)
+            }
+            Err(fault) if is_of_its_own(&fault) || self.may_be_left(&fault) => {
+                tracing::warn!(department = %id, "The first sync leaves a group's members to a run of their own: {fault}");
+                (BTreeSet::from([Key::Members(id)]), 1)
+            }
+            Err(fault) => return Err(fault),
+        };
+        self.flow.hint_at(&self.as_sweep(), keys).await?;
+        Ok(Finished { done: 1, odd, ..Finished::default() })
     }
 
     /// Settles them, some at once. Where one fails in a way that passes, those under way are waited for and the task ends:
@@ -229,7 +249,7 @@ impl Portion<'_> {
             aside.push(key);
         }
         let count = u64::try_from(aside.len()).unwrap_or(u64::MAX);
-        self.hint(&self.run, aside).await?;
+        self.flow.hint_at(&self.run, aside).await?;
         Ok(Finished { done: finished.done + count, odd: finished.odd + count, ..finished })
     }
 
@@ -237,16 +257,6 @@ impl Portion<'_> {
     fn may_be_left(&self, fault: &Fault) -> bool {
         let costs = matches!(fault.kind, FaultKind::Retryable { .. } | FaultKind::Conflict);
         costs && self.run.attempts_before >= ATTEMPTS_MAX
-    }
-
-    pub(super) async fn hint(&self, run: &Run, keys: Vec<Key>) -> Result<(), Fault> {
-        if keys.is_empty() {
-            return Ok(());
-        }
-        let keys = keys.iter().map(|key| self.flow.record_key(key));
-        let keys: Vec<RecordKey> = keys.collect::<Result<_, _>>()?;
-        run.guard.fence()?;
-        run.hints.hint(run, &keys).await
     }
 
     /// As the run of a sweep: what is hinted at is looked for in the target as well, and counted.
