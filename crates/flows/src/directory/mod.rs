@@ -34,6 +34,7 @@ mod departments;
 pub mod diff;
 mod documents;
 pub mod drift;
+pub mod espocrm;
 pub mod first_sync;
 mod first_sync_record;
 pub mod flow;
