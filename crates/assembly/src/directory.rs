@@ -3,17 +3,21 @@
 use std::sync::Arc;
 
 use configuration::{Config, DepartmentText, DirectoryTarget};
+use connector_espocrm::{Credentials, EspoCrm};
 use connector_scim::{Overrides, Scim, Sizes};
 use connector_wecom::WeCom;
 use connector_wecom::callback::Receiver;
+use flows::directory::espocrm::{self, Country, EspoTarget};
+use flows::directory::flow::{DirectoryFlow, DirectoryParts};
 use flows::directory::member::ActiveRule;
 use flows::directory::rules::{GroupNames, Hierarchy, Leavers, Login, Rules};
 use flows::directory::scim::ScimTarget;
 use flows::directory::settings::DirectorySettings;
 use flows::directory::target::Target;
 use flows::directory::wecom::{VaultShelf, WeComSource};
-use flows::directory::flow::{DirectoryFlow, DirectoryParts};
+use flows::relay::{RelayFlow, RelaySettings};
 use shared::clock::Clock;
+use shared::flow::Flow;
 use shared::meter::Meter;
 use shared::ports::PortError;
 use shared::ports::state::State;
@@ -53,6 +57,26 @@ pub(crate) fn build(config: &Config, beside: &Beside) -> Result<Option<Arc<Direc
     Ok(Some(Arc::new(flow)))
 }
 
+/// The flows of those that its callbacks are passed on to.
+pub(crate) fn relays(config: &Config, beside: &Beside) -> Result<Vec<Arc<dyn Flow>>, PortError> {
+    let relays = config.flow.directory.iter().flat_map(|directory| &directory.relays);
+    let flow = |(name, settings): (&String, &configuration::Relay)| {
+        let settings = RelaySettings {
+            name: name.clone(),
+            url: settings.url.clone(),
+            shards: settings.shards,
+            retry: settings.retry.clone(),
+            run_time_max: settings.run_time_max,
+            limits: limits(&settings.limits),
+        };
+        let (state, meter, clock) = (beside.state.clone(), beside.meter.clone(), beside.clock.clone());
+        let flow = RelayFlow::new(settings, state, meter, clock);
+        let flow = flow.map_err(|why| wrong(format!("flow.directory.relay.{name}: {why}")))?;
+        Ok(Arc::new(flow) as Arc<dyn Flow>)
+    };
+    relays.map(flow).collect()
+}
+
 /// The company in WeCom, as the whole fleet sees it.
 fn wecom(settings: &configuration::WeCom, beside: &Beside) -> Result<WeCom, PortError> {
     let settings = connector_wecom::Settings {
@@ -89,7 +113,12 @@ fn target(
             Ok((Arc::new(target), rules))
         }
         DirectoryTarget::EspoCrm => {
-            Err(wrong("TEMPORARY"))
+            let absent = || wrong("connector.espocrm: flow.directory needs it with target = \"espocrm\"");
+            let account = config.connector.espocrm_admin.as_ref().ok_or_else(absent)?;
+            let unknown = || wrong(format!("flow.directory.country: {} is no country", settings.country));
+            let country = Country::new(&settings.country).ok_or_else(unknown)?;
+            let target = EspoTarget::new(administrator(account, beside)?, country).map_err(wrong)?;
+            Ok((Arc::new(target), espocrm::rules(hierarchy, country)))
         }
     }
 }
@@ -119,6 +148,19 @@ fn scim(settings: &configuration::Scim, beside: &Beside) -> Result<Scim, PortErr
     };
     Scim::new(settings, beside.meter.clone(), beside.clock.clone())
         .map_err(|error| wrong(format!("connector.scim: {error}")))
+}
+
+fn administrator(settings: &configuration::EspoCrmAdmin, beside: &Beside) -> Result<EspoCrm, PortError> {
+    let credentials =
+        Credentials::Password { user_name: settings.user.clone(), password: settings.password.clone() };
+    let settings = connector_espocrm::Settings {
+        url: settings.url.clone(),
+        credentials,
+        limits: limits(&settings.limits),
+        fleet: Some(beside.state.clone()),
+    };
+    EspoCrm::new(settings, beside.meter.clone(), beside.clock.clone())
+        .map_err(|error| wrong(format!("connector.espocrm: {error}")))
 }
 
 fn hierarchy(hierarchy: configuration::Hierarchy) -> Hierarchy {
@@ -195,7 +237,8 @@ mod tests {
         let settings = config.flow.directory.as_ref().unwrap();
         let ours = settings_of(settings, rules_of(settings, Rules::default()));
         assert_eq!(format!("{ours:?}"), format!("{:?}", DirectorySettings::default()));
-        let (wecom, scim) = (config.connector.wecom.as_ref().unwrap(), config.connector.scim.as_ref().unwrap());
+        let (wecom, scim) =
+            (config.connector.wecom.as_ref().unwrap(), config.connector.scim.as_ref().unwrap());
         assert_eq!(limits(&wecom.limits), connector_wecom::default_limits());
         assert_eq!(limits(&scim.limits), connector_scim::default_limits());
         let sizes = Sizes::default();
@@ -206,8 +249,27 @@ mod tests {
     }
 
     #[test]
+    fn the_defaults_of_a_receiver_are_its_flows_own() {
+        let text = TO_SCIM.replace(
+            "[connector.scim]",
+            "callback_token = \"env:S\"\ncallback_encoding_aes_key = \"env:K\"\n[connector.scim]",
+        );
+        let text = format!("{text}[flow.directory.relay.oa]\nurl = \"https://oa.example/wecom\"\n");
+        let key = "abcdefghijABCDEFGHIJ0123456789abcdefghij012";
+        let environment = [("S", "secret"), ("K", key)].map(|(name, it)| (name.to_owned(), it.to_owned()));
+        let config = Config::from_text("test.toml", &text, environment).unwrap();
+        let relay = &config.flow.directory.as_ref().unwrap().relays["oa"];
+        assert_eq!(limits(&relay.limits), flows::relay::default_limits());
+        assert!(relay.flow.as_str().starts_with(flows::relay::PREFIX));
+        let settings = config.flow.directory.as_ref().unwrap();
+        assert_eq!(settings_of(settings, Rules::default()).relays, std::slice::from_ref(&relay.flow));
+    }
+
+    #[test]
     fn what_the_settings_say_goes_before_what_the_target_has() {
-        let config = config(&format!("{TO_SCIM}hierarchy = \"rollup\"\nlogin = \"mail\"\ndouble_surnames = \"纳兰\"\n"));
+        let config = config(&format!(
+            "{TO_SCIM}hierarchy = \"rollup\"\nlogin = \"mail\"\ndouble_surnames = \"纳兰\"\n"
+        ));
         let settings = config.flow.directory.as_ref().unwrap();
         let rules = rules_of(settings, Rules { batch_max: 7, ..Rules::default() });
         assert_eq!((rules.hierarchy, rules.group_names), (Hierarchy::Rollup, GroupNames::Path));

@@ -143,5 +143,6 @@ pub fn build(
     };
     let directory = directory::build(config, &beside)?;
     flows.extend(directory.iter().map(|flow| Arc::clone(flow) as Arc<dyn Flow>));
+    flows.extend(directory::relays(config, &beside)?);
     Ok(Parts { queue, state, vault, accounts, connecting, flows, directory, meter, clock, backings })
 }

@@ -87,6 +87,8 @@ pub struct Relay {
     pub shards: u16,
     /// When, and how often, a callback is tried again.
     pub retry: RetryPolicy,
+    /// Longest time of one run.
+    pub run_time_max: Duration,
     /// What bounds its requests.
     pub limits: RequestLimits,
 }
@@ -217,8 +219,8 @@ pub(crate) fn directory(reader: &mut Reader<'_>, enabled: Enabled) -> Option<Dir
         leavers,
         login,
         not_activated_is_active,
-        user_department,
-        user_division,
+        user_department: user_department.filter(|_| target == DirectoryTarget::Scim),
+        user_division: user_division && target == DirectoryTarget::Scim,
         employee_number_attribute: Some(employee_number_attribute).filter(|name| !name.is_empty()),
         double_surnames: double_surnames.split_whitespace().map(str::to_owned).collect(),
         country,
@@ -311,8 +313,9 @@ fn relay(reader: &mut Reader<'_>, name: &str, need: Need) -> Option<Relay> {
     let url = section.url("url", &["https", "http"], need);
     let shards = section.integer("shards", 1..=i64::from(SHARDS_MAX));
     let retry = retry(&mut section);
+    let run_time_max = section.seconds("run_seconds_max", 1..=1_500);
     let limits = limits(&mut section);
-    Some(Relay { flow: flow.ok()?, url: url?, shards, retry, limits })
+    Some(Relay { flow: flow.ok()?, url: url?, shards, retry, run_time_max, limits })
 }
 
 #[cfg(test)]

@@ -109,6 +109,7 @@ retry_delay_factor = 2.0
 retry_delay_max_seconds = 600.0
 retry_jitter_share = 0.1
 age_seconds_max = 86_400
+run_seconds_max = 60
 timeout_seconds = 5
 requests_per_second_max = 7
 concurrency_max = 2

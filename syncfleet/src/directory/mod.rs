@@ -1,6 +1,7 @@
 //! `directory`: the first sync of WeCom's departments and members, how it stands, and what differs.
 
 mod args;
+mod difference;
 mod standing;
 
 use std::path::Path;
@@ -9,9 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use assembly::Parts;
-use assembly::program::{EXIT_UNAVAILABLE, EXIT_USAGE};
-use flows::directory::flow::DirectoryFlow;
+use assembly::program::EXIT_USAGE;
 use flows::directory::first_sync::{Begin, FirstSync, Request};
+use flows::directory::flow::DirectoryFlow;
 use jiff::Timestamp;
 use serde_json::json;
 use shared::flow::Flow as _;
@@ -23,7 +24,7 @@ pub use args::DirectoryCommand;
 use crate::output::{self, EXIT_WRONG, Outcome, fail, note};
 use crate::status::ago;
 use crate::{operator, parked, sync};
-use args::{FirstSyncArgs, StatusArgs};
+use args::{DiffArgs, FirstSyncArgs, StatusArgs};
 use standing::{Course, Standing, awaited, phase};
 
 /// Pause between two looks of `--watch`.
@@ -40,7 +41,7 @@ pub async fn run(file: Option<&Path>, command: &DirectoryCommand) -> Outcome {
         DirectoryCommand::FirstSync(args) => first_sync(&parts, &flow, args).await,
         DirectoryCommand::Status(args) if args.watch => watch(&parts, &flow).await,
         DirectoryCommand::Status(args) => status(&parts, &flow, args).await,
-        DirectoryCommand::Diff(_) => Err(fail(EXIT_UNAVAILABLE, "not there yet")),
+        DirectoryCommand::Diff(args) => diff(&flow, args).await,
     }
 }
 
@@ -121,6 +122,19 @@ async fn status(parts: &Parts, flow: &Arc<DirectoryFlow>, args: &StatusArgs) -> 
         output::line(standing.text());
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn diff(flow: &Arc<DirectoryFlow>, args: &DiffArgs) -> Outcome {
+    let found = flow.diff(usize::try_from(args.limit).unwrap_or(usize::MAX)).await;
+    // Whoever comes next waits for the places at the accounts else.
+    flow.leave().await;
+    let found = found.map_err(operator::upstream_failed)?;
+    if args.json {
+        output::json(&found);
+    } else {
+        output::line(difference::text(&found));
+    }
+    Ok(ExitCode::from(if difference::is_equal(&found) { 0 } else { EXIT_WRONG }))
 }
 
 /// Shows it until it is over.

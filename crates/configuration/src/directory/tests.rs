@@ -58,7 +58,7 @@ fn what_is_not_said_follows_from_the_target() {
     let crm = directory(TO_CRM);
     assert_eq!((crm.target, crm.hierarchy), (DirectoryTarget::EspoCrm, Hierarchy::Flat));
     assert_eq!((crm.group_names, crm.group_name_chars_max), (DepartmentText::Path, 100));
-    assert!(!crm.create_users);
+    assert!(!crm.create_users && crm.user_department.is_none());
 
     let flat = directory(&format!("{TO_SCIM}hierarchy = \"flat\"\ncreate_users = \"no\"\n"));
     assert_eq!((flat.group_names, flat.create_users), (DepartmentText::Path, false));
