@@ -21,6 +21,7 @@ mod id;
 mod lookup;
 mod member;
 mod members;
+pub mod relay;
 mod secret;
 mod shelf;
 mod throttle;

@@ -9,4 +9,5 @@ pub mod directory;
 mod doubles;
 mod guard;
 pub mod parties;
+pub mod relay;
 pub mod webhook_secrets;

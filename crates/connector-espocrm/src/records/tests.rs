@@ -37,9 +37,9 @@ fn check_request(request: &Request, recorded: &Exchange) {
 
 #[test]
 fn an_administrator_is_shown_what_was_deleted_and_it_is_gone_all_the_same() {
-    let answer = fixtures::load("147-admin-reads-deleted-record").answer("GET CBeteiligte/{id}");
+    let answer = fixtures::load("147-admin-reads-deleted-record").answer("GET Meeting/{id}");
     assert!(answer.is_success());
-    assert_eq!(read_get(&answer, &EntityType::new("CBeteiligte").unwrap()).unwrap(), None);
+    assert_eq!(read_get(&answer, &EntityType::new("Meeting").unwrap()).unwrap(), None);
 }
 
 #[test]

@@ -85,7 +85,7 @@ impl Deciding<'_> {
         // Where the user is gone from the target, a run of the member makes it anew.
         let Some(side) = self.known.user(&link.target)? else { return Ok(()) };
         let text = manager.map(|target| target.0.clone()).unwrap_or_default();
-        let wanted = self.rules.form.user(Attributes::from([(Field::Manager, Value::Text(text))]));
+        let wanted = Attributes::from([(Field::Manager, Value::Text(text))]);
         match update(side, &ExternalId::Member(id.clone()), &wanted) {
             Some(update) => Err(Need::act(vec![update])),
             None => Ok(()),

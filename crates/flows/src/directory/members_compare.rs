@@ -1,7 +1,8 @@
 //! Compares the members of one group with those that WeCom lists, and writes what differs in batches.
 //!
-//! Nobody is taken out because a list lacks it: a member is read by itself first, and of a group within a group our memory
-//! is asked, which its own runs keep. Who is not ours was put there by somebody else, and stays.
+//! What is written is what list and memory agree on. Where they do not, the member or department is looked at by itself,
+//! and brings its memberships with it. Nobody is taken out because a list lacks it: a member is read by itself first. Who is
+//! not ours was put there by somebody else, and stays.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -166,7 +167,7 @@ impl Comparing<'_> {
         Ok(listing)
     }
 
-    /// The users of those listed. Who has none yet brings its own memberships.
+    /// The users of those listed, as far as there are any.
     async fn wanted_members(&mut self, listing: &Listing) -> Result<BTreeMap<TargetId, Child>, Fault> {
         let mut wanted = BTreeMap::new();
         let ids: Vec<&MemberId> = listing.members.iter().collect();
@@ -178,7 +179,8 @@ impl Comparing<'_> {
                     continue;
                 };
                 if !link.groups.contains_key(&self.id) {
-                    self.hints.insert(Key::Member(id.clone()));
+                    self.hints.insert(Key::Member(id));
+                    continue;
                 }
                 wanted.insert(link.target, Child::Member(id));
             }
@@ -186,7 +188,7 @@ impl Comparing<'_> {
         Ok(wanted)
     }
 
-    /// The groups below. Within the first sync our memory is the newer one; else the list is, and the memory is looked at.
+    /// The groups below.
     async fn wanted_groups(&mut self) -> Result<BTreeMap<TargetId, Child>, Fault> {
         let ids = self.scope.groups(self.id);
         let mut wanted = BTreeMap::new();
@@ -194,12 +196,9 @@ impl Comparing<'_> {
         for (id, link) in ids.iter().zip(links) {
             let link = link.map(|stored| stored.link);
             let Some(link) = link.as_ref().and_then(DepartmentLink::group) else { continue };
-            let is_placed = self.is_placed(link);
-            if !is_placed {
-                self.hints.insert(Key::Department(*id));
-            }
-            if is_placed || self.mode != Mode::FirstSync {
-                wanted.insert(link.target.clone(), Child::Department(*id));
+            match self.is_placed(link) {
+                true => drop(wanted.insert(link.target.clone(), Child::Department(*id))),
+                false => drop(self.hints.insert(Key::Department(*id))),
             }
         }
         Ok(wanted)
@@ -225,12 +224,12 @@ impl Comparing<'_> {
     async fn goes(&mut self, owner: &ExternalId, listing: &Listing) -> Result<bool, Fault> {
         match owner {
             ExternalId::Member(id) => {
-                let goes = listing.is_whole && self.member_goes(id).await?;
-                let link = self.documents().member_link(id).await?;
-                if goes && link.is_some_and(|stored| stored.link.groups.contains_key(&self.id)) {
+                let link = self.documents().member_link(id).await?.map(|stored| stored.link);
+                let is_remembered = link.as_ref().is_some_and(|link| link.groups.contains_key(&self.id));
+                if is_remembered || link.is_none() {
                     self.hints.insert(Key::Member(id.clone()));
                 }
-                Ok(goes)
+                Ok(!is_remembered && listing.is_whole && self.member_goes(id).await?)
             }
             ExternalId::Department(id) => {
                 let link = self.documents().department_link(*id).await?.map(|stored| stored.link);

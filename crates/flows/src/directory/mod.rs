@@ -29,6 +29,7 @@
 pub mod action;
 pub mod compare;
 mod deciding;
+pub mod delivery;
 pub mod department;
 mod departments;
 pub mod diff;
@@ -87,5 +88,7 @@ mod model;
 mod rounds;
 #[cfg(test)]
 mod sequences;
+#[cfg(test)]
+mod shell_tests;
 #[cfg(test)]
 mod tests;

@@ -53,13 +53,14 @@ pub enum Leavers {
     Delete,
 }
 
-/// What the target can take of names and users. What it cannot is not wanted of it: else each look would find a difference.
+/// How the target keeps names and what users say. What is wanted is brought into this form before it is compared: else
+/// each look would find a difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Form {
     /// Everything, as it is.
     #[default]
     Any,
-    /// What EspoCRM has a place for, as it keeps it. A number without country code is one of this country.
+    /// As EspoCRM takes it. A number without country code is one of this country.
     EspoCrm(Country),
 }
 
@@ -72,7 +73,7 @@ impl Form {
         }
     }
 
-    /// What of a user the target has a place for, as it keeps it.
+    /// What is wanted of a user, as the target keeps it.
     pub(super) fn user(self, wanted: Attributes) -> Attributes {
         match self {
             Self::Any => wanted,
@@ -90,7 +91,7 @@ pub struct Rules {
     pub group_names: GroupNames,
     /// Longest name of a group, in characters.
     pub name_chars_max: usize,
-    /// What the target can take.
+    /// How the target keeps it.
     pub form: Form,
     /// Who is active.
     pub active: ActiveRule,

@@ -83,9 +83,10 @@ impl DirectoryFlow {
         let mut portion = Portion { flow: self, run: counted, tree, scope, roll, actions };
         let mut is_further = false;
         while let Some(task) = sync.next(&portion.tree, DEPARTMENTS_MAX) {
-            if Instant::now() >= ends_at {
+            if is_further && Instant::now() >= ends_at {
+                run.guard.fence()?;
                 run.hints.hint(run, &[self.first_sync_key()]).await?;
-                return Ok(Outcome { converged: false, ..portion.outcome() });
+                return Ok(portion.outcome());
             }
             let finished = portion.done(&task).await.map_err(|fault| at_no_cost(fault, is_further))?;
             is_further = true;
@@ -99,7 +100,7 @@ impl DirectoryFlow {
             odd = sync.odd,
             "The first sync is through."
         );
-        Ok(Outcome { converged: true, ..portion.outcome() })
+        Ok(portion.outcome())
     }
 
     /// Asks for runs of these.
@@ -163,7 +164,7 @@ fn at_no_cost(fault: Fault, is_further: bool) -> Fault {
 
 impl Portion<'_> {
     fn outcome(&self) -> Outcome {
-        Outcome { actions: self.actions.iter().copied().collect(), ..Outcome::default() }
+        Outcome { actions: self.actions.iter().copied().collect(), converged: true, look_again_at: None }
     }
 
     async fn done(&mut self, task: &Task) -> Result<Finished, Fault> {

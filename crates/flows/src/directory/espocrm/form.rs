@@ -1,4 +1,4 @@
-//! What EspoCRM has a place for, and how it keeps it. Pure.
+//! How EspoCRM keeps what users and teams say. Pure.
 //!
 //! What is wanted is brought into this form before it is compared with what is there: EspoCRM refuses some characters,
 //! takes international numbers only, and one mail address is one row for all records, in the case of whoever wrote it first.
@@ -21,15 +21,24 @@ pub fn name(name: &str) -> String {
     name.replace('<', "＜").replace('>', "＞").replace('=', "＝")
 }
 
-/// What of a user EspoCRM has a place for. What it would refuse is left out, and so stays as it is there.
+/// Fields that a user of EspoCRM has no place for.
+pub const WITHOUT: [Field; 7] = [
+    Field::DisplayName,
+    Field::NickName,
+    Field::Department,
+    Field::Division,
+    Field::EmployeeNumber,
+    Field::Leads,
+    Field::Manager,
+];
+
+/// What is wanted of a user, as EspoCRM keeps it. What it would refuse is left out, and so stays as it is there.
 pub fn user(wanted: Attributes, country: Country) -> Attributes {
-    let mut kept: Attributes = wanted
-        .into_iter()
-        .filter_map(|(field, value)| match value {
-            Value::Text(text) => Some((field, Value::Text(kept_text(field, &text, country)?))),
-            flag => (field == Field::Active).then_some((field, flag)),
-        })
-        .collect();
+    let kept = wanted.into_iter().filter_map(|(field, value)| match value {
+        Value::Text(text) => Some((field, Value::Text(kept_text(field, text, country)?))),
+        value => Some((field, value)),
+    });
+    let mut kept: Attributes = kept.collect();
     // A record has a number or an address once; and there is no second one without a first one.
     for (first, second) in [(Field::MobilePhone, Field::WorkPhone), (Field::WorkMail, Field::OtherMail)] {
         let other = kept.get(&second).filter(|value| !value.is_empty());
@@ -41,14 +50,14 @@ pub fn user(wanted: Attributes, country: Country) -> Attributes {
     kept
 }
 
-fn kept_text(field: Field, text: &str, country: Country) -> Option<String> {
+fn kept_text(field: Field, text: String, country: Country) -> Option<String> {
     match field {
-        Field::UserName => Some(login(text)),
+        Field::UserName => Some(login(&text)),
         Field::FamilyName | Field::GivenName | Field::Title => {
-            Some(names::shorten(&name(&names::clean(text)), NAME_CHARS_MAX))
+            Some(names::shorten(&name(&names::clean(&text)), NAME_CHARS_MAX))
         }
-        Field::WorkMail | Field::OtherMail => mail(text),
-        Field::MobilePhone | Field::WorkPhone => phone(text, country),
+        Field::WorkMail | Field::OtherMail => mail(&text),
+        Field::MobilePhone | Field::WorkPhone => phone(&text, country),
         Field::DisplayName
         | Field::NickName
         | Field::Active
@@ -56,7 +65,7 @@ fn kept_text(field: Field, text: &str, country: Country) -> Option<String> {
         | Field::Division
         | Field::EmployeeNumber
         | Field::Leads
-        | Field::Manager => None,
+        | Field::Manager => Some(text),
     }
 }
 
@@ -114,23 +123,6 @@ mod tests {
         assert!(plus.starts_with("a_b.") && plus != tilde, "{plus} {tilde}");
         let retired = login(&format!("{}.retired.6b0052294e41f2ecf", "x".repeat(64)));
         assert_eq!((retired.len(), login(&retired)), (LOGIN_CHARS_MAX, retired.clone()));
-    }
-
-    #[test]
-    fn what_has_no_place_is_not_wanted() {
-        let others = [
-            (Field::DisplayName, "张三"),
-            (Field::NickName, "z"),
-            (Field::Department, "研发"),
-            (Field::Division, "研发"),
-            (Field::EmployeeNumber, "7"),
-            (Field::Manager, "6b0052294e41f2ecf"),
-        ];
-        assert_eq!(kept(&others), []);
-        let leads = Attributes::from([(Field::Leads, Value::Texts(vec!["wecom:dept:1".to_owned()]))]);
-        assert_eq!(user(leads, china()), Attributes::new());
-        let active = Attributes::from([(Field::Active, Value::Flag(false))]);
-        assert_eq!(user(active.clone(), china()), active);
     }
 
     #[test]

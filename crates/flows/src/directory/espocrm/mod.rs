@@ -24,7 +24,7 @@ use shared::fault::{Fault, FaultKind};
 use shared::flow::{Check, Verdict};
 
 use super::ids::{ExternalId, PREFIX, TargetId};
-use super::record::{Attributes, Child, GroupSide, UserSide};
+use super::record::{Attributes, Child, Field, GroupSide, UserSide};
 use super::rules::{Form, GroupNames, Hierarchy, Rules};
 use super::target::{MembersWritten, Page, Target, UserWritten};
 use crate::crm_checks::{CrmChecks, check_version, failed, finding, well};
@@ -53,6 +53,7 @@ pub fn rules(hierarchy: Hierarchy, country: Country) -> Rules {
         name_chars_max: form::NAME_CHARS_MAX,
         form: Form::EspoCrm(country),
         creates_users: false,
+        without: form::WITHOUT.into(),
         user_department: None,
         ..Rules::default().with_hierarchy(hierarchy)
     }
@@ -230,6 +231,10 @@ fn unless_name_taken<T>(written: Result<T, Fault>) -> Result<Option<T>, Fault> {
 impl Target for EspoTarget {
     fn product(&self) -> &'static str {
         "EspoCRM"
+    }
+
+    fn without(&self) -> BTreeSet<Field> {
+        form::WITHOUT.into()
     }
 
     async fn find_group(&self, external_id: &ExternalId) -> Result<Option<GroupSide>, Fault> {

@@ -1,0 +1,3 @@
+//! The flow `directory` and its targets.
+
+mod espo_target;
