@@ -144,7 +144,8 @@ Examples:
   syncfleet demo
   syncfleet demo --parties 1000 --faults many
   syncfleet demo --keep-running
-  syncfleet demo calendars")]
+  syncfleet demo calendars
+  syncfleet demo directory")]
 #[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub struct DemoArgs {
     /// Another demo.
@@ -185,6 +186,32 @@ Examples:
   syncfleet demo calendars
   syncfleet demo calendars --connect")]
     Calendars(CalendarsArgs),
+    /// Keep the departments and members of a simulated WeCom the same in a simulated SCIM service, and check the result.
+    ///
+    /// A first sync, and then a day on which people join, leave, move and are renamed, of which WeCom tells in another order.
+    /// At the end the SCIM service is compared with what WeCom holds. It begins anew each time.
+    #[command(after_long_help = "\
+Examples:
+  syncfleet demo directory
+  syncfleet demo directory --members 3000 --json")]
+    Directory(DirectoryDemoArgs),
+}
+
+/// `demo directory`
+#[derive(Debug, Clone, Args)]
+pub struct DirectoryDemoArgs {
+    /// Directory of the demo's data; created, and emptied.
+    #[arg(long, value_name = "DIR", default_value = ".syncfleet-demo-directory")]
+    pub dir: PathBuf,
+    /// How many members the company has.
+    #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u64).range(50..=20_000))]
+    pub members: u64,
+    /// Seed of names, seats and the order of callbacks: the same seed is the same demo.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `demo calendars`

@@ -2,7 +2,7 @@
 
 mod args;
 mod difference;
-mod standing;
+pub mod standing;
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use simulators::{Dice, Record, WecomSimulator};
 
 /// Departments below the company itself.
-const DEPARTMENTS: [&str; 8] = ["研发部", "销售部", "市场部", "财务部", "人力资源部", "法务部", "客服部", "采购部"];
+const DEPARTMENTS: [&str; 8] =
+    ["研发部", "销售部", "市场部", "财务部", "人力资源部", "法务部", "客服部", "采购部"];
 const TEAMS: [&str; 4] = ["一组", "二组", "华东区", "华南区"];
 const SURNAMES: [&str; 12] = ["王", "李", "张", "刘", "陈", "杨", "赵", "黄", "周", "吴", "欧阳", "司马"];
 const GIVEN: [&str; 10] = ["伟", "芳", "娜", "敏", "静", "磊", "洋", "艳", "勇", "丽娟"];
@@ -23,7 +24,8 @@ pub(super) fn lay_out(wecom: &WecomSimulator, members: u64, seed: u64) -> io::Re
     let mut dice = Dice::new(seed);
     let departments = (members / MEMBERS_OF_DEPARTMENT).clamp(DEPARTMENTS.len() as u64, 2_000);
     for n in 0..departments {
-        wecom.seed(record(json!({ "id": FIRST_ID + n, "name": department_name(n), "parentid": parent(n) })))?;
+        wecom
+            .seed(record(json!({ "id": FIRST_ID + n, "name": department_name(n), "parentid": parent(n) })))?;
     }
     for n in 0..members {
         let home = FIRST_ID + n % departments;
@@ -60,7 +62,8 @@ fn userid(n: u64) -> String {
 }
 
 fn department_name(n: u64) -> String {
-    let name = |list: &[&'static str], n: u64| list.get((n % list.len() as u64) as usize).copied().unwrap_or("部");
+    let name =
+        |list: &[&'static str], n: u64| list.get((n % list.len() as u64) as usize).copied().unwrap_or("部");
     let top = DEPARTMENTS.len() as u64;
     if n < top { name(&DEPARTMENTS, n).to_owned() } else { name(&TEAMS, n / top).to_owned() }
 }
@@ -79,17 +82,22 @@ pub(super) fn a_day(wecom: &WecomSimulator, members: u64) -> Result<Vec<&'static
     let departments = (members / MEMBERS_OF_DEPARTMENT).clamp(DEPARTMENTS.len() as u64, 2_000);
     let mut told = Vec::new();
     let new = FIRST_ID + departments + 5;
-    for (id, name, parent) in [(new, "海外部", 1), (new + 1, "欧洲区", new), (new + 2, "柏林办公室", new + 1)] {
+    for (id, name, parent) in [(new, "海外部", 1), (new + 1, "欧洲区", new), (new + 2, "柏林办公室", new + 1)]
+    {
         wecom.create_as_person(&record(json!({ "id": id, "name": name, "parentid": parent })))?;
     }
     for n in 0..10 {
-        let fields = json!({ "userid": format!("berlin{n}"), "name": format!("新同事{n}"), "department": [new + 2] });
+        let fields =
+            json!({ "userid": format!("berlin{n}"), "name": format!("新同事{n}"), "department": [new + 2] });
         wecom.create_as_person(&record(fields))?;
     }
     told.push("three departments one below the other are made, and ten people join the lowest");
     wecom.edit_as_person(&format!("party:{}", FIRST_ID + 1), &record(json!({ "name": "销售与渠道部" })))?;
-    told.push("a department gets another name");
-    wecom.edit_as_person(&format!("party:{}", FIRST_ID + departments - 1), &record(json!({ "parentid": new })))?;
+    told.push("a department gets another name, of which WeCom tells nothing");
+    wecom.edit_as_person(
+        &format!("party:{}", FIRST_ID + departments - 1),
+        &record(json!({ "parentid": new })),
+    )?;
     told.push("a department moves, with all who are in it");
     for n in [departments, departments + 1, departments + 2] {
         wecom.delete_as_person(&format!("user:{}", userid(n)))?;

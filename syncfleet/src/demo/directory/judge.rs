@@ -112,7 +112,8 @@ impl Directory {
         }
         let surplus = held.groups.keys().filter(|id| !self.groups.contains_key(*id));
         found.extend(surplus.map(|id| format!("group {id} must be gone")));
-        let left = held.users.iter().filter(|(id, (_, is_active))| *is_active && !self.users.contains_key(*id));
+        let left =
+            held.users.iter().filter(|(id, (_, is_active))| *is_active && !self.users.contains_key(*id));
         found.extend(left.map(|(id, _)| format!("user {id} must be switched off")));
         found
     }
@@ -161,9 +162,15 @@ mod tests {
         scim.remove(2);
         let found = wanted.differences(&Directory::held(&scim));
         assert_eq!(found.len(), 3, "{found:?}");
-        for says in ["group wecom:dept:10 is", "user wecom:user:zhangsan is not there", "wecom:user:gone must be switched off"]
-        {
-            assert!(found.iter().any(|line| line.starts_with(says) || line.contains(says)), "{says}: {found:?}");
+        for says in [
+            "group wecom:dept:10 is",
+            "user wecom:user:zhangsan is not there",
+            "wecom:user:gone must be switched off",
+        ] {
+            assert!(
+                found.iter().any(|line| line.starts_with(says) || line.contains(says)),
+                "{says}: {found:?}"
+            );
         }
         let many = cut((0..30).map(|n| n.to_string()).collect());
         assert_eq!((many.len(), many.last().map(String::as_str)), (11, Some("… and 20 more")));

@@ -5,8 +5,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use simulators::{ScimOptions, WecomOptions};
 use simulators::wecom::WecomCallback;
+use simulators::{ScimOptions, WecomOptions};
 
 use super::super::settings::keep_secret;
 
@@ -81,6 +81,8 @@ breaker_pause_seconds = 1
 
 [flow.directory]
 enabled = true
+# Each night in life: of a renamed department WeCom says nothing.
+sweep_cron = "*/10 * * * * *"
 retry_delay_initial_seconds = 0.3
 retry_delay_factor = 2.0
 retry_delay_max_seconds = 2.0
