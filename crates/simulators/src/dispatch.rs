@@ -87,7 +87,8 @@ pub(crate) async fn dispatch<U: Upstream>(
 }
 
 /// What lists are called, by all systems.
-const LISTS: [&str; 7] = ["list", "value", "items", "userlist", "dept_user", "department_id", "department"];
+const LISTS: [&str; 8] =
+    ["list", "value", "items", "userlist", "dept_user", "department_id", "department", "Resources"];
 
 /// One half of a list; the first one says that nothing follows. What is no list stays as it is.
 fn part_of_list(mut answer: Answer, is_first: bool) -> Answer {
@@ -102,6 +103,11 @@ fn part_of_list(mut answer: Answer, is_first: bool) -> Answer {
     let second = list.split_off(list.len() / 2);
     if is_first {
         let length = list.len();
+        for name in ["totalResults", "itemsPerPage"] {
+            if let Some(number) = body.get_mut(name) {
+                *number = json!(length);
+            }
+        }
         if let Some(total) = body.get_mut("total") {
             *total = if total.as_i64().is_some_and(|total| total < 0) { json!(-2) } else { json!(length) };
         }

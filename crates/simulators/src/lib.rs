@@ -3,7 +3,8 @@
 //! [`EspocrmSimulator`] behaves as a real EspoCRM 9.2.7 was recorded to behave (the recorded exchanges in
 //! `fixtures/` are replayed by this crate's tests); [`AdvowareSimulator`] as the vendor's documentation and
 //! production write-ups describe, with the harder case wherever those are silent; [`GoogleSimulator`] takes only what
-//! the vendor's discovery document has; [`WecomSimulator`] as the vendor's pages and reports of users describe WeCom.
+//! the vendor's discovery document has; [`WecomSimulator`] as the vendor's pages and reports of users describe WeCom;
+//! [`ScimSimulator`] as the independent SCIM server of the tests, and worse ones.
 //!
 //! ```no_run
 //! # async fn example() -> std::io::Result<()> {
@@ -34,6 +35,7 @@ pub mod google;
 mod host;
 mod journal;
 pub mod microsoft;
+pub mod scim;
 mod screen;
 mod serve;
 mod store;
@@ -50,6 +52,7 @@ pub use google::{GoogleOptions, GoogleSimulator};
 pub use host::{Hosting, Simulator};
 pub use journal::{ActorKind, JournalEntry, Operation, duplicate_creates, read_file, writes_without_change};
 pub use microsoft::{MicrosoftOptions, MicrosoftSimulator};
+pub use scim::{ScimOptions, ScimSimulator};
 pub use serve::{ServeOptions, Served, serve};
 pub use store::Store;
 pub use upstream::Record;

@@ -1,0 +1,64 @@
+//! Errors of the protocol: status, `scimType`, a sentence. RFC 7644, section 3.12.
+
+use serde_json::{Value, json};
+
+use crate::wire::Answer;
+
+/// A refusal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) status: u16,
+    scim_type: Option<&'static str>,
+    detail: String,
+}
+
+impl Refusal {
+    pub(super) fn plain(status: u16, detail: impl Into<String>) -> Self {
+        Self { status, scim_type: None, detail: detail.into() }
+    }
+
+    pub(super) fn bad(scim_type: &'static str, detail: impl Into<String>) -> Self {
+        Self { status: 400, scim_type: Some(scim_type), detail: detail.into() }
+    }
+
+    pub(super) fn value(detail: impl Into<String>) -> Self {
+        Self::bad("invalidValue", detail)
+    }
+
+    pub(super) fn taken() -> Self {
+        Self {
+            status: 409,
+            scim_type: Some("uniqueness"),
+            detail: "One or more of the attribute values are already in use or are reserved".to_owned(),
+        }
+    }
+
+    pub(super) fn stale() -> Self {
+        Self::plain(412, "Failed to update. Resource has changed on the server")
+    }
+
+    pub(super) fn body(&self) -> Value {
+        let mut body = json!({
+            "schemas": ["urn:ietf:params:scim:api:messages:2.0:Error"],
+            "status": self.status.to_string(),
+        });
+        if let Some(scim_type) = self.scim_type {
+            body["scimType"] = json!(scim_type);
+        }
+        body["detail"] = json!(self.detail);
+        body
+    }
+
+    pub(super) fn answer(&self, bare: bool) -> Answer {
+        if bare { Answer::status(self.status) } else { scim_json(self.status, &self.body()) }
+    }
+
+    /// As what is said to a person.
+    pub(super) fn said(&self) -> String {
+        format!("{} ({})", self.detail, self.status)
+    }
+}
+
+pub(super) fn scim_json(status: u16, body: &Value) -> Answer {
+    Answer::status(status).with("Content-Type", "application/scim+json").body(body.to_string())
+}
