@@ -97,7 +97,10 @@ mod tests {
 
     #[test]
     fn sides_that_agree_need_one_line() {
-        insta::assert_snapshot!(text(&nothing()), @r"");
+        insta::assert_snapshot!(text(&nothing()), @r"
+        Departments and members in WeCom: 341, of ours in the target: 341, the same on both sides: 341.
+        Nothing differs.
+        ");
         assert!(is_equal(&Diff { counts: [(Drifted::Missing, 0)].into(), ..nothing() }));
     }
 
@@ -131,6 +134,24 @@ mod tests {
             ..nothing()
         };
         assert!(!is_equal(&diff));
-        insta::assert_snapshot!(text(&diff), @r"");
+        insta::assert_snapshot!(text(&diff), @r#"
+        Departments and members in WeCom: 341, of ours in the target: 340, the same on both sides: 329.
+
+        WHAT DIFFERS                         RECORDS
+        is not in the target                 1
+        says something else in the target    10
+        the members of its group are others  1
+
+        RECORD         FIELD                                  PRESENT  PLANNED
+        user.lisi      userName                               (empty)  "lisi"
+        user.zhangsan  title                                  "经理"   "总监"
+        user.zhangsan  active                                 "true"   "false"
+        leader.wang    reports to others than was remembered
+        … and 9 more: --limit shows more of them.
+        `syncfleet plan directory RECORD` says what a run would do.
+
+        Could not be read in WeCom, and is left alone: 1
+          Department 12 has no name.
+        "#);
     }
 }

@@ -170,10 +170,16 @@ mod tests {
         let now: Timestamp = "2026-11-20T12:00:00Z".parse().unwrap();
         let request = Request { id: "0192f0c1", by: "anna", again: false, now };
         let started = begin(None, &request);
-        insta::assert_snapshot!(said(&started, now), @r"");
+        insta::assert_snapshot!(said(&started, now), @r"
+        First sync 0192f0c1 is begun; workers do it. `syncfleet directory status --watch` shows how it stands.
+        ");
         let Begin::Start(sync) = started else { panic!("nothing was there") };
-        insta::assert_snapshot!(said(&begin(Some(&sync), &request), now), @r"");
+        insta::assert_snapshot!(said(&begin(Some(&sync), &request), now), @r"
+        First sync 0192f0c1 is under way (anna asked for it 0 s ago): 1 of 5: departments, parents first; 0 done (WeCom does not say how many there are). Nothing else was begun. `syncfleet directory status --watch` shows how it stands.
+        ");
         let over = FirstSync { phase: flows::directory::first_sync::Phase::Done, ..*sync };
-        insta::assert_snapshot!(said(&begin(Some(&over), &request), now), @r"");
+        insta::assert_snapshot!(said(&begin(Some(&over), &request), now), @r"
+        Nothing was begun: first sync 0192f0c1 is over (anna asked for it 0 s ago). What changes is carried over by callbacks, and everything is compared by each sweep. Where another one is meant all the same: `syncfleet directory first-sync --again`.
+        ");
     }
 }

@@ -91,6 +91,9 @@ impl Course {
 
     /// One line.
     pub fn line(&self) -> String {
+        if self.is_over() {
+            return format!("{} done", self.done);
+        }
         let share = self.total.filter(|total| *total > 0).map(|total| self.done * 100 / total);
         let mut text = match (self.total, share) {
             (Some(total), Some(share)) => format!("{} of {total} done ({share} %)", self.done),
@@ -99,7 +102,7 @@ impl Course {
         if let Some(rate) = self.per_second {
             let _ = write!(text, ", {rate:.1} a second");
         }
-        if let Some(left) = self.left_seconds.filter(|_| !self.is_over()) {
+        if let Some(left) = self.left_seconds {
             let _ = write!(text, ", about {} left", span(Duration::from_secs(left)));
         }
         text
@@ -244,7 +247,17 @@ mod tests {
         ];
         let waiting = waiting.map(|(id, since)| (key(id), at(since)));
         let standing = Standing { parked: awaited(waiting), ..standing(Some(under_way)) };
-        insta::assert_snapshot!(standing.text(), @r"");
+        insta::assert_snapshot!(standing.text(), @r"
+        First sync 0192f0c1
+          asked for  60 min ago by anna
+          phase      2 of 5: members
+          progress   36000 of 210000 done (17 %), 10.0 a second, about 4 h left
+          left out   2, see the workers' log for each
+        3 messages wait for other records (`syncfleet parked list`)
+          WAIT FOR  MESSAGES  SINCE
+          dept.9    2         10 min ago
+          dept.4    1         60 s ago
+        ");
         let json = serde_json::to_value(&standing).unwrap();
         assert_eq!(json["first_sync"]["left_seconds"], 17_400);
         assert_eq!(json["first_sync"]["phase"], "members");
@@ -252,17 +265,29 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_over_says_when_and_what_was_left_out_is_no_secret() {
+    fn one_that_is_over_says_when_and_how_long_it_took() {
         let over =
             FirstSync { phase: Phase::Done, ended_at: Some(at("2026-11-20T11:40:00Z")), done: 12, ..sync() };
-        insta::assert_snapshot!(standing(Some(over)).text(), @r"");
+        insta::assert_snapshot!(standing(Some(over)).text(), @r"
+        First sync 0192f0c1
+          asked for  60 min ago by anna
+          phase      over
+          progress   12 done
+          over       20 min ago, it took 40 min
+        No message waits for another record.
+        ");
     }
 
     #[test]
     fn what_hinders_is_said() {
         let held_back = Some("30 of 100 users would be ended".to_owned());
         let standing = Standing { workers: 0, held_back, ..standing(None) };
-        insta::assert_snapshot!(standing.text(), @r"");
+        insta::assert_snapshot!(standing.text(), @r"
+        No first sync was asked for yet: look with `syncfleet directory diff`, begin with `syncfleet directory first-sync`.
+        No worker serves flow directory: nothing goes on until one is started.
+        HELD BACK: 30 of 100 users would be ended
+        No message waits for another record.
+        ");
     }
 
     #[test]
