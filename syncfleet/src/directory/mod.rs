@@ -175,7 +175,7 @@ mod tests {
         ");
         let Begin::Start(sync) = started else { panic!("nothing was there") };
         insta::assert_snapshot!(said(&begin(Some(&sync), &request), now), @r"
-        First sync 0192f0c1 is under way (anna asked for it 0 s ago): 1 of 5: departments, parents first; 0 done (WeCom does not say how many there are). Nothing else was begun. `syncfleet directory status --watch` shows how it stands.
+        First sync 0192f0c1 is under way (anna asked for it 0 s ago): 1 of 5: departments, parents first; 0 done (how many there are is not known). Nothing else was begun. `syncfleet directory status --watch` shows how it stands.
         ");
         let over = FirstSync { phase: flows::directory::first_sync::Phase::Done, ..*sync };
         insta::assert_snapshot!(said(&begin(Some(&over), &request), now), @r"

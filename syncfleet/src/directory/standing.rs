@@ -97,7 +97,7 @@ impl Course {
         let share = self.total.filter(|total| *total > 0).map(|total| self.done * 100 / total);
         let mut text = match (self.total, share) {
             (Some(total), Some(share)) => format!("{} of {total} done ({share} %)", self.done),
-            _ => format!("{} done (WeCom does not say how many there are)", self.done),
+            _ => format!("{} done (how many there are is not known)", self.done),
         };
         if let Some(rate) = self.per_second {
             let _ = write!(text, ", {rate:.1} a second");
