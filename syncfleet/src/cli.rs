@@ -479,9 +479,15 @@ pub struct SimulatorsArgs {
     /// Google's port; 0 takes a free one.
     #[arg(long, default_value_t = 0)]
     pub google_port: u16,
+    /// WeCom's port; 0 takes a free one.
+    #[arg(long, default_value_t = 0)]
+    pub wecom_port: u16,
     /// Address at which browsers reach the producer: accounts.public_url.
     #[arg(long, value_name = "URL", default_value = "http://localhost:8080")]
     pub public_url: String,
+    /// Where WeCom's callbacks go; /webhooks/directory below the public URL where absent.
+    #[arg(long, value_name = "URL")]
+    pub wecom_callback: Option<String>,
     /// Directory for records and journal, and for a file that says where they listen; in memory without one.
     #[arg(long)]
     pub dir: Option<PathBuf>,

@@ -1,4 +1,4 @@
-//! `simulators`: hosts the simulated EspoCRM, Advoware, Microsoft and Google, for the demo and for trying things out.
+//! `simulators`: hosts the simulated EspoCRM, Advoware, Microsoft, Google and WeCom, for the demo and for trying things out.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use assembly::program::{EXIT_UNAVAILABLE, stop_on_signals};
 use serde::{Deserialize, Serialize};
+use simulators::wecom::WecomCallback;
 use simulators::{
-    AdvowareOptions, EspocrmOptions, GoogleOptions, Hosting, MicrosoftOptions, ServeOptions, Served, serve,
+    AdvowareOptions, EspocrmOptions, GoogleOptions, Hosting, MicrosoftOptions, ServeOptions, Served,
+    WecomOptions, serve,
 };
 
 use crate::cli::SimulatorsArgs;
@@ -21,6 +23,10 @@ const WEBHOOK_INTERVAL: Duration = Duration::from_millis(200);
 const NOTIFICATION_INTERVAL: Duration = Duration::from_millis(500);
 /// How long it waits before it sends a refused webhook again; 10 minutes in the real one.
 const WEBHOOK_RETRY_DELAY: Duration = Duration::from_secs(2);
+/// How long the simulated WeCom waits before it sends a callback again, twice at most.
+const CALLBACK_RETRY_DELAY: Duration = Duration::from_secs(2);
+/// Callbacks on their way at the same time.
+const CALLBACKS_AT_ONCE: usize = 32;
 
 /// Where a process that hosts the simulators can be found; kept in its directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +43,9 @@ pub struct Addresses {
     /// Google's base address.
     #[serde(default)]
     pub google: Option<String>,
+    /// WeCom's base address; its API is at `/cgi-bin/` below it.
+    #[serde(default)]
+    pub wecom: Option<String>,
 }
 
 impl Addresses {
@@ -62,12 +71,12 @@ pub async fn run(args: &SimulatorsArgs) -> Outcome {
     let lock = args.dir.as_deref().map(lock).transpose()?;
     let stop = stop_on_signals();
     let ready = |served: &Served| {
-        let Served { espocrm, advoware, microsoft, google } = served.clone();
+        let Served { espocrm, advoware, microsoft, google, wecom } = served.clone();
         output::line(format!(
-            "EspoCRM   {espocrm}\nAdvoware  {advoware}\nMicrosoft {microsoft}\nGoogle    {google}"
+            "EspoCRM   {espocrm}\nAdvoware  {advoware}\nMicrosoft {microsoft}\nGoogle    {google}\nWeCom     {wecom}"
         ));
-        let (microsoft, google) = (Some(microsoft), Some(google));
-        let addresses = Addresses { pid: std::process::id(), espocrm, advoware, microsoft, google };
+        let (microsoft, google, wecom) = (Some(microsoft), Some(google), Some(wecom));
+        let addresses = Addresses { pid: std::process::id(), espocrm, advoware, microsoft, google, wecom };
         if let Some(Err(error)) = args.dir.as_deref().map(|dir| addresses.save(dir)) {
             fail(EXIT_UNAVAILABLE, format!("the addresses cannot be written down: {error}"));
         }
@@ -100,9 +109,15 @@ pub fn redirect_url(public_url: &str, provider: &str) -> String {
     format!("{}/connect/{provider}/callback", public_url.trim_end_matches('/'))
 }
 
+/// Where the simulated WeCom sends its callbacks, unless it is told another address.
+fn callback_url(public_url: &str) -> String {
+    format!("{}/webhooks/directory", public_url.trim_end_matches('/'))
+}
+
 fn options(args: &SimulatorsArgs) -> ServeOptions {
     let hosting =
         |port| Hosting { address: Some(args.address), port, folder: args.dir.clone(), ..Hosting::default() };
+    let callback = args.wecom_callback.clone().unwrap_or_else(|| callback_url(&args.public_url));
     ServeOptions {
         espocrm: EspocrmOptions {
             hosting: hosting(args.espocrm_port),
@@ -124,6 +139,17 @@ fn options(args: &SimulatorsArgs) -> ServeOptions {
             push_interval: Some(NOTIFICATION_INTERVAL),
             plain_http_channels: true,
             ..GoogleOptions::default()
+        },
+        wecom: WecomOptions {
+            hosting: hosting(args.wecom_port),
+            callback: Some(WecomCallback {
+                retry_delay: CALLBACK_RETRY_DELAY,
+                at_once: CALLBACKS_AT_ONCE,
+                ..WecomCallback::new(&callback)
+            }),
+            delivery_interval: Some(NOTIFICATION_INTERVAL),
+            sample: true,
+            ..WecomOptions::default()
         },
         exit_when_idle: args.idle.map(Duration::from_secs),
     }
@@ -150,6 +176,7 @@ mod tests {
         let expected = "http://localhost:8080/connect/google/callback";
         for url in ["http://localhost:8080", "http://localhost:8080/"] {
             assert_eq!(redirect_url(url, "google"), expected);
+            assert_eq!(callback_url(url), "http://localhost:8080/webhooks/directory");
         }
     }
 }

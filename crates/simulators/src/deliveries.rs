@@ -3,6 +3,9 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+
 use crate::host::{Core, Shared};
 use crate::upstream::{Delivery, Upstream};
 use crate::wire::Handshake;
@@ -25,7 +28,7 @@ pub(crate) async fn run<U: Upstream>(shared: Arc<Shared<U>>, interval: Duration)
     }
 }
 
-/// One round: what is due now, one request after the other. Answers the number of requests sent.
+/// One round: what is due now, as many at a time as the system sends. Answers the number of requests sent.
 pub(crate) async fn deliver_due<U: Upstream>(shared: &Shared<U>) -> usize {
     let _alone = shared.delivering.lock().await;
     {
@@ -36,31 +39,41 @@ pub(crate) async fn deliver_due<U: Upstream>(shared: &Shared<U>) -> usize {
             return 0;
         }
     }
-    let mut requests = 0;
-    while requests < REQUESTS_PER_ROUND_MAX {
-        let next = {
-            let mut core = shared.core();
-            let Core { upstream, store } = &mut *core;
-            upstream.next_delivery(store, shared.now())
-        };
-        let delivery = match next {
-            Ok(Some(delivery)) => delivery,
-            Ok(None) => break,
-            Err(error) => {
-                tracing::error!(%error, "the webhook queue could not be saved");
-                break;
+    let mut on_their_way = FuturesUnordered::new();
+    let (mut requests, mut goes_on) = (0, true);
+    loop {
+        while goes_on && requests < REQUESTS_PER_ROUND_MAX {
+            let next = {
+                let mut core = shared.core();
+                let Core { upstream, store } = &mut *core;
+                if on_their_way.len() >= upstream.deliveries_at_once() {
+                    break;
+                }
+                upstream.next_delivery(store, shared.now())
+            };
+            match next {
+                Ok(Some(delivery)) => {
+                    requests += 1;
+                    on_their_way.push(async {
+                        let status = send(&shared.client, &delivery).await;
+                        (delivery, status)
+                    });
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    tracing::error!(%error, "the webhook queue could not be saved");
+                    goes_on = false;
+                }
             }
-        };
-        let status = send(&shared.client, &delivery).await;
-        requests += 1;
+        }
+        let Some((delivery, status)) = on_their_way.next().await else { return requests };
         let mut core = shared.core();
         let Core { upstream, store } = &mut *core;
         if let Err(error) = upstream.settle_delivery(store, shared.now(), &delivery, status) {
             tracing::error!(%error, "the webhook queue could not be saved");
-            break;
+            goes_on = false;
         }
     }
-    requests
 }
 
 #[expect(

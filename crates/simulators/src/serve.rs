@@ -8,6 +8,7 @@ use crate::advoware::{AdvowareOptions, AdvowareSimulator};
 use crate::espocrm::{EspocrmOptions, EspocrmSimulator};
 use crate::google::{GoogleOptions, GoogleSimulator};
 use crate::microsoft::{MicrosoftOptions, MicrosoftSimulator};
+use crate::wecom::{WecomOptions, WecomSimulator};
 
 /// How often idleness is looked at, at most.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
@@ -23,6 +24,8 @@ pub struct ServeOptions {
     pub microsoft: MicrosoftOptions,
     /// Sign-in and calendars of Google.
     pub google: GoogleOptions,
+    /// Departments and members.
+    pub wecom: WecomOptions,
     /// Ends when none got a request (control requests included) for so long; never when absent.
     pub exit_when_idle: Option<Duration>,
 }
@@ -38,6 +41,8 @@ pub struct Served {
     pub microsoft: String,
     /// Google.
     pub google: String,
+    /// WeCom.
+    pub wecom: String,
 }
 
 /// Runs all until `shutdown` ends, or until idle for the set time. `ready` is called as soon as all answer.
@@ -53,14 +58,16 @@ pub async fn serve(
     let advoware = AdvowareSimulator::start(options.advoware).await?;
     let microsoft = MicrosoftSimulator::start(options.microsoft).await?;
     let google = GoogleSimulator::start(options.google).await?;
+    let wecom = WecomSimulator::start(options.wecom).await?;
     ready(&Served {
         espocrm: espocrm.base_url(),
         advoware: advoware.base_url(),
         microsoft: microsoft.base_url(),
         google: google.base_url(),
+        wecom: wecom.base_url(),
     });
     let idle_time = || {
-        let idle = [espocrm.idle(), advoware.idle(), microsoft.idle(), google.idle()];
+        let idle = [espocrm.idle(), advoware.idle(), microsoft.idle(), google.idle(), wecom.idle()];
         idle.into_iter().min().unwrap_or_default()
     };
     let idle = async {
@@ -81,5 +88,6 @@ pub async fn serve(
     advoware.stop().await;
     microsoft.stop().await;
     google.stop().await;
+    wecom.stop().await;
     Ok(())
 }

@@ -109,7 +109,13 @@ pub trait Upstream: Send + 'static {
         Vec::new()
     }
 
-    /// Takes the next delivery that is due, if the system makes any.
+    /// Deliveries on their way at the same time.
+    fn deliveries_at_once(&self) -> usize {
+        1
+    }
+
+    /// Takes the next delivery that is due, if the system makes any. Where more than one may be on its way, it is another
+    /// one each time.
     fn next_delivery(&mut self, _store: &mut Store, _now: Timestamp) -> io::Result<Option<Delivery>> {
         Ok(None)
     }

@@ -491,3 +491,172 @@ async fn an_address_is_checked_with_an_echo() {
     assert_eq!(decrypt(&echo), check["answer"].as_str().unwrap());
     assert!(start().await.control("GET", "check", &Value::Null).is_err());
 }
+
+#[tokio::test]
+async fn calls_beyond_the_limit_of_an_hour_close_their_interface_for_an_hour() {
+    let wecom = start().await;
+    let app = token(&wecom, APP).await;
+    configure(&wecom, json!({ "calls_per_hour": 2 }));
+    let code = async || {
+        get(&wecom, &format!("department/list?access_token={app}")).await["errcode"].as_i64().unwrap()
+    };
+    assert_eq!((code().await, code().await, code().await), (0, 0, 45009));
+    wecom.set_clock_offset(SignedDuration::from_secs(3_599));
+    assert_eq!(code().await, 45009);
+    wecom.set_clock_offset(SignedDuration::from_secs(3_600));
+    assert_eq!(code().await, 0);
+}
+
+/// Answers only when as many as it waits for have come.
+#[derive(Clone)]
+struct Together {
+    barrier: Arc<tokio::sync::Barrier>,
+    came: Arc<Mutex<usize>>,
+}
+
+async fn wait_for_the_others(State(together): State<Together>, _: Request) -> StatusCode {
+    *together.came.lock().unwrap() += 1;
+    together.barrier.wait().await;
+    StatusCode::OK
+}
+
+#[tokio::test]
+async fn several_callbacks_are_on_their_way_at_once_and_each_once() {
+    let together = Together { barrier: Arc::new(tokio::sync::Barrier::new(5)), came: Arc::default() };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let router = Router::new().fallback(wait_for_the_others).with_state(together.clone());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    for shuffled in [false, true] {
+        let callback = WecomCallback { own_events: false, at_once: 5, shuffled, ..WecomCallback::new(&url) };
+        let options = WecomOptions { callback: Some(callback), ..options() };
+        let wecom = WecomSimulator::start(options).await.unwrap();
+        let events: Vec<Value> =
+            (0..20).map(|n| json!({ "ChangeType": "delete_user", "UserID": format!("u{n}") })).collect();
+        control(&wecom, "events", json!(events)).unwrap();
+        assert_eq!(wecom.deliver_callbacks().await, 20);
+        assert_eq!(std::mem::take(&mut *together.came.lock().unwrap()), 20);
+        let counts = wecom.control("GET", "events", &Value::Null).unwrap();
+        assert_eq!(counts, json!({ "waiting": 0, "delivered": 20, "lost": 0 }));
+    }
+}
+
+async fn sample() -> WecomSimulator {
+    let callback = Some(WecomCallback::new("http://127.0.0.1:1/webhooks/directory"));
+    WecomSimulator::start(WecomOptions { sample: true, callback, ..options() }).await.unwrap()
+}
+
+async fn look(wecom: &WecomSimulator) -> String {
+    let got = http::send(&wecom.base_url(), "GET", "/", &[], "").await.unwrap();
+    assert_eq!(got.status, 200);
+    String::from_utf8(got.body).unwrap()
+}
+
+async fn submit(wecom: &WecomSimulator, fields: &[(&str, &str)]) -> (u16, String) {
+    let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+    let form = ("Content-Type", "application/x-www-form-urlencoded");
+    let got = http::send(&wecom.base_url(), "POST", "/", &[form], &body).await.unwrap();
+    (got.status, String::from_utf8(got.body).unwrap())
+}
+
+#[tokio::test]
+async fn the_sample_is_a_company_that_fits_together() {
+    let wecom = sample().await;
+    let app = token(&wecom, APP).await;
+    let tree = get(&wecom, &format!("department/list?access_token={app}")).await;
+    let departments = tree["department"].as_array().unwrap();
+    let ids: Vec<u64> = departments.iter().map(|it| it["id"].as_u64().unwrap()).collect();
+    let mut members = Vec::new();
+    for department in departments {
+        let (id, parent) = (department["id"].as_u64().unwrap(), department["parentid"].as_u64().unwrap());
+        assert!((id == 1 && parent == 0) || ids.contains(&parent), "{department}");
+        let list = get(&wecom, &format!("user/list?department_id={id}&access_token={app}")).await;
+        members.extend(list["userlist"].as_array().unwrap().clone());
+    }
+    assert!(departments.iter().all(|it| !it["name"].as_str().unwrap().is_ascii()));
+    let known: Vec<&str> = members.iter().map(|it| it["userid"].as_str().unwrap()).collect();
+    for member in &members {
+        let leaders = member["direct_leader"].as_array().unwrap();
+        assert!(leaders.iter().all(|leader| known.contains(&leader.as_str().unwrap())), "{member}");
+        let lengths =
+            ["department", "order", "is_leader_in_dept"].map(|list| member[list].as_array().unwrap().len());
+        assert!(lengths.iter().all(|length| *length == lengths[0]), "{member}");
+    }
+    assert!(departments.iter().all(|it| known.contains(&it["department_leader"][0].as_str().unwrap())));
+    assert!(members.iter().any(|it| it["department"].as_array().unwrap().len() == 2));
+    assert!(members.iter().any(|it| it["enable"] == 0) && members.iter().any(|it| it["status"] == 4));
+    assert!(wecom.journal().is_empty(), "as if it had always been");
+}
+
+#[tokio::test]
+async fn people_change_the_company_on_its_page() {
+    let wecom = sample().await;
+    let page = look(&wecom).await;
+    assert!(
+        page.contains("星河科技")
+            && page.contains("ouyang.mei")
+            && page.contains("14 departments, 28 members")
+    );
+    let add = [("do", "add_department"), ("name", "<b>新部门</b>"), ("parent", "21")];
+    assert_eq!(submit(&wecom, &add).await.0, 303);
+    let page = look(&wecom).await;
+    assert!(page.contains("&lt;b&gt;新部门") && !page.contains("<b>新部门"), "{page}");
+    assert_eq!(wecom.record("party:53").unwrap()["parentid"], 21);
+    let member = [("do", "add_member"), ("userid", "New.One"), ("name", "新人"), ("departments", "53, 2")];
+    assert_eq!(submit(&wecom, &member).await.0, 303);
+    assert_eq!(wecom.record("user:new.one").unwrap()["department"], json!([53, 2]));
+    let save = [
+        ("do", "save_member"),
+        ("id", "New.One"),
+        ("userid", "new.two"),
+        ("name", "新人"),
+        ("departments", "53"),
+        ("position", "工程师"),
+    ];
+    assert_eq!(submit(&wecom, &save).await.0, 303);
+    let renamed = wecom.record("user:new.two").unwrap();
+    assert_eq!((renamed["department"].clone(), renamed["enable"].clone()), (json!([53]), json!(0)));
+    assert_eq!(renamed["position"], "工程师");
+    let moved = [("do", "save_department"), ("id", "53"), ("name", "另一个"), ("parent", "3")];
+    assert_eq!(submit(&wecom, &moved).await.0, 303);
+    assert_eq!(wecom.control("GET", "events", &Value::Null).unwrap()["waiting"], 4, "each was told");
+    for (fields, says) in [
+        (vec![("do", "delete_department"), ("id", "53")], "60005"),
+        (vec![("do", "delete_department"), ("id", "1")], "60007"),
+        (vec![("do", "save_department"), ("id", "2"), ("name", "x"), ("parent", "21")], "60010"),
+        (vec![("do", "add_member"), ("userid", "NEW.TWO"), ("name", "x"), ("departments", "2")], "60102"),
+        (
+            vec![("do", "add_member"), ("userid", "x"), ("name", "x"), ("departments", "2, 999")],
+            "no department 999",
+        ),
+        (vec![("do", "add_member"), ("userid", "x"), ("name", "x"), ("departments", "two")], "numbers"),
+        (vec![("do", "add_department"), ("name", ""), ("parent", "2")], "needs a name"),
+        (vec![("do", "burn")], "not known"),
+    ] {
+        let (status, page) = submit(&wecom, &fields).await;
+        assert!(status == 400 && page.contains(says), "{fields:?}: {status}");
+    }
+    assert_eq!(submit(&wecom, &[("do", "delete_member"), ("id", "new.two")]).await.0, 303);
+    assert_eq!(submit(&wecom, &[("do", "delete_department"), ("id", "53")]).await.0, 303);
+    let set = [("do", "callbacks"), ("shuffled", "on"), ("doubled", "0"), ("lost", "100")];
+    assert_eq!(submit(&wecom, &set).await.0, 303);
+    let before = wecom.control("GET", "events", &Value::Null).unwrap();
+    assert_eq!(submit(&wecom, &[("do", "add_department"), ("name", "x"), ("parent", "1")]).await.0, 303);
+    let after = wecom.control("GET", "events", &Value::Null).unwrap();
+    assert_eq!((&before["waiting"], &after["lost"]), (&after["waiting"], &json!(1)));
+    assert!(wecom.counters().is_empty(), "no request of a client");
+}
+
+#[tokio::test]
+async fn a_large_company_is_shown_in_part() {
+    let wecom = start().await;
+    let mut ops: Vec<Value> =
+        (2..=300).map(|id| json!({ "op": "create_party", "id": id, "parentid": 1 })).collect();
+    ops.extend(
+        (0..150).map(|n| json!({ "op": "create_user", "userid": format!("u{n}"), "department": [1] })),
+    );
+    control(&wecom, "ops", json!(ops)).unwrap();
+    let page = look(&wecom).await;
+    assert!(page.contains("300 departments, 150 members") && page.contains("and 100 more"), "{}", page.len());
+    assert!(page.contains("and 50 more"));
+}

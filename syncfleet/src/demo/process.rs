@@ -71,6 +71,7 @@ async fn ports_of_before(dir: &Path) -> Vec<(&'static str, u16)> {
         ("--advoware-port", Some(before.advoware)),
         ("--microsoft-port", before.microsoft),
         ("--google-port", before.google),
+        ("--wecom-port", before.wecom),
     ];
     let mut ports = Vec::new();
     for (option, address) in options {

@@ -199,6 +199,7 @@ mod tests {
             advoware: "http://127.0.0.1:2".into(),
             microsoft: Some("http://127.0.0.1:5".into()),
             google: Some("http://127.0.0.1:6".into()),
+            wecom: Some("http://127.0.0.1:7".into()),
         };
         let hooks = [Webhook { id: "6b00526cc80a09e94".into(), secret: "s".into() }];
         let (webhooks, metrics) = ("127.0.0.1:3".parse().unwrap(), "127.0.0.1:4".parse().unwrap());

@@ -7,10 +7,10 @@
 use connector_wecom::callback::{Event as Wire, Query, Receiver, Refusal};
 use shared::envelope::Operation;
 use shared::flow::{WebhookContent, WebhookItem, WebhookMethod, WebhookRefusal, WebhookRequest};
-use shared::record_key::{FlowName, RecordKey};
+use shared::record_key::FlowName;
 
 use super::NAME;
-use super::key::{self, Event, Hint};
+use super::key::{self, Event, Hint, Subject};
 use crate::relay::{Callback, RELAYED_BY, RELAYED_BY_US};
 
 /// What callbacks are read with.
@@ -71,7 +71,7 @@ impl Deliveries {
         Some(match hint {
             Hint::Nothing => return None,
             Hint::Malformed(why) => WebhookItem::Malformed(why),
-            Hint::Look(key) => match RecordKey::new(self.flow.clone(), key.to_string()) {
+            Hint::Look(key) => match Subject::One(key).key(&self.flow) {
                 Ok(key) => WebhookItem::Record(key, operation),
                 Err(error) => WebhookItem::Malformed(format!("the event names {error}")),
             },

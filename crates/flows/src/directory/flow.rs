@@ -17,6 +17,7 @@ use shared::record_key::{FlowName, RecordKey};
 
 use super::NAME;
 use super::deciding::Mode;
+use super::delivery::Deliveries;
 use super::documents::Documents;
 use super::key::{Key, Subject};
 use super::settings::DirectorySettings;
@@ -34,7 +35,7 @@ pub struct DirectoryFlow {
     pub(super) settings: DirectorySettings,
     pub(super) source: Arc<dyn Source>,
     pub(super) target: Arc<dyn Target>,
-    pub(super) callbacks: Option<connector_wecom::callback::Receiver>,
+    deliveries: Deliveries,
     pub(super) documents: Documents,
     pub(super) guard: MassGuard,
     pub(super) sweeping: Sweeping,
@@ -83,10 +84,10 @@ impl DirectoryFlow {
         };
         Ok(Self {
             first_sync_key: Subject::FirstSync.key(&spec.name).map_err(|e| e.to_string())?,
+            deliveries: Deliveries::new(spec.name.clone(), callbacks, settings.relays.clone()),
             spec,
             source,
             target,
-            callbacks,
             documents: Documents(state.clone()),
             guard,
             sweeping: Sweeping::default(),
@@ -156,7 +157,11 @@ impl Flow for DirectoryFlow {
     }
 
     fn read_webhook(&self, request: &WebhookRequest<'_>) -> Result<WebhookContent, WebhookRefusal> {
-        Err(WebhookRefusal::Unknown(format!("nobody reads callbacks at {}", request.path)))
+        self.deliveries.read(request)
+    }
+
+    fn answers_get(&self, path: &str) -> bool {
+        self.deliveries.answers_get(path)
     }
 
     async fn check(&self) -> Vec<Check> {

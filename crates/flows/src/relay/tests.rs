@@ -20,20 +20,40 @@ use shared::retry::RetryPolicy;
 use super::*;
 use crate::doubles::MemoryState;
 
-/// What came, and what is answered in turn, the last answer again and again.
+/// What came to the receiver.
+#[derive(Debug)]
+struct Came {
+    at: String,
+    content_type: String,
+    body: Vec<u8>,
+}
+
+/// What it answers.
+#[derive(Debug, Clone)]
+struct Said {
+    status: u16,
+    header: Option<(&'static str, &'static str)>,
+    body: String,
+}
+
+fn said(status: u16) -> Said {
+    Said { status, header: None, body: "no".to_owned() }
+}
+
+fn said_with(status: u16, name: &'static str, value: &'static str) -> Said {
+    Said { header: Some((name, value)), ..said(status) }
+}
+
+/// What came, and what is answered; 200 where nothing is set.
 #[derive(Debug, Default)]
 struct Receiver {
-    came: Mutex<Vec<(String, String, String, Vec<u8>)>>,
-    answers: Mutex<Vec<(u16, Vec<(&'static str, String)>, String)>>,
+    came: Mutex<Vec<Came>>,
+    answer: Mutex<Option<Said>>,
 }
 
 impl Receiver {
-    fn answers(&self, answers: &[(u16, &[(&'static str, &str)], &str)]) {
-        let one = |(status, headers, body): &(u16, &[(&'static str, &str)], &str)| {
-            let headers = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-            (*status, headers, (*body).to_owned())
-        };
-        *self.answers.lock().unwrap() = answers.iter().rev().map(one).collect();
+    fn answers(&self, said: Said) {
+        *self.answer.lock().unwrap() = Some(said);
     }
 
     fn count(&self) -> usize {
@@ -45,22 +65,17 @@ impl Receiver {
         let router = Router::new().fallback(move |request: Incoming| {
             let receiver = Arc::clone(&receiver);
             async move {
-                let (kind, relayed) = (header(&request, "content-type"), header(&request, RELAYED_BY));
-                assert_eq!((request.method().as_str(), relayed.as_str()), ("POST", RELAYED_BY_US));
+                let content_type = header(&request, "content-type");
+                assert_eq!(
+                    (request.method().as_str(), header(&request, RELAYED_BY).as_str()),
+                    ("POST", RELAYED_BY_US)
+                );
                 let at = request.uri().to_string();
                 let body = axum::body::to_bytes(request.into_body(), 1 << 20).await.unwrap().to_vec();
-                receiver.came.lock().unwrap().push((at, kind, relayed, body));
-                let mut answers = receiver.answers.lock().unwrap();
-                let (status, headers, body) = match answers.len() {
-                    0 => (200, vec![], String::new()),
-                    1 => answers[0].clone(),
-                    _ => answers.pop().unwrap(),
-                };
-                let headers: axum::http::HeaderMap = headers
-                    .iter()
-                    .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
-                    .collect();
-                (StatusCode::from_u16(status).unwrap(), headers, body)
+                receiver.came.lock().unwrap().push(Came { at, content_type, body });
+                let said = receiver.answer.lock().unwrap().clone().unwrap_or_else(|| said(200));
+                let (name, value) = said.header.unwrap_or(("x-none", ""));
+                (StatusCode::from_u16(said.status).unwrap(), [(name, value)], said.body)
             }
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -143,9 +158,9 @@ async fn a_callback_is_passed_on_to_the_byte_and_once() {
     assert_eq!((outcome.actions, outcome.converged), (vec!["pass_on"], true));
     {
         let came = bench.receiver.came.lock().unwrap();
-        let [(at, kind, _, body)] = came.as_slice() else { panic!("{came:?}") };
+        let [Came { at, content_type, body }] = came.as_slice() else { panic!("{came:?}") };
         assert_eq!(at, &format!("/oa/hook?app=7&{query}"));
-        assert_eq!((kind.as_str(), body.as_slice()), ("text/xml; charset=utf-8", BODY));
+        assert_eq!((content_type.as_str(), body.as_slice()), ("text/xml; charset=utf-8", BODY));
     }
     assert!(!bench.state.holds("ToUserName"), "its content is not kept longer");
     assert_eq!(bench.state.life(&place), Some(SENT_KEPT));
@@ -170,25 +185,23 @@ async fn a_callback_is_passed_on_to_the_byte_and_once() {
 async fn what_the_receiver_answers_says_what_follows() {
     let bench = Bench::start().await;
     let key = bench.keep("nonce=1").await;
-    let kind = async |status: u16, headers: &[(&'static str, &str)]| {
-        bench.receiver.answers(&[(status, headers, "no")]);
+    let fault = async |said: Said| {
+        bench.receiver.answers(said);
         let fault = bench.run(&key).await.unwrap_err();
         (fault.kind, fault.code)
     };
-    assert_eq!(kind(404, &[]).await, (FaultKind::Permanent, "receiver_refused"));
-    assert_eq!(
-        kind(302, &[("location", "/elsewhere")]).await,
-        (FaultKind::Retryable { after: None }, "redirected")
-    );
-    assert_eq!(kind(408, &[]).await.0, FaultKind::Retryable { after: None });
+    assert_eq!(fault(said(404)).await, (FaultKind::Permanent, "receiver_refused"));
+    let redirected = (FaultKind::Retryable { after: None }, "redirected");
+    assert_eq!(fault(said_with(302, "location", "/elsewhere")).await, redirected);
+    assert_eq!(fault(said(408)).await.0, FaultKind::Retryable { after: None });
     assert_eq!(bench.receiver.count(), 3, "a redirect is not followed");
     let summary = bench.flow.preview(&key, jiff::Timestamp::UNIX_EPOCH).await.unwrap().summary;
     assert!(summary.contains(&format!("{} bytes", BODY.len())) && summary.contains("127.0.0.1"), "{summary}");
     // A page of PHP's, as many receivers answer.
-    bench.receiver.answers(&[(200, &[("content-type", "text/html")], "success")]);
+    bench.receiver.answers(said_with(200, "content-type", "text/html"));
     assert!(bench.run(&key).await.unwrap().converged);
     let other = bench.keep("nonce=2").await;
-    bench.receiver.answers(&[(503, &[("retry-after", "7")], "no")]);
+    bench.receiver.answers(said_with(503, "retry-after", "7"));
     let fault = bench.run(&other).await.unwrap_err();
     assert_eq!(fault.kind, FaultKind::Retryable { after: Some(Duration::from_secs(7)) });
     // The receiver's own wish holds back all that goes there, at no cost for the others.
@@ -199,7 +212,7 @@ async fn what_the_receiver_answers_says_what_follows() {
 #[tokio::test]
 async fn many_pages_are_no_failure_of_the_receiver() {
     let bench = Bench::start().await;
-    bench.receiver.answers(&[(200, &[("content-type", "text/html; charset=utf-8")], "<h1>ok</h1>")]);
+    bench.receiver.answers(said_with(200, "content-type", "text/html; charset=utf-8"));
     for nonce in 0..20 {
         let key = bench.keep(&format!("nonce={nonce}")).await;
         assert!(bench.run(&key).await.unwrap().converged, "{nonce}");
@@ -220,7 +233,7 @@ async fn a_receiver_that_is_away_is_tried_again_and_an_endless_answer_is_not_rea
     assert!(matches!(forward::find(&*away.state, &key).await.unwrap(), forward::Found::Waiting(_)));
     let bench = Bench::start().await;
     let key = bench.keep("nonce=1").await;
-    bench.receiver.answers(&[(500, &[], &"x".repeat(5 << 20))]);
+    bench.receiver.answers(Said { body: "x".repeat(5 << 20), ..said(500) });
     let fault = bench.run(&key).await.unwrap_err();
     assert_eq!((fault.kind.name(), fault.code), ("retryable", "answer_too_large"));
 }

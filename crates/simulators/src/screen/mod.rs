@@ -12,7 +12,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _, Zoned};
 
-pub(crate) use page::{Colour, page, short};
+pub(crate) use page::{Colour, away, page, renewing, short};
 
 use crate::store::Store;
 use crate::upstream::Record;

@@ -1,13 +1,13 @@
 // Shows what has changed, unless somebody is just typing there.
-const week = document.getElementById("week");
+const content = document.getElementById("content");
 const away = document.querySelector(".away");
-const isBusy = () => week.contains(document.activeElement);
+const isBusy = () => content.contains(document.activeElement);
 setInterval(async () => {
   if (isBusy() || document.hidden) return;
   try {
     const answer = await fetch(location.href, { cache: "no-store" });
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    if (!isBusy()) week.replaceChildren(...page.getElementById("week").childNodes);
+    if (!isBusy()) content.replaceChildren(...page.getElementById("content").childNodes);
     away.hidden = true;
   } catch {
     away.hidden = false;

@@ -51,6 +51,16 @@ pub(crate) fn page(status: u16, colour: Colour, title: &str, body: &Markup) -> A
     Answer::html(status, &page.into_string()).with("Cache-Control", "no-store")
 }
 
+/// What is shown once nobody answers any more.
+pub(crate) fn away() -> Markup {
+    html! { p.away hidden { "No answer: the simulators do not run any more. Start the demo again." } }
+}
+
+/// Renews the section `content` of the page.
+pub(crate) fn renewing() -> Markup {
+    html! { script { (PreEscaped(SCRIPT)) } }
+}
+
 /// A permission without the address of what it is for.
 pub(crate) fn short(scope: &str) -> &str {
     scope.rsplit_once('/').map_or(scope, |(_, name)| name)
@@ -63,10 +73,10 @@ pub(super) fn week(week: &Week<'_>) -> Answer {
         main {
             @if let Some(refusal) = week.refusal { p.refusal role="alert" { (refusal) } }
             (form(week, today))
-            section #week { @for day in days(week.visit.monday) { (of_day(week, day, today)) } }
-            p.away hidden { "No answer: the simulators do not run any more. Start the demo again." }
+            section #content { @for day in days(week.visit.monday) { (of_day(week, day, today)) } }
+            (away())
         }
-        script { (PreEscaped(SCRIPT)) }
+        (renewing())
     };
     let status = if week.refusal.is_some() { 400 } else { 200 };
     page(status, week.colour, &format!("{} — {}", week.product, week.owner.name), &body)

@@ -17,6 +17,8 @@ const COUNTERS: &str = "counters";
 const TRIES_MAX: u64 = 3;
 /// Events that wait at most; further ones are lost.
 const QUEUE_MAX: u64 = 200_000;
+/// Among how many of the oldest one is chosen where they are shuffled.
+const SHUFFLED_MAX: usize = 1_000;
 
 impl Wecom {
     /// Makes an event of what was done, if the receiver is told of it.
@@ -73,16 +75,13 @@ impl Wecom {
             row["due"].as_str().and_then(|due| due.parse::<Timestamp>().ok()).is_none_or(|due| due <= now)
         };
         let callback = self.options.callback.clone()?;
-        let ready = store.rows(QUEUE).filter(|(_, row)| due(row));
-        let (key, row) = if callback.shuffled {
-            let ready: Vec<_> = ready.collect();
-            ready.get(self.dice.below(ready.len())).copied()?
-        } else {
-            let mut ready = ready;
-            ready.next()?
-        };
+        let ready = store.rows(QUEUE).filter(|(key, row)| !self.on_their_way.contains(*key) && due(row));
+        let ready: Vec<_> = ready.take(if callback.shuffled { SHUFFLED_MAX } else { 1 }).collect();
+        let at = if callback.shuffled { self.dice.below(ready.len()) } else { 0 };
+        let (key, row) = ready.get(at).copied()?;
         let message = row["message"].as_str().unwrap_or_default();
         let sealed = crypt::seal(&callback, &self.options.corp_id, message, now.as_second(), &mut self.dice)?;
+        self.on_their_way.insert(key.clone());
         let join = if callback.url.contains('?') { '&' } else { '?' };
         let body = format!(
             "<xml><ToUserName><![CDATA[{}]]></ToUserName><Encrypt><![CDATA[{}]]></Encrypt><AgentID><![CDATA[]]></AgentID></xml>",
@@ -105,6 +104,7 @@ impl Wecom {
         status: u16,
     ) -> io::Result<()> {
         for key in &delivery.items {
+            self.on_their_way.remove(key);
             let Some(mut row) = store.get(QUEUE, key).cloned() else { continue };
             let tries = row["tries"].as_u64().unwrap_or(0) + 1;
             if status != 200 && tries < TRIES_MAX {

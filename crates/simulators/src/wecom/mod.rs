@@ -21,12 +21,14 @@
 //! | `POST /_control/errors`, `DELETE` | errcodes on demand ([`ForcedErrcode`]), and none any more |
 //! | `POST /_control/tokens/end` | ends all tokens before their time |
 //!
+//! People see departments and members at `/`, and change them there; callbacks about it go out as they are set up.
+//!
 //! Where the vendor's behaviour is not known, the harder case for a client is simulated, marked `[A]`:
 //! - `[A]` a member's `department` names departments that the app does not see;
 //! - `[A]` a receiver set up today hears of a member's change only when a department or the id changes;
-//! - `[A]` a closed interface is closed for a minute from the first refused call on.
+//! - `[A]` a closed interface is closed for a minute, or an hour, from the first refused call on.
 //!
-//! Not simulated: the limit of an hour, writing by the API, tags beyond their events, the asynchronous export, the bound of five
+//! Not simulated: the limits of an address, writing by the API, tags beyond their events, the asynchronous export, the bound of five
 //! seconds on a receiver's answer (it is ten).
 
 mod contacts;
@@ -36,9 +38,11 @@ mod events;
 mod options;
 mod quota;
 mod reads;
+mod sample;
+mod screen;
 mod tokens;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 
 use jiff::Timestamp;
@@ -47,7 +51,7 @@ use serde_json::{Value, json};
 
 use self::contacts::{DEPARTMENTS, MEMBERS, department_key, member_key, whole_department, whole_member};
 use self::errcode::Errcode;
-use self::quota::Quota;
+use self::quota::{CallsMax, Quota};
 use crate::deliveries;
 use crate::dice::Dice;
 use crate::host::Simulator;
@@ -68,6 +72,8 @@ pub struct Wecom {
     quota: Quota,
     dice: Dice,
     wrong_sign_ins: VecDeque<Timestamp>,
+    /// Events that are being sent.
+    on_their_way: BTreeSet<String>,
 }
 
 /// A running WeCom.
@@ -86,6 +92,7 @@ impl WecomSimulator {
             quota: Quota::default(),
             dice: Dice::new(seed),
             wrong_sign_ins: VecDeque::new(),
+            on_their_way: BTreeSet::new(),
         };
         let simulator = Self::host(wecom, hosting).await?;
         if let Some(interval) = interval {
@@ -94,7 +101,7 @@ impl WecomSimulator {
         Ok(simulator)
     }
 
-    /// Sends the callbacks that are due, one after the other; answers the number of requests sent.
+    /// Sends the callbacks that are due, as many at a time as the options say; answers the number of requests sent.
     pub async fn deliver_callbacks(&self) -> usize {
         deliveries::deliver_due(self.shared()).await
     }
@@ -102,9 +109,12 @@ impl WecomSimulator {
 
 impl Wecom {
     /// The company itself is always there.
-    fn settle(store: &mut Store, now: Timestamp) -> io::Result<()> {
+    fn settle(&self, store: &mut Store, now: Timestamp) -> io::Result<()> {
         if store.rows(DEPARTMENTS).next().is_some() {
             return Ok(());
+        }
+        if self.options.sample {
+            return sample::seed(store, now);
         }
         let root = json!({ "id": 1, "name": "根", "parentid": 0 });
         let root = whole_department(&root.as_object().cloned().unwrap_or_default());
@@ -123,7 +133,7 @@ impl Wecom {
         id: &str,
         fields: &Record,
     ) -> Result<(), String> {
-        Self::settle(store, now).map_err(|error| error.to_string())?;
+        self.settle(store, now).map_err(|error| error.to_string())?;
         let mut fields = fields.clone();
         let kind = match id.split_once(':') {
             Some(("user", userid)) => {
@@ -163,17 +173,23 @@ impl Upstream for Wecom {
     const NAME: &'static str = "wecom";
 
     fn answer(&mut self, store: &mut Store, now: Timestamp, request: &Request) -> io::Result<Answer> {
-        Self::settle(store, now)?;
+        self.settle(store, now)?;
         let Some(api) = Self::api(request) else {
             return Ok(Answer::html(404, "<html><body>404 Not Found</body></html>"));
         };
-        if let Err(refusal) = self.quota.check(&api, now, self.options.calls_per_minute) {
+        let calls_max = CallsMax { minute: self.options.calls_per_minute, hour: self.options.calls_per_hour };
+        if let Err(refusal) = self.quota.check(&api, now, calls_max) {
             return Ok(refusal.answer());
         }
         if api == "gettoken" {
             return self.get_token(store, now, request);
         }
         Ok(self.read(store, now, &api, request).unwrap_or_else(Errcode::answer))
+    }
+
+    fn page(&mut self, store: &mut Store, now: Timestamp, request: &Request) -> io::Result<Option<Answer>> {
+        self.settle(store, now)?;
+        Ok(Some(screen::answer(self, store, now, request)))
     }
 
     fn set_base_url(&mut self, _base_url: &str) {}
@@ -202,7 +218,7 @@ impl Upstream for Wecom {
     }
 
     fn seed(&mut self, store: &mut Store, now: Timestamp, record: Record) -> io::Result<String> {
-        Self::settle(store, now)?;
+        self.settle(store, now)?;
         let id = id_of(&record);
         let (entity, change, after) = match record.get("userid").and_then(Value::as_str) {
             Some(userid) => {
@@ -256,7 +272,7 @@ impl Upstream for Wecom {
         path: &[&str],
         body: &Value,
     ) -> Result<Value, String> {
-        Self::settle(store, now).map_err(|error| error.to_string())?;
+        self.settle(store, now).map_err(|error| error.to_string())?;
         match (method, path) {
             ("POST", ["ops"]) => {
                 for op in one_or_many::<Value>(body)? {
@@ -305,6 +321,10 @@ impl Upstream for Wecom {
 
     fn crowded(&mut self) -> Answer {
         Errcode(45033).answer()
+    }
+
+    fn deliveries_at_once(&self) -> usize {
+        self.options.callback.as_ref().map_or(1, |callback| callback.at_once.max(1))
     }
 
     fn next_delivery(&mut self, store: &mut Store, now: Timestamp) -> io::Result<Option<Delivery>> {

@@ -33,6 +33,8 @@ pub struct WecomOptions {
     pub trusted: bool,
     /// Calls of each interface in a minute before 45009; to be configured, null is no limit.
     pub calls_per_minute: Option<usize>,
+    /// The same in an hour; the vendor names 10,000 and 150,000.
+    pub calls_per_hour: Option<usize>,
     /// Calls under way at once before 45033.
     pub concurrency_max: usize,
     /// Seed of the order of lists; to be configured.
@@ -41,6 +43,8 @@ pub struct WecomOptions {
     pub callback: Option<WecomCallback>,
     /// How often callbacks are sent; only on demand where absent.
     pub delivery_interval: Option<Duration>,
+    /// Whether a company without departments begins with the sample.
+    pub sample: bool,
 }
 
 impl Default for WecomOptions {
@@ -57,10 +61,12 @@ impl Default for WecomOptions {
             invisible: Vec::new(),
             trusted: true,
             calls_per_minute: None,
+            calls_per_hour: None,
             concurrency_max: 200,
             order_seed: 1,
             callback: None,
             delivery_interval: None,
+            sample: false,
         }
     }
 }
@@ -80,6 +86,8 @@ pub struct WecomCallback {
     pub own_events: bool,
     /// Whether events are sent in another order than they came, by the seed; to be configured as `shuffled`.
     pub shuffled: bool,
+    /// Events on their way at the same time; to be configured as `at_once`.
+    pub at_once: usize,
     /// Share of the events that is sent twice, 0 to 1; to be configured as `doubled_probability`.
     pub doubled_probability: f64,
     /// Share of the events that never comes, 0 to 1; to be configured as `lost_probability`.
@@ -101,6 +109,7 @@ impl WecomCallback {
             is_old: false,
             own_events: true,
             shuffled: false,
+            at_once: 1,
             doubled_probability: 0.0,
             lost_probability: 0.0,
             seed: 1,
@@ -136,6 +145,10 @@ impl WecomOptions {
                 .map(|id| id.as_u64().ok_or_else(|| wrong("list of ids")))
                 .collect::<Result<Vec<_>, _>>()
         };
+        let calls = || {
+            let calls = if value.is_null() { None } else { Some(number()?) };
+            Ok::<_, String>(calls.and_then(|calls| usize::try_from(calls).ok()))
+        };
         match name {
             "app_secret" => self.app_secret = text()?,
             "contact_sync_secret" => self.contact_sync_secret = text()?,
@@ -145,10 +158,8 @@ impl WecomOptions {
             "visible" => self.visible = if value.is_null() { None } else { Some(ids()?) },
             "invisible" => self.invisible = ids()?,
             "trusted" => self.trusted = flag()?,
-            "calls_per_minute" => {
-                let calls = if value.is_null() { None } else { Some(number()?) };
-                self.calls_per_minute = calls.and_then(|calls| usize::try_from(calls).ok());
-            }
+            "calls_per_minute" => self.calls_per_minute = calls()?,
+            "calls_per_hour" => self.calls_per_hour = calls()?,
             "order_seed" => self.order_seed = number()?,
             _ => {
                 let callback =
@@ -158,6 +169,7 @@ impl WecomOptions {
                     "callback_is_old" => callback.is_old = flag()?,
                     "own_events" => callback.own_events = flag()?,
                     "shuffled" => callback.shuffled = flag()?,
+                    "at_once" => callback.at_once = calls()?.unwrap_or(1),
                     "doubled_probability" => callback.doubled_probability = share()?,
                     "lost_probability" => callback.lost_probability = share()?,
                     _ => return Err(format!("no setting {name}")),

@@ -1,4 +1,4 @@
-//! Limits of a minute, for each interface, and errors that a test asked for.
+//! Limits of a minute and of an hour, for each interface, and errors that a test asked for.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -8,11 +8,20 @@ use super::errcode::Errcode;
 use super::options::ForcedErrcode;
 
 const MINUTE: SignedDuration = SignedDuration::from_secs(60);
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
-/// Calls of the last minute, interfaces that are closed, and what is to go wrong.
+/// How many calls there may be in a minute and in an hour; no limit where absent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CallsMax {
+    pub(super) minute: Option<usize>,
+    pub(super) hour: Option<usize>,
+}
+
+/// Calls of the last minute and hour, interfaces that are closed, and what is to go wrong.
 #[derive(Debug, Default)]
 pub(super) struct Quota {
-    calls: BTreeMap<String, VecDeque<Timestamp>>,
+    minute: BTreeMap<String, VecDeque<Timestamp>>,
+    hour: BTreeMap<String, VecDeque<Timestamp>>,
     closed_until: BTreeMap<String, Timestamp>,
     errors: Vec<(ForcedErrcode, usize)>,
 }
@@ -26,26 +35,28 @@ impl Quota {
         *self = Self::default();
     }
 
-    /// Counts a call, and answers why it is refused, if it is. An interface over its limit is closed for a minute.
-    pub(super) fn check(
-        &mut self,
-        api: &str,
-        now: Timestamp,
-        calls_max: Option<usize>,
-    ) -> Result<(), Errcode> {
+    /// Counts a call, and answers why it is refused, if it is. An interface over a limit is closed for as long as the limit
+    /// counts.
+    pub(super) fn check(&mut self, api: &str, now: Timestamp, calls_max: CallsMax) -> Result<(), Errcode> {
         self.strike(api)?;
         if self.closed_until.get(api).is_some_and(|until| now < *until) {
             return Err(Errcode(45009));
         }
-        let Some(calls_max) = calls_max else { return Ok(()) };
-        let calls = self.calls.entry(api.to_owned()).or_default();
-        calls.retain(|at| now.duration_since(*at) < MINUTE);
-        if calls.len() >= calls_max {
-            calls.clear();
-            self.closed_until.insert(api.to_owned(), now.checked_add(MINUTE).unwrap_or(Timestamp::MAX));
-            return Err(Errcode(45009));
+        let windows = [(&mut self.minute, MINUTE, calls_max.minute), (&mut self.hour, HOUR, calls_max.hour)];
+        for (calls, window, calls_max) in windows {
+            let Some(calls_max) = calls_max else { continue };
+            let calls = calls.entry(api.to_owned()).or_default();
+            while calls.front().is_some_and(|at| now.duration_since(*at) >= window) {
+                calls.pop_front();
+            }
+            if calls.len() >= calls_max {
+                calls.clear();
+                let until = now.checked_add(window).unwrap_or(Timestamp::MAX);
+                self.closed_until.insert(api.to_owned(), until);
+                return Err(Errcode(45009));
+            }
+            calls.push_back(now);
         }
-        calls.push_back(now);
         Ok(())
     }
 

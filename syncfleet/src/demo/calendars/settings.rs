@@ -97,6 +97,7 @@ mod tests {
             advoware: "http://127.0.0.1:2".into(),
             microsoft: Some("http://127.0.0.1:5".into()),
             google: Some("http://127.0.0.1:6".into()),
+            wecom: Some("http://127.0.0.1:7".into()),
         };
         let (public, metrics) = ("127.0.0.1:3".parse().unwrap(), "127.0.0.1:4".parse().unwrap());
         let file = Settings { dir: dir.path(), systems: &systems, public, metrics }.write().unwrap();

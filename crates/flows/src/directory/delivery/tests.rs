@@ -7,6 +7,7 @@ use connector_wecom::callback::Format;
 use proptest::prelude::*;
 use secrecy::SecretString;
 use serde_json::Value;
+use shared::record_key::RecordKey;
 
 use super::*;
 
