@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use shared::record_key::FlowName;
 
+use crate::directory::DirectoryCommand;
 use crate::dlq::DlqCommand;
 
 const EXIT_CODES: &str = "\
@@ -96,6 +97,9 @@ pub enum Command {
     /// both first. Killed at any moment, it goes on when it is run again. The source keeps its copies, and no program
     /// serves it any more; the target must be empty.
     Migrate(MigrateArgs),
+    /// The departments and members of WeCom in their target: first sync, progress, differences.
+    #[command(subcommand)]
+    Directory(DirectoryCommand),
     /// Look at accounts at other providers, let users connect them, check them, take them out.
     ///
     /// A user connects an account with a link, in the browser. Where the provider ends a grant, the account needs to be
@@ -140,7 +144,8 @@ Examples:
   syncfleet demo
   syncfleet demo --parties 1000 --faults many
   syncfleet demo --keep-running
-  syncfleet demo calendars")]
+  syncfleet demo calendars
+  syncfleet demo directory")]
 #[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub struct DemoArgs {
     /// Another demo.
@@ -181,6 +186,32 @@ Examples:
   syncfleet demo calendars
   syncfleet demo calendars --connect")]
     Calendars(CalendarsArgs),
+    /// Keep the departments and members of a simulated WeCom the same in a simulated SCIM service, and check the result.
+    ///
+    /// A first sync, and then a day on which people join, leave, move and are renamed, of which WeCom tells in another order.
+    /// At the end the SCIM service is compared with what WeCom holds. It begins anew each time.
+    #[command(after_long_help = "\
+Examples:
+  syncfleet demo directory
+  syncfleet demo directory --members 3000 --json")]
+    Directory(DirectoryDemoArgs),
+}
+
+/// `demo directory`
+#[derive(Debug, Clone, Args)]
+pub struct DirectoryDemoArgs {
+    /// Directory of the demo's data; created, and emptied.
+    #[arg(long, value_name = "DIR", default_value = ".syncfleet-demo-directory")]
+    pub dir: PathBuf,
+    /// How many members the company has.
+    #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u64).range(50..=20_000))]
+    pub members: u64,
+    /// Seed of names, seats and the order of callbacks: the same seed is the same demo.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `demo calendars`
@@ -513,6 +544,7 @@ mod tests {
           release    Let go on what waits for a person: a mass change, or a fleet whose store was lost
           parked     Look at messages that wait for other records
           migrate    Move the installation to another queue and store: from one machine to a fleet, or back
+          directory  The departments and members of WeCom in their target: first sync, progress, differences
           accounts   Look at accounts at other providers, let users connect them, check them, take them out
           vault      Make keys for the secrets in the state store, and change them
           config     Check or explain the configuration

@@ -7,6 +7,7 @@ mod accounts;
 mod cli;
 mod config;
 mod demo;
+mod directory;
 mod dlq;
 mod doctor;
 mod fleet;
@@ -62,6 +63,7 @@ async fn run(cli: Cli) -> Outcome {
         Command::Migrate(args) => migrate::run(file, &args).await,
         Command::Release(args) => release::run(file, &args).await,
         Command::Provision(args) => provision::run(file, &args).await,
+        Command::Directory(command) => directory::run(file, &command).await,
         Command::Accounts(command) => accounts::run(file, &command).await,
         Command::Vault(command) => vault_keys::run(file, &command).await,
         Command::Config(command) => config::run(file, &command),

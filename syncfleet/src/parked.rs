@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use assembly::Parts;
 use jiff::Timestamp;
 use serde::Serialize;
 use shared::parking;
-use shared::record_key::RecordKey;
+use shared::record_key::{FlowName, RecordKey};
 
 use crate::cli::{ParkedCommand, ParkedListArgs};
 use crate::operator;
@@ -17,10 +18,13 @@ const PAGE_KEYS: u32 = 200;
 
 /// A line of the list.
 #[derive(Debug, Serialize)]
-struct Waiting {
-    record: RecordKey,
-    waits_for: RecordKey,
-    since: Timestamp,
+pub struct Waiting {
+    /// Whose message it is.
+    pub record: RecordKey,
+    /// What it waits for.
+    pub waits_for: RecordKey,
+    /// Since when.
+    pub since: Timestamp,
     first_seen: Timestamp,
     look_again_at: Timestamp,
 }
@@ -29,6 +33,14 @@ struct Waiting {
 pub async fn run(file: Option<&Path>, command: &ParkedCommand) -> Outcome {
     let ParkedCommand::List(args) = command;
     let (_, parts) = operator::visit(file)?;
+    let mut found = read(&parts, args.flow.as_ref()).await?;
+    found.sort_by(|one, other| (one.since, &one.record).cmp(&(other.since, &other.record)));
+    show(args, &found);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads what is parked, of one flow or of all.
+pub async fn read(parts: &Parts, flow: Option<&FlowName>) -> Result<Vec<Waiting>, ExitCode> {
     let mut found = Vec::new();
     let mut after = None;
     loop {
@@ -51,10 +63,8 @@ pub async fn run(file: Option<&Path>, command: &ParkedCommand) -> Outcome {
         let Some(next) = page.next else { break };
         after = Some(next);
     }
-    found.retain(|waiting| args.flow.as_ref().is_none_or(|flow| waiting.record.flow() == flow));
-    found.sort_by(|one, other| (one.since, &one.record).cmp(&(other.since, &other.record)));
-    show(args, &found);
-    Ok(ExitCode::SUCCESS)
+    found.retain(|waiting| flow.is_none_or(|flow| waiting.record.flow() == flow));
+    Ok(found)
 }
 
 fn show(args: &ParkedListArgs, found: &[Waiting]) {

@@ -34,10 +34,14 @@ pub async fn run(file: Option<&Path>, json: bool) -> Outcome {
         flows: &flows,
     };
     let mut status = snapshot(sources, parts.clock.now()).await;
-    let mut sources = Vec::new();
+    let (mut calendars, mut directory) = (Vec::new(), Vec::new());
     for flow in &parts.flows {
         // Where the store does not answer, a problem says so already.
-        sources.extend(flow.sources(parts.clock.now()).await.unwrap_or_default());
+        let sources = flow.sources(parts.clock.now()).await.unwrap_or_default();
+        match flow.spec().name.as_str() {
+            flows::directory::NAME => directory.extend(sources),
+            _ => calendars.extend(sources),
+        }
     }
     let accounts = accounts::lines(&parts).await.unwrap_or_else(|problem| {
         // Where the store does not answer, one line says so.
@@ -47,9 +51,10 @@ pub async fn run(file: Option<&Path>, json: bool) -> Outcome {
         Vec::new()
     });
     if json {
-        output::json(&Whole { status: &status, sources: &sources, accounts: &accounts });
+        let (sources, directory) = (&calendars, &directory);
+        output::json(&Whole { status: &status, sources, directory, accounts: &accounts });
     } else {
-        let sources = sources_text(&sources, status.at);
+        let sources = calendars_text(&calendars, status.at) + &directory_text(&directory, status.at);
         output::line(text(&status) + &sources + &accounts_text(&accounts, status.at));
     }
     if status.problems.is_empty() { Ok(ExitCode::SUCCESS) } else { Err(ExitCode::from(EXIT_WRONG)) }
@@ -61,11 +66,12 @@ struct Whole<'a> {
     #[serde(flatten)]
     status: &'a Status,
     sources: &'a [SourceStatus],
+    directory: &'a [SourceStatus],
     accounts: &'a [Line],
 }
 
 /// The calendars for people.
-fn sources_text(sources: &[SourceStatus], now: Timestamp) -> String {
+fn calendars_text(sources: &[SourceStatus], now: Timestamp) -> String {
     if sources.is_empty() {
         return String::new();
     }
@@ -81,6 +87,22 @@ fn sources_text(sources: &[SourceStatus], now: Timestamp) -> String {
     });
     let header = ["CALENDAR", "USER", "LAST SYNCED", "DELTA TOKEN", "EVENTS LINKED", "STATE"];
     format!("\nCalendars\n{}", indented(&output::table(header, rows)))
+}
+
+/// The directory for people.
+fn directory_text(sources: &[SourceStatus], now: Timestamp) -> String {
+    let rows = sources.iter().map(|source| {
+        let first_sync = match source.synced_at {
+            Some(at) => format!("over since {}", ago(at, now).trim_end_matches(" ago")),
+            None => format!("{}: see `syncfleet directory status`", source.phase),
+        };
+        [source.source.clone(), first_sync, source.linked.to_string()]
+    });
+    if sources.is_empty() {
+        return String::new();
+    }
+    let header = ["FROM", "FIRST SYNC", "GROUPS AND USERS LINKED"];
+    format!("\nDirectory\n{}", indented(&output::table(header, rows)))
 }
 
 /// The accounts for people: how many, and those that somebody must see to.
@@ -178,6 +200,24 @@ mod tests {
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_directory_says_how_its_first_sync_stands() {
+        let now = at("2026-11-20T12:00:00Z");
+        let source = |phase: &str, synced_at: Option<&str>| SourceStatus {
+            source: "wecom".into(),
+            user: "anna".into(),
+            phase: phase.into(),
+            synced_at: synced_at.map(at),
+            has_token: synced_at.is_some(),
+            linked: 340,
+        };
+        assert_eq!(directory_text(&[], now), "");
+        let under_way = directory_text(&[source("members", None)], now);
+        assert!(under_way.contains("members: see `syncfleet directory status`"), "{under_way}");
+        let over = directory_text(&[source("done", Some("2026-11-20T09:00:00Z"))], now);
+        assert!(over.contains("over since 3 h") && over.contains("340"), "{over}");
     }
 
     #[test]

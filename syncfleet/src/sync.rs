@@ -46,7 +46,8 @@ pub async fn run(file: Option<&Path>, args: &SyncArgs) -> Outcome {
     outcome
 }
 
-async fn publish(parts: &Parts, flow: &dyn Flow, key: &RecordKey) -> Result<Uuid, ExitCode> {
+/// Publishes a message of the operator's.
+pub async fn publish(parts: &Parts, flow: &dyn Flow, key: &RecordKey) -> Result<Uuid, ExitCode> {
     let now = parts.clock.now();
     let trace = TraceParent::new(fastrand::u128(..), fastrand::u64(..));
     let (operation, cause) = (Operation::Check, Cause::Manual);

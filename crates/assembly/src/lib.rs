@@ -8,6 +8,7 @@ pub mod program;
 mod accounts;
 mod backings;
 mod calendar;
+mod directory;
 mod parties;
 mod provision;
 mod secrets;
@@ -18,6 +19,7 @@ pub use backings::backing_names;
 use std::sync::Arc;
 
 use configuration::Config;
+use flows::directory::flow::DirectoryFlow;
 use shared::clock::Clock;
 use shared::flow::{Check, Flow};
 use shared::meter::Meter;
@@ -63,6 +65,8 @@ pub struct Parts {
     pub connecting: Option<vault::Connecting>,
     /// The flows that are enabled.
     pub flows: Vec<Arc<dyn Flow>>,
+    /// `directory` among them, for what only this one has: its first sync.
+    pub directory: Option<Arc<DirectoryFlow>>,
     /// Metrics.
     pub meter: Arc<dyn Meter>,
     /// The clock.
@@ -131,5 +135,14 @@ pub fn build(
         };
         flows.extend(calendar::build(config, beside)?);
     }
-    Ok(Parts { queue, state, vault, accounts, connecting, flows, meter, clock, backings })
+    let beside = directory::Beside {
+        secrets: vault.clone(),
+        state: state.clone(),
+        meter: meter.clone(),
+        clock: clock.clone(),
+    };
+    let directory = directory::build(config, &beside)?;
+    flows.extend(directory.iter().map(|flow| Arc::clone(flow) as Arc<dyn Flow>));
+    flows.extend(directory::relays(config, &beside)?);
+    Ok(Parts { queue, state, vault, accounts, connecting, flows, directory, meter, clock, backings })
 }

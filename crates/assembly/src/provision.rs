@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use configuration::{Config, EspoCrmAuth};
+use configuration::{Config, DirectoryTarget, EspoCrmAuth};
 use connector_espocrm::provision::{Needs, Wanted};
 use connector_espocrm::{Credentials, EspoCrm, EspoId, Settings};
 use flows::calendar::espocrm::EspoCalendar;
+use flows::directory::espocrm::EspoTarget;
 use flows::parties::Parties;
 use secrecy::SecretString;
 use shared::clock::Clock;
@@ -34,7 +35,10 @@ pub fn administration(config: &Config, clock: Arc<dyn Clock>) -> Result<Option<A
     let parties =
         config.flow.parties.as_ref().map(|parties| Parties::needs_of(&settings(parties)).map_err(wrong));
     let calendar = config.flow.calendar.as_ref().map(|_| EspoCalendar::needs().map_err(wrong));
-    let needs: Vec<Needs> = parties.into_iter().chain(calendar).collect::<Result<_, PortError>>()?;
+    let has_teams = config.flow.directory.as_ref().is_some_and(|it| it.target == DirectoryTarget::EspoCrm);
+    let directory = has_teams.then(|| EspoTarget::needs().map_err(wrong));
+    let needs: Vec<Needs> =
+        parties.into_iter().chain(calendar).chain(directory).collect::<Result<_, PortError>>()?;
     if needs.is_empty() {
         return Ok(None);
     }

@@ -7,15 +7,23 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::reader::{Reader, Section};
+use crate::scim::Scim;
 use crate::secret::Need;
+use crate::wecom::WeCom;
 
 /// `[connector.…]`
 #[derive(Debug, Clone)]
 pub struct Connectors {
     /// EspoCRM; there when a flow that needs it is enabled.
     pub espocrm: Option<EspoCrm>,
+    /// EspoCRM as an administrator; there when a flow that needs it is enabled.
+    pub espocrm_admin: Option<EspoCrmAdmin>,
     /// Advoware; there when a flow that needs it is enabled.
     pub advoware: Option<Advoware>,
+    /// WeCom; there when a flow that needs it is enabled.
+    pub wecom: Option<WeCom>,
+    /// A SCIM service; there when a flow that needs it is enabled.
+    pub scim: Option<Scim>,
 }
 
 /// What bounds the requests to one system.
@@ -74,6 +82,19 @@ pub enum EspoCrmAuth {
     },
 }
 
+/// `[connector.espocrm]` for what no API user may do.
+#[derive(Debug, Clone)]
+pub struct EspoCrmAdmin {
+    /// The address, without `/api/v1`.
+    pub url: Url,
+    /// The administrator's log-in name.
+    pub user: String,
+    /// The administrator's password.
+    pub password: SecretString,
+    /// What bounds its requests.
+    pub limits: RequestLimits,
+}
+
 /// `[connector.advoware]`
 #[derive(Debug, Clone)]
 pub struct Advoware {
@@ -103,6 +124,7 @@ pub(crate) struct EspoCrmAccess {
     pub(crate) url: Option<Url>,
     pub(crate) is_hmac: bool,
     pub(crate) auth: Option<EspoCrmAuth>,
+    pub(crate) admin: Option<(String, SecretString)>,
     pub(crate) api_key_file: Option<PathBuf>,
     pub(crate) limits: RequestLimits,
 }
@@ -112,9 +134,24 @@ impl EspoCrmAccess {
     pub(crate) fn account(&self) -> Option<EspoCrm> {
         Some(EspoCrm { url: self.url.clone()?, auth: self.auth.clone()?, limits: self.limits.clone() })
     }
+
+    /// The administrator's, where all of it is there.
+    pub(crate) fn admin_account(&self) -> Option<EspoCrmAdmin> {
+        let (user, password) = self.admin.clone()?;
+        Some(EspoCrmAdmin { url: self.url.clone()?, user, password, limits: self.limits.clone() })
+    }
 }
 
-pub(crate) fn espocrm(reader: &mut Reader<'_>, need: Need, need_key: Need) -> EspoCrmAccess {
+/// What is needed of EspoCRM.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EspoCrmNeeds {
+    pub(crate) url: Need,
+    pub(crate) key: Need,
+    pub(crate) admin: Need,
+}
+
+pub(crate) fn espocrm(reader: &mut Reader<'_>, needs: EspoCrmNeeds) -> EspoCrmAccess {
+    let EspoCrmNeeds { url: need, key: need_key, admin: need_admin } = needs;
     let mut section = reader.section("connector.espocrm");
     let url = section.url("url", &["https", "http"], need);
     let is_hmac = section.word("auth", &[("api_key", false), ("hmac", true)]);
@@ -127,13 +164,16 @@ pub(crate) fn espocrm(reader: &mut Reader<'_>, need: Need, need_key: Need) -> Es
         _ => Need::Unused,
     };
     let secret_key = section.secret("secret_key", need_secret_key);
+    let admin_user = section.needed_text("admin_user", need_admin);
+    let admin_password = section.secret("admin_password", need_admin);
     let limits = limits(&mut section);
     let auth = match (api_key, secret_key) {
         (Some(api_key), Some(secret_key)) => Some(EspoCrmAuth::Hmac { api_key, secret_key }),
         (Some(api_key), None) if !is_hmac => Some(EspoCrmAuth::ApiKey { api_key }),
         _ => None,
     };
-    EspoCrmAccess { url, is_hmac, auth, api_key_file, limits }
+    let admin = admin_password.map(|password| (admin_user, password));
+    EspoCrmAccess { url, is_hmac, auth, admin, api_key_file, limits }
 }
 
 pub(crate) fn advoware(reader: &mut Reader<'_>, need: Need) -> Option<Advoware> {

@@ -10,6 +10,7 @@ use shared::retry::RetryPolicy;
 use shared::routing::SHARDS_MAX;
 
 use crate::calendar::Calendar;
+use crate::directory::Directory;
 use crate::reader::{Reader, Section};
 use crate::secret::Need;
 
@@ -20,14 +21,18 @@ pub struct Flows {
     pub parties: Option<Parties>,
     /// `calendar`, where it is enabled.
     pub calendar: Option<Calendar>,
+    /// `directory`, where it is enabled.
+    pub directory: Option<Directory>,
 }
 
 impl Flows {
-    /// When a flow is swept: its cron line and time zone. `None` for a flow that is not enabled.
+    /// When a flow is swept: its cron line and time zone. `None` for a flow that is not enabled, and for one that passes
+    /// callbacks on.
     pub fn sweep_of(&self, flow: &str) -> Option<(&Cron, &TimeZone)> {
         match flow {
             "parties" => self.parties.as_ref().map(|parties| (&parties.sweep_cron, &parties.sweep_time_zone)),
             "calendar" => self.calendar.as_ref().map(|it| (&it.sweep_cron, &it.sweep_time_zone)),
+            "directory" => self.directory.as_ref().map(|it| (&it.sweep_cron, &it.sweep_time_zone)),
             _ => None,
         }
     }
@@ -169,10 +174,8 @@ pub(crate) fn parties(reader: &mut Reader<'_>, enabled: bool) -> Option<Parties>
 fn communications(reader: &mut Reader<'_>) -> Option<Communications> {
     let mut section = reader.section("flow.parties.communications");
     let enabled = section.flag("enabled");
-    let expected = "two capital letters, as in ISO 3166, such as \"DE\"";
-    let is_country = |text: &str| text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_uppercase());
     let communications = Communications {
-        country: section.text_where("country", expected, is_country),
+        country: country(&mut section),
         phone_kind_default: section.integer("phone_kind_default", 1..=12),
         mail_kind_default: section.integer("mail_kind_default", 1..=12),
         kinds: section.texts("kinds"),
@@ -180,6 +183,12 @@ fn communications(reader: &mut Reader<'_>) -> Option<Communications> {
         mirrors: section.texts("mirrors"),
     };
     enabled.then_some(communications)
+}
+
+pub(crate) fn country(section: &mut Section<'_, '_>) -> String {
+    let expected = "two capital letters, as in ISO 3166, such as \"DE\"";
+    let is_country = |text: &str| text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_uppercase());
+    section.text_where("country", expected, is_country)
 }
 
 pub(crate) fn retry(section: &mut Section<'_, '_>) -> RetryPolicy {

@@ -26,6 +26,8 @@ const MAPS: &[&str] = &[
 const PATTERN: &str = "*";
 /// Tables beside a pattern that have keys of their own.
 const BUILT_IN: &[&str] = &["provider.microsoft", "provider.google"];
+/// Tables whose patterns' tables have names in lower case, also where a variable names them.
+const LOWER_CASE: &[&str] = &["provider", "flow.directory.relay"];
 /// Most tables of one pattern.
 const ITEMS_MAX: usize = 1_000;
 /// Longest name of one, in bytes.
@@ -156,7 +158,8 @@ impl Layers {
             && self.get(&key).is_none()
         {
             let table = tables.join(".").to_lowercase();
-            let item = if table == "provider" { item.to_lowercase() } else { (*item).to_owned() };
+            let is_lower = LOWER_CASE.contains(&table.as_str());
+            let item = if is_lower { item.to_lowercase() } else { (*item).to_owned() };
             if self.lay_item(&table, &item) {
                 return format!("{table}.{item}.{}", name.to_lowercase());
             }

@@ -10,16 +10,19 @@
 mod accounts;
 mod calendar;
 mod connectors;
+mod directory;
 mod effective;
 mod flows;
 mod layers;
 mod problem;
 mod provision;
 mod reader;
+mod scim;
 mod secret;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod wecom;
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -29,17 +32,21 @@ pub use accounts::{
     AccountsSection, Client, ClientProof, Google, Microsoft, OtherProvider, Providers, UsedToken,
 };
 pub use calendar::{Calendar, CalendarReach, CalendarUser};
-pub use connectors::{Advoware, Connectors, EspoCrm, EspoCrmAuth, RequestLimits};
+pub use connectors::{Advoware, Connectors, EspoCrm, EspoCrmAdmin, EspoCrmAuth, RequestLimits};
+pub use directory::{DepartmentText, Directory, DirectoryTarget, Hierarchy, Leavers, Login, Relay};
 pub use effective::EffectiveSetting;
 pub use flows::{Communications, ConflictPolicy, Flows, Parties};
 pub use layers::DEFAULTS;
 pub use problem::{Origin, Problem, Problems};
 pub use provision::ProvisionEspoCrm;
+pub use scim::{Scim, ScimAbilities};
 pub use settings::{
     Embedded, Log, LogFormat, LogLevel, Operations, Producer, QueueBacking, RabbitMq, Redis, Spool,
     StateBacking, Vault, Worker,
 };
+pub use wecom::{WeCom, WeComCallback};
 
+use connectors::EspoCrmNeeds;
 use layers::Layers;
 use reader::Reader;
 use secret::Need;
@@ -185,25 +192,37 @@ impl Config {
     fn read(purpose: Purpose, reader: &mut Reader<'_>) -> Self {
         let producer = settings::producer(reader);
         let (parties_enabled, calendar_enabled) = (flows::parties_enabled(reader), calendar::enabled(reader));
+        let directory_enabled = directory::enabled(reader);
+        let writes_users = directory_enabled.has(DirectoryTarget::EspoCrm);
         let of_parties = Need::required_if(parties_enabled, "because flow.parties is enabled");
-        let need = match of_parties {
-            Need::Unused => Need::required_if(calendar_enabled, "because flow.calendar is enabled"),
-            need => need,
+        let of_directory =
+            Need::required_if(directory_enabled.target.is_some(), "because flow.directory is enabled");
+        let of_teams = Need::required_if(writes_users, "because flow.directory.target is \"espocrm\"");
+        let of_scim = Need::required_if(
+            directory_enabled.has(DirectoryTarget::Scim),
+            "because flow.directory.target is \"scim\"",
+        );
+        let of_user = of_parties.or(Need::required_if(calendar_enabled, "because flow.calendar is enabled"));
+        let to_provision = purpose == Purpose::Provision;
+        let beside = |need: Need| if to_provision { Need::Unused } else { need };
+        let needs_of_crm = EspoCrmNeeds {
+            url: of_user.or(of_teams),
+            key: match of_user.or(of_teams) {
+                Need::Required(_) if to_provision => Need::ToBeMade,
+                _ => of_user,
+            },
+            admin: beside(of_teams),
         };
         let to_provision = Need::required_if(
-            (parties_enabled || calendar_enabled) && purpose == Purpose::Provision,
+            to_provision && matches!(needs_of_crm.url, Need::Required(_)),
             "to provision what the enabled flows need",
         );
-        let (need_key, need_remote) = match (purpose, need) {
-            (Purpose::Provision, Need::Required(_)) => (Need::ToBeMade, Need::Unused),
-            _ => (need, of_parties),
-        };
         let provider = accounts::providers(reader);
         let (queue, state, embedded) =
             (settings::queue(reader), settings::state(reader), settings::embedded(reader));
         let (vault, worker) = (settings::vault(reader), settings::worker(reader));
         let (operations, log) = (settings::operations(reader, &producer), settings::log(reader));
-        let espocrm = connectors::espocrm(reader, need, need_key);
+        let espocrm = connectors::espocrm(reader, needs_of_crm);
         Self {
             queue,
             state,
@@ -215,12 +234,16 @@ impl Config {
             log,
             connector: Connectors {
                 espocrm: espocrm.account(),
-                advoware: connectors::advoware(reader, need_remote),
+                espocrm_admin: espocrm.admin_account(),
+                advoware: connectors::advoware(reader, beside(of_parties)),
+                wecom: wecom::wecom(reader, beside(of_directory), directory_enabled.is_relayed),
+                scim: scim::scim(reader, beside(of_scim)),
             },
             accounts: accounts::accounts(reader, &provider),
             flow: Flows {
                 parties: flows::parties(reader, parties_enabled),
                 calendar: calendar::calendar(reader, calendar_enabled, &provider),
+                directory: directory::directory(reader, directory_enabled),
             },
             provider,
             provision: provision::espocrm(reader, to_provision, espocrm),

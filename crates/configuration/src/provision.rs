@@ -47,7 +47,7 @@ pub(crate) fn espocrm(
     let api_user = section.text_where("api_user", name, is_name);
     let role = section.text_where("role", name, is_name);
     let webhook_url = section.url("webhook_url", &["https", "http"], Need::Optional);
-    let EspoCrmAccess { url, is_hmac, auth, api_key_file, limits } = access;
+    let EspoCrmAccess { url, is_hmac, auth, api_key_file, limits, .. } = access;
     let (Need::Required(_), Some(url), Some(admin_password)) = (need, url, admin_password) else {
         return None;
     };

@@ -36,6 +36,17 @@ impl<'a> Reader<'a> {
         Section { reader: self, name: name.into() }
     }
 
+    /// Notes that a table of the operator's own cannot be called so.
+    pub(crate) fn misnamed(&mut self, section: &str, expected: &str) {
+        let prefix = format!("{section}.");
+        let mut settings = self.layers.slots.iter().filter_map(|(key, slot)| match slot {
+            Slot::One(setting) if key.starts_with(&prefix) => Some(setting),
+            _ => None,
+        });
+        let Some(written) = settings.find(|setting| setting.origin != Origin::Default) else { return };
+        self.problem(section, written, "a table of that name".to_owned(), expected, "");
+    }
+
     fn problem(&mut self, key: &str, setting: &Setting, found: String, expected: &str, hint: &str) {
         self.problems.push(Problem {
             origin: setting.origin.clone(),
@@ -258,6 +269,23 @@ impl<'a> Section<'_, 'a> {
     pub(crate) fn secret_with_hint(&mut self, name: &str, need: Need, hint: &str) -> Option<SecretString> {
         let setting = self.setting(name, secret::EXPECTED);
         self.reader.secret_at(&self.key(name), setting, need, hint)
+    }
+
+    /// A secret that `accept`s say is well-formed.
+    pub(crate) fn secret_where(
+        &mut self,
+        name: &str,
+        need: Need,
+        expected: &str,
+        accept: impl Fn(&SecretString) -> bool,
+    ) -> Option<SecretString> {
+        let secret = self.secret(name, need)?;
+        if accept(&secret) {
+            return Some(secret);
+        }
+        let setting = self.setting(name, secret::EXPECTED);
+        self.reader.problem(&self.key(name), setting, "another secret (not shown)".into(), expected, "");
+        None
     }
 
     /// The file that a secret setting refers to, whether or not it is there.

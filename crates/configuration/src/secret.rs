@@ -33,6 +33,11 @@ impl Need {
     pub(crate) fn required_if(condition: bool, why: &'static str) -> Self {
         if condition { Self::Required(why) } else { Self::Unused }
     }
+
+    /// This one, or the other where this is unused.
+    pub(crate) fn or(self, other: Self) -> Self {
+        if let Self::Unused = self { other } else { self }
+    }
 }
 
 /// Why a secret could not be had.

@@ -47,6 +47,16 @@ fn full_file() -> String {
             "[flow.parties.webhook_secrets]",
             "[flow.parties.webhook_secrets]\n6b00526cc80a09e94 = \"env:SECRET\"",
         ),
+        ("admin_user = \"\"", "admin_user = \"admin\""),
+        ("corp_id = \"\"", "corp_id = \"ww0123456789abcdef\""),
+        ("app_secret = \"\"", "app_secret = \"env:SECRET\""),
+        ("contact_sync_secret = \"\"", "contact_sync_secret = \"env:SECRET\""),
+        ("callback_token = \"\"", "callback_token = \"env:SECRET\""),
+        ("callback_encoding_aes_key = \"\"", "callback_encoding_aes_key = \"env:AES_KEY\""),
+        (
+            "target = \"scim\".\nurl = \"\"\n# Secret: the bearer token. Required by flow.directory with target = \"scim\".\ntoken = \"\"",
+            "target = \"scim\".\nurl = \"https://scim.example.com/v2\"\n# Secret: the bearer token.\ntoken = \"env:SECRET\"",
+        ),
     ];
     let text = replaced.iter().fold(DEFAULTS.to_owned(), |text, (from, to)| {
         assert!(text.contains(from), "the reference has changed: {from}");
@@ -54,7 +64,7 @@ fn full_file() -> String {
     });
     let (built_in, pattern) = text.split_once("[provider.\"*\"]").unwrap();
     let built_in = built_in.replace("client_secret = \"\"", "client_secret = \"env:SECRET\"");
-    format!("{built_in}[provider.\"*\"]{pattern}{ACME}{USER}")
+    format!("{built_in}[provider.\"*\"]{pattern}{ACME}{USER}{OA}")
 }
 
 /// A provider of the operator's own, with every key.
@@ -88,8 +98,31 @@ sync_end_period = ""
 max_portion_size = 50
 "#;
 
+/// A receiver of callbacks with every key.
+const OA: &str = r#"
+[flow.directory.relay.oa]
+url = "https://oa.example.com/wecom"
+shards = 2
+attempts_max = 12
+retry_delay_initial_seconds = 1.5
+retry_delay_factor = 2.0
+retry_delay_max_seconds = 600.0
+retry_jitter_share = 0.1
+age_seconds_max = 86_400
+run_seconds_max = 60
+timeout_seconds = 5
+requests_per_second_max = 7
+concurrency_max = 2
+answer_bytes_max = 4_096
+breaker_failures_max = 3
+breaker_pause_seconds = 60
+"#;
+
+/// As WeCom makes them.
+const AES_KEY: &str = "abcdefghijABCDEFGHIJ0123456789abcdefghij012";
+
 fn environment(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-    let pairs = pairs.iter().chain(&[("SECRET", "hunter2")]);
+    let pairs = [("SECRET", "hunter2"), ("AES_KEY", AES_KEY)].iter().chain(pairs);
     pairs.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 

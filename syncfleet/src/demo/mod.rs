@@ -6,6 +6,7 @@
 
 mod calendars;
 mod course;
+mod directory;
 mod faults;
 mod judge;
 mod numbers;
@@ -45,8 +46,10 @@ const EXIT_STOPPED: u8 = 130;
 
 /// Runs the command.
 pub async fn run(args: &DemoArgs) -> Outcome {
-    if let Some(OtherDemo::Calendars(args)) = &args.other {
-        return calendars::run(args).await;
+    match &args.other {
+        Some(OtherDemo::Calendars(args)) => return calendars::run(args).await,
+        Some(OtherDemo::Directory(args)) => return directory::run(args).await,
+        None => {}
     }
     let stop = stop_on_signals();
     let dir = DemoDir::take(&args.dir).map_err(unavailable)?;
