@@ -1,5 +1,7 @@
 //! What is to be done about a department and its group.
 
+use std::collections::BTreeSet;
+
 use super::action::{Action, Lease, Oddity, Verdict};
 use super::deciding::{Deciding, Mode};
 use super::department::Department;
@@ -61,19 +63,26 @@ impl<'a> Deciding<'a> {
         id: DepartmentId,
         stack: &mut Vec<DepartmentId>,
     ) -> Result<Option<&'a GroupLink>, Need> {
-        match self.known.department_link(id)? {
-            Some(DepartmentLink::Linked(link)) => return Ok(Some(link)),
+        let saved = self.known.department_link(id)?;
+        match saved {
+            Some(DepartmentLink::Linked(link)) if !self.is_placing(link) => return Ok(Some(link)),
             Some(DepartmentLink::Invisible { since }) if self.is_fresh(*since) => return Ok(None),
-            Some(DepartmentLink::Invisible { .. }) | None => {}
+            Some(DepartmentLink::Linked(_) | DepartmentLink::Invisible { .. }) | None => {}
         }
         // Taken before WeCom is read: who is not the one to create it has not read it in vain.
         self.lease(Lease::Record(ExternalId::Department(id)))?;
-        match self.known.department(id)? {
-            Read::Found(department) => self.settle(department, stack).map(Some),
-            Read::Unknown => Err(Need::Missing(id, Why::Unknown)),
-            Read::Unavailable => Err(Need::Missing(id, Why::Unavailable)),
-            Read::Invisible => Err(self.note_invisible(id)),
+        match (self.known.department(id)?, saved.and_then(DepartmentLink::group)) {
+            (Read::Found(department), _) => self.settle(department, stack).map(Some),
+            (_, Some(link)) => Ok(Some(link)),
+            (Read::Unknown, None) => Err(Need::Missing(id, Why::Unknown)),
+            (Read::Unavailable, None) => Err(Need::Missing(id, Why::Unavailable)),
+            (Read::Invisible, None) => Err(self.note_invisible(id)),
         }
+    }
+
+    /// Whether the run that placed it was stopped before it had noted that, or is at it.
+    fn is_placing(&self, link: &GroupLink) -> bool {
+        !link.placed_due.is_empty() && self.mode != Mode::FirstSync
     }
 
     fn is_fresh(&self, since: jiff::Timestamp) -> bool {
@@ -110,7 +119,8 @@ impl<'a> Deciding<'a> {
             ..base
         };
         self.write_group(&mut link, saved)?;
-        let mut actions = self.place_group(&mut link, place.parent);
+        self.place_group(&mut link, place.parent);
+        let mut actions = Vec::new();
         match saved {
             _ if self.mode == Mode::FirstSync => {}
             // Told before it is saved: who comes too early finds the lease taken, and comes again.
@@ -121,10 +131,12 @@ impl<'a> Deciding<'a> {
             actions.push(save(&link));
             return Err(Need::act(actions));
         };
-        if !saved.below_due.is_nothing() {
-            let hint = Action::HintBelow { department: id, below: saved.below_due };
-            let told = GroupLink { below_due: Below::default(), ..saved.clone() };
-            return Err(Need::act(vec![hint, save(&told)]));
+        if self.is_placing(saved) {
+            // By one run at a time: a note that comes late would say what was the case before.
+            self.lease(Lease::Record(ExternalId::Department(id)))?;
+        }
+        if self.is_placing(saved) || !saved.below_due.is_nothing() {
+            return Err(Need::act(self.tell(saved)));
         }
         self.oddities.extend(saved.attached.map(|why| Oddity::Attached(id, why)));
         Ok(saved)
@@ -161,21 +173,32 @@ impl<'a> Deciding<'a> {
         Ok(())
     }
 
-    /// Notes of which group it is a member.
-    fn place_group(&self, link: &mut GroupLink, parent: Option<&GroupLink>) -> Vec<Action> {
+    /// What follows from a link for others, once it is saved: a run that is stopped before it was told finds it there.
+    fn tell(&self, saved: &GroupLink) -> Vec<Action> {
+        let (mut told, mut actions) = (saved.clone(), Vec::new());
+        if self.is_placing(saved) {
+            actions = note_placed(&mut told);
+        }
+        if !saved.below_due.is_nothing() {
+            actions.push(Action::HintBelow { department: saved.seen.id, below: saved.below_due });
+            told.below_due = Below::default();
+        }
+        actions.push(save(&told));
+        actions
+    }
+
+    /// Says of which group it is a member, and where that has to be noted.
+    fn place_group(&self, link: &mut GroupLink, parent: Option<&GroupLink>) {
         let wanted = match self.rules.hierarchy {
             Hierarchy::Nested => parent,
             Hierarchy::Flat | Hierarchy::Rollup => None,
         };
         let wanted = wanted.map(|up| Placed { under: up.seen.id, group: up.target.clone() });
         let before = std::mem::replace(&mut link.placed, wanted);
-        if before == link.placed || self.mode == Mode::FirstSync {
-            return Vec::new();
+        if before != link.placed && self.mode != Mode::FirstSync {
+            let due = before.iter().chain(&link.placed).map(|placed| placed.under);
+            link.placed_due.extend(due);
         }
-        let left = before.filter(|old| link.placed.as_ref().is_none_or(|new| new.under != old.under));
-        let notes = left.map(|old| (old.under, false));
-        let notes = notes.into_iter().chain(link.placed.as_ref().map(|new| (new.under, true)));
-        note(notes.map(|(under, wanted)| (under, note_of(link, wanted))).collect())
     }
 
     /// What below changes with it.
@@ -316,10 +339,15 @@ impl<'a> Deciding<'a> {
         };
         self.lease(Lease::Record(ExternalId::Department(id)))?;
         if let Some(placed) = &link.placed {
-            let left = GroupLink { placed: None, leaving: Some(placed.under), ..(**link).clone() };
-            let mut actions = note(vec![(placed.under, note_of(link, false))]);
-            actions.push(save(&left));
-            return Err(Need::Do(actions, Some(MassChange::Tombstone)));
+            let mut left = GroupLink { placed: None, leaving: Some(placed.under), ..(**link).clone() };
+            left.placed_due.insert(placed.under);
+            return Err(Need::Do(vec![save(&left)], Some(MassChange::Tombstone)));
+        }
+        if !link.placed_due.is_empty() {
+            let mut told = (**link).clone();
+            let mut actions = note_placed(&mut told);
+            actions.push(save(&told));
+            return Err(Need::act(actions));
         }
         if let Some(under) = link.leaving {
             self.flush(under, &link.target)?;
@@ -346,6 +374,7 @@ fn link_of(side: &GroupSide, seen: Department) -> GroupLink {
         attached: None,
         way: Vec::new(),
         placed: None,
+        placed_due: BTreeSet::new(),
         leaving: None,
         below_due: Below::default(),
     }
@@ -359,10 +388,18 @@ fn note_of(link: &GroupLink, wanted: bool) -> Note {
     Note { target: link.target.clone(), child: Child::Department(link.seen.id), wanted }
 }
 
+/// The notes that are due, by where it is.
+fn note_placed(link: &mut GroupLink) -> Vec<Action> {
+    let due = std::mem::take(&mut link.placed_due).into_iter();
+    let is_here = |under| link.placed.as_ref().is_some_and(|placed| placed.under == under);
+    note(due.map(|under| (under, note_of(link, is_here(under)))).collect())
+}
+
 /// Our memory of a group that is gone from the target; what is left of it elsewhere goes as well.
 fn forget_lost(link: &GroupLink) -> Vec<Action> {
-    let left = link.placed.iter().map(|placed| (placed.under, note_of(link, false))).collect();
-    let mut actions = note(left);
+    let mut left = link.placed_due.clone();
+    left.extend(link.placed.iter().map(|placed| placed.under));
+    let mut actions = note(left.into_iter().map(|under| (under, note_of(link, false))).collect());
     actions.push(Action::DropDepartment(link.seen.id));
     actions
 }

@@ -67,8 +67,11 @@ pub struct GroupLink {
     pub attached: Option<Attached>,
     /// The way to it from the top, itself last; only itself where no names or memberships follow from the way.
     pub way: Vec<Step>,
-    /// With nested groups: of which group it is a member, as noted.
+    /// With nested groups: of which group it is a member.
     pub placed: Option<Placed>,
+    /// The groups whose notes about it may be missing, or say otherwise than `placed`: noted once more before anything
+    /// else.
+    pub placed_due: BTreeSet<DepartmentId>,
     /// The group that it is being taken out of before it is deleted.
     pub leaving: Option<DepartmentId>,
     /// What is below and has still to be told that this one changed.
@@ -113,9 +116,12 @@ pub struct MemberLink {
     pub written: Fingerprint,
     /// Its departments, as WeCom said: those that we may not see as well.
     pub departments: Vec<DepartmentId>,
-    /// The groups that it is a member of, as noted.
+    /// The groups that it is a member of.
     pub groups: BTreeMap<DepartmentId, TargetId>,
-    /// The groups that it is being taken out of before it is deleted.
+    /// The groups whose notes about it may be missing, or say otherwise than `groups`: noted once more before anything
+    /// else.
+    pub groups_due: BTreeSet<DepartmentId>,
+    /// The groups that it is or was taken out of: that is written before it is deleted.
     pub leaving: BTreeSet<DepartmentId>,
     /// Whom it reports to, as WeCom said.
     pub leaders: Vec<MemberId>,

@@ -87,11 +87,12 @@ impl<'a> Deciding<'a> {
     fn take_out(&mut self, id: &MemberId, link: &MemberLink) -> Result<(), Need> {
         if !link.groups.is_empty() {
             let mut left = MemberLink { groups: BTreeMap::new(), ..link.clone() };
-            left.leaving.extend(link.groups.keys());
-            let notes = link.groups.keys().map(|group| (*group, note_of(id, &link.target, false)));
-            let mut actions = note(notes.collect());
-            actions.push(save(id, &left));
-            return Err(tombstone(actions));
+            left.groups_due.extend(link.groups.keys());
+            left.leaving.extend(&left.groups_due);
+            return Err(tombstone(vec![save(id, &left)]));
+        }
+        if !link.groups_due.is_empty() {
+            return Err(Need::act(note_due(id, link)));
         }
         if self.rules.leavers == Leavers::Delete {
             for group in &link.leaving {
@@ -128,24 +129,31 @@ impl<'a> Deciding<'a> {
         let mut link = MemberLink {
             userid: member.userid.clone(),
             departments: member.departments.clone().unwrap_or_else(|| base.departments.clone()),
-            leaving: BTreeSet::new(),
+            leaving: match self.rules.leavers {
+                Leavers::Deactivate => BTreeSet::new(),
+                Leavers::Delete => base.leaving.clone(),
+            },
             ended: None,
             ..base
         };
         let is_new = saved.is_none_or(|saved| saved.ended.is_some());
         let wanted = map::user(member, &seats, self.rules, false);
         self.write_user(&mut link, id, &wanted, saved)?;
-        let mut actions = match &member.departments {
-            Some(_) => self.change_groups(&mut link, id, &departments)?,
-            None => Vec::new(),
-        };
+        if member.departments.is_some() {
+            self.change_groups(&mut link, &departments)?;
+        }
         let leaders = member.leaders.clone().unwrap_or_else(|| link.leaders.clone());
         link.leaders_due |= is_new || leaders != link.leaders;
         link.leaders = leaders;
         let Some(saved) = saved.filter(|saved| **saved == link) else {
-            actions.push(save(id, &link));
-            return Err(Need::act(actions));
+            return Err(Need::act(vec![save(id, &link)]));
         };
+        // A run that is stopped before this was noted finds it there. By one run at a time: a note that comes late would
+        // say what was the case before.
+        if !saved.groups_due.is_empty() && self.mode != Mode::FirstSync {
+            self.lease(Lease::Record(external_id))?;
+            return Err(Need::act(note_due(id, saved)));
+        }
         // Hinted at once more by every run until it is done: the run that saved it may have been stopped.
         if saved.leaders_due
             && self.mode != Mode::FirstSync
@@ -197,6 +205,7 @@ impl<'a> Deciding<'a> {
             written: Fingerprint::default(),
             departments: Vec::new(),
             groups: BTreeMap::new(),
+            groups_due: BTreeSet::new(),
             leaving: BTreeSet::new(),
             leaders: Vec::new(),
             leaders_due: false,
@@ -234,23 +243,21 @@ impl<'a> Deciding<'a> {
         Ok(())
     }
 
-    /// Notes what differs from the groups that it is a member of.
-    fn change_groups(
-        &self,
-        link: &mut MemberLink,
-        id: &MemberId,
-        departments: &[&'a GroupLink],
-    ) -> Result<Vec<Action>, Need> {
+    /// Says which groups it is a member of, and where that has to be noted.
+    fn change_groups(&self, link: &mut MemberLink, departments: &[&'a GroupLink]) -> Result<(), Need> {
         let wanted = self.groups_of(departments)?;
         let before = std::mem::replace(&mut link.groups, wanted);
-        if self.mode == Mode::FirstSync {
-            return Ok(Vec::new());
+        if self.mode != Mode::FirstSync {
+            let added = link.groups.iter().filter(|(group, target)| before.get(group) != Some(target));
+            let left = before.keys().filter(|group| !link.groups.contains_key(group));
+            link.groups_due.extend(added.map(|(group, _)| group).chain(left));
         }
-        let added = link.groups.iter().filter(|(group, target)| before.get(group) != Some(target));
-        let added = added.map(|(group, _)| (*group, note_of(id, &link.target, true)));
-        let left = before.keys().filter(|group| !link.groups.contains_key(group));
-        let left = left.map(|group| (*group, note_of(id, &link.target, false)));
-        Ok(note(added.chain(left).collect()))
+        if self.rules.leavers == Leavers::Delete {
+            // Written before the user may be deleted, whoever has to write it.
+            link.leaving.extend(before.keys());
+            link.leaving.retain(|group| !link.groups.contains_key(group));
+        }
+        Ok(())
     }
 
     /// The groups that members of these departments are in.
@@ -369,6 +376,15 @@ fn save_rename(old: &MemberId, new: &MemberId) -> Need {
 
 pub(super) fn save(id: &MemberId, link: &MemberLink) -> Action {
     Action::SaveMember(id.clone(), Box::new(link.clone()))
+}
+
+/// The notes that are due, by what it is a member of; then the link without them.
+fn note_due(id: &MemberId, link: &MemberLink) -> Vec<Action> {
+    let wanted = |group| link.groups.contains_key(group);
+    let notes = link.groups_due.iter().map(|group| (*group, note_of(id, &link.target, wanted(group))));
+    let mut actions = note(notes.collect());
+    actions.push(save(id, &MemberLink { groups_due: BTreeSet::new(), ..link.clone() }));
+    actions
 }
 
 fn note_of(id: &MemberId, target: &TargetId, wanted: bool) -> Note {

@@ -12,6 +12,8 @@ pub struct Odds {
     pub failures: f64,
     /// That a run is stopped somewhere.
     pub stops: f64,
+    /// That the message of a run that was stopped comes again only when more has happened.
+    pub late: f64,
 }
 
 /// What becomes of a request.
@@ -51,15 +53,16 @@ impl Chance {
         }
     }
 
-    pub fn choose(&self, count: usize) -> usize {
-        self.0.lock().unwrap().0.usize(..count)
+    pub fn is_noticed_late(&self) -> bool {
+        let (rng, odds) = &mut *self.0.lock().unwrap();
+        rng.f64() < odds.late
     }
 
     /// Runs it; none when it was stopped at some await.
     pub async fn may_stop<F: Future>(&self, run: F) -> Option<F::Output> {
         let mut left = {
             let (rng, odds) = &mut *self.0.lock().unwrap();
-            (rng.f64() < odds.stops).then(|| rng.u32(1..150))
+            (rng.f64() < odds.stops).then(|| rng.u32(1..60))
         };
         let mut run = pin!(run);
         std::future::poll_fn(|context| {

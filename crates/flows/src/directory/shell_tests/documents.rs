@@ -47,6 +47,7 @@ fn group(id: u32, parent: u32) -> DepartmentLink {
         attached: None,
         way: Vec::new(),
         placed: None,
+        placed_due: Default::default(),
         leaving: None,
         below_due: Below::default(),
     }))
@@ -60,6 +61,7 @@ fn user(userid: &str, departments: &[u32]) -> MemberLink {
         written: Fingerprint::default(),
         departments: departments.iter().copied().map(DepartmentId).collect(),
         groups: Default::default(),
+        groups_due: Default::default(),
         leaving: Default::default(),
         leaders: Vec::new(),
         leaders_due: false,

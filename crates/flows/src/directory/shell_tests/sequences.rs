@@ -8,7 +8,7 @@ use super::super::rules::{Hierarchy, Leavers, Rules};
 use super::super::sequences::{expected, given, happen, permutations, shuffled};
 use super::super::tests::{change, grow};
 use super::chance::Odds;
-use super::stage::Stage;
+use super::stage::{Counts, Stage};
 
 /// The variable that names the only seed to play.
 const SEED: &str = "DIRECTORY_SEED";
@@ -28,7 +28,7 @@ const PLAIN: Way = Way {
     one_by_one: true,
     doubled: false,
     workers: 1,
-    odds: Odds { failures: 0.0, stops: 0.0 },
+    odds: Odds { failures: 0.0, stops: 0.0, late: 0.0 },
     has_twins: false,
     seed: 1,
 };
@@ -114,6 +114,7 @@ async fn check(sequence: &Sequence, order: &[usize], way: Way, rules: &Rules) ->
     stage.source.wecom.lock().unwrap().is_down = false;
     stage.work(way.workers).await;
     stage.chance.set(Odds::default());
+    stage.work(way.workers).await;
     if !sequence.needs_sweep.is_null() {
         sweep_all(&stage, "s1").await;
     }
@@ -170,34 +171,43 @@ fn every_order_of_a_small_sequence_ends_as_expected_also_doubled() {
 
 #[test]
 fn stops_at_any_await_failing_requests_and_twins_change_nothing() {
+    let mut all = Counts::default();
     for sequence in fixtures::sequences() {
         let count = if sequence.deliveries.len() > 100 { 1 } else { 12 };
         for seed in seeds(count) {
             let odds = [
-                Odds { failures: 0.0, stops: 0.3 },
-                Odds { failures: 0.03, stops: 0.0 },
-                Odds { failures: 0.01, stops: 0.2 },
+                Odds { failures: 0.0, stops: 0.3, late: 0.5 },
+                Odds { failures: 0.03, stops: 0.0, late: 0.0 },
+                Odds { failures: 0.01, stops: 0.2, late: 0.2 },
             ][usize::try_from(seed % 3).unwrap()];
             let (one_by_one, has_twins) = (seed % 2 == 0, seed % 4 == 3);
             let way = Way { one_by_one, workers: 4, odds, has_twins, doubled: has_twins, seed };
             println!("{}: seed {seed}: {way:?}", sequence.name);
-            play(async {
+            let counts = play(async {
                 let stage = check(&sequence, &shuffled(&sequence, seed), way, &Rules::default()).await;
                 stage.assert_quiet().await;
+                stage.counts()
             });
+            all = all.and(&counts);
         }
     }
+    println!("{all:?}");
+    all.assert_happened();
+    assert!(all.conflicts > 0, "twins never met: {all:?}");
 }
 
 #[test]
 fn random_trees_end_as_wecom_has_them_whatever_fails() {
-    for seed in seeds(60) {
+    let mut all = Counts::default();
+    for seed in seeds(100) {
         println!("seed {seed}");
-        play(random_tree(seed));
+        all = all.and(&play(random_tree(seed)));
     }
+    println!("{all:?}");
+    all.assert_happened();
 }
 
-async fn random_tree(seed: u64) {
+async fn random_tree(seed: u64) -> Counts {
     let mut rng = fastrand::Rng::with_seed(seed);
     let hierarchy = [Hierarchy::Nested, Hierarchy::Flat, Hierarchy::Rollup][rng.usize(..3)];
     let leavers = if rng.bool() { Leavers::Deactivate } else { Leavers::Delete };
@@ -227,7 +237,8 @@ async fn random_tree(seed: u64) {
             }
         }
         let stops = [0.0, 0.1, 0.3][rng.usize(..3)];
-        stage.chance.set(Odds { failures: [0.0, 0.02][rng.usize(..2)], stops });
+        let (failures, late) = ([0.0, 0.02][rng.usize(..2)], [0.0, 0.7][rng.usize(..2)]);
+        stage.chance.set(Odds { failures, stops, late });
         stage.work(rng.usize(1..6)).await;
     }
     events.into_iter().for_each(|key| stage.publish(key));
@@ -238,4 +249,5 @@ async fn random_tree(seed: u64) {
     stage.look_at_all().await;
     stage.world().await.assert_converged();
     stage.assert_quiet().await;
+    stage.counts()
 }

@@ -49,6 +49,8 @@ struct Queue {
     waiting: VecDeque<Message>,
     /// Failed, and tried again later.
     later: Vec<Message>,
+    /// Those whose worker died, and is noticed late: by the next [`Stage::work`].
+    orphaned: Vec<Message>,
     parked: BTreeMap<RecordKey, Vec<Message>>,
     letters: BTreeMap<RecordKey, Fault>,
 }
@@ -63,6 +65,25 @@ pub struct Counts {
     pub conflicts: u32,
     pub parked: u32,
     pub released: u32,
+}
+
+impl Counts {
+    pub fn and(&self, other: &Self) -> Self {
+        Self {
+            runs: self.runs + other.runs,
+            stopped: self.stopped + other.stopped,
+            failed: self.failed + other.failed,
+            busy: self.busy + other.busy,
+            conflicts: self.conflicts + other.conflicts,
+            parked: self.parked + other.parked,
+            released: self.released + other.released,
+        }
+    }
+
+    /// That what a test is about has come to pass.
+    pub fn assert_happened(&self) {
+        assert!(self.stopped > 0 && self.failed > 0 && self.busy > 0, "{self:?}");
+    }
 }
 
 #[derive(Debug)]
@@ -223,6 +244,8 @@ impl Stage {
         let mut going = FuturesUnordered::new();
         let mut keys: Vec<RecordKey> = Vec::new();
         let begun = self.counts().runs;
+        let orphaned = std::mem::take(&mut self.queue.lock().unwrap().orphaned);
+        orphaned.into_iter().for_each(|message| publish(&self.queue, message));
         loop {
             assert!(self.counts().runs - begun < RUNS_MAX, "does not settle: {:?}", self.queue);
             while going.len() < workers
@@ -299,7 +322,10 @@ impl Stage {
             self.count(|counts| counts.runs += 1);
             let Some(result) = self.chance.may_stop(self.flow.handle(&run)).await else {
                 self.count(|counts| counts.stopped += 1);
-                publish(&self.queue, message.clone());
+                match self.chance.is_noticed_late() {
+                    true => self.queue.lock().unwrap().orphaned.push(message.clone()),
+                    false => publish(&self.queue, message.clone()),
+                }
                 return None;
             };
             let fault = match result {
@@ -379,7 +405,7 @@ impl Stage {
             world.notes.insert((DepartmentId(group), note.target.clone()), note);
         }
         let queue = self.queue.lock().unwrap();
-        assert!(queue.waiting.is_empty() && queue.later.is_empty(), "{queue:?}");
+        assert!(queue.waiting.is_empty() && queue.later.is_empty() && queue.orphaned.is_empty(), "{queue:?}");
         assert!(queue.letters.is_empty(), "{:?}", queue.letters);
         drop(queue);
         assert!(self.parked().is_empty(), "{:?}", self.parked());
