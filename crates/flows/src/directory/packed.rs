@@ -68,7 +68,7 @@ mod tests {
     fn what_is_packed_is_unpacked() {
         let values = |n: usize| match n % 3 {
             0 => Value::Text(format!("\"{n}\" 张三")),
-            1 => Value::Flag(n % 2 == 0),
+            1 => Value::Flag(n.is_multiple_of(2)),
             _ => Value::Texts(vec!["a".to_owned(), String::new()]),
         };
         let all = FIELDS.iter().enumerate().map(|(n, field)| (*field, values(n))).collect();

@@ -84,6 +84,16 @@ impl DirectoryFlow {
         let mut is_further = false;
         while let Some(task) = sync.next(&portion.tree, DEPARTMENTS_MAX) {
             if is_further && Instant::now() >= ends_at {
+                let progress = sync.progress(run.clock.now());
+                tracing::info!(
+                    first_sync.id = sync.id,
+                    phase = ?progress.phase,
+                    done = progress.done,
+                    total = progress.total,
+                    per_second = progress.per_second,
+                    seconds_left = progress.left.map(|left| left.as_secs()),
+                    "The first sync goes on."
+                );
                 run.guard.fence()?;
                 run.hints.hint(run, &[self.first_sync_key()]).await?;
                 return Ok(portion.outcome());

@@ -193,9 +193,10 @@ async fn what_an_earlier_life_left_in_the_target_is_adopted_or_ended() {
     let stage = Stage::new(Rules::default(), 1).await;
     plant(&stage, 1, 9, 20);
     first_sync(&stage).await;
-    let left = stage.target.records.lock().unwrap();
-    let (groups, users) = (left.groups.clone(), left.users.clone());
-    drop(left);
+    let (groups, users) = {
+        let left = stage.target.records.lock().unwrap();
+        (left.groups.clone(), left.users.clone())
+    };
     // Another store, and two members less.
     let stage = Stage::new(Rules::default(), 2).await;
     plant(&stage, 1, 9, 20);

@@ -172,10 +172,6 @@ async fn too_many_ends_wait_and_a_release_does_what_was_shown() {
     let (mut stage, _) = lying(Rules::default(), 1).await;
     plant(&stage, 1, 6, 200);
     first_sync(&stage).await;
-    let users = |world: &super::super::model::World| {
-        let active = world.users.values().filter(|it| it.attributes[&Field::Active] == Value::Flag(true));
-        active.count()
-    };
     // A right is lost in a way that WeCom tells as an absence, for each one.
     let gone: Vec<_> = stage.source.wecom.lock().unwrap().members.keys().take(120).cloned().collect();
     stage.with_wecom(|world| gone.iter().for_each(|id| drop(world.wecom.members.remove(id))));
@@ -196,16 +192,15 @@ async fn too_many_ends_wait_and_a_release_does_what_was_shown() {
         }
     }
     assert!(stage.flow.held_back().await.unwrap().is_some());
-    let ended = stage.target.records.lock().unwrap();
-    let off = ended.users.values().filter(|it| it.attributes[&Field::Active] == Value::Flag(false)).count();
-    drop(ended);
+    let is_off = |user: &&User| user.attributes[&Field::Active] == Value::Flag(false);
+    let off = stage.target.records.lock().unwrap().users.values().filter(is_off).count();
     assert!(off <= 50, "{off} of those that the number permits");
     assert_eq!(stage.flow.release("operator", stage.clock.now()).await.unwrap(), 1);
     held.iter().for_each(|it| stage.publish_as(it.key.clone(), it.cause, it.sweep_id.as_deref()));
     stage.work(4).await;
     sweep(&mut stage, "s2").await;
     let world = stage.world().await;
-    assert_eq!(users(&world), 80);
+    assert_eq!(world.users.values().filter(is_off).count(), 120);
     world.assert_converged();
 }
 
