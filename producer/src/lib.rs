@@ -6,6 +6,7 @@
 
 mod accounts;
 pub mod connect;
+pub mod forward;
 pub mod gate;
 pub mod intake;
 pub mod leader;

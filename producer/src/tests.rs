@@ -2,6 +2,7 @@
 
 mod connect;
 mod faults;
+mod forward;
 mod queue;
 mod spool;
 
@@ -166,6 +167,10 @@ impl Flow for Scripted {
             .map_err(|_| WebhookRefusal::Malformed("not an array".into()))?;
         let item = |item: &Value| match item.as_str() {
             Some("echo") => WebhookItem::Echo,
+            Some(id) if id.starts_with("relay_") => {
+                let (key, content) = id.split_once(' ').unwrap();
+                WebhookItem::Forward { key: key.parse().unwrap(), content: content.to_owned().into() }
+            }
             Some(id) => WebhookItem::Record(key(id), Operation::Update),
             None => WebhookItem::Malformed("no id".into()),
         };
@@ -242,12 +247,16 @@ impl Bench {
 
     /// Takes out of the queue what is in it, in the order of each shard.
     async fn taken_out(&self) -> Vec<Envelope> {
+        self.taken_out_of(&parties()).await
+    }
+
+    async fn taken_out_of(&self, flow: &FlowName) -> Vec<Envelope> {
         use shared::ports::queue::Queue as _;
-        let topology = FlowTopology { flow: parties(), shards: SHARDS };
+        let topology = FlowTopology { flow: flow.clone(), shards: SHARDS };
         let queue = &self.store.queue;
         let mut found = Vec::new();
         while queue.depth(&topology).await.unwrap().ready > 0 {
-            for shard in shared::routing::shards_of(&parties(), SHARDS) {
+            for shard in shared::routing::shards_of(flow, SHARDS) {
                 let mut consumer = queue.consume(&shard, 1_000).await.unwrap();
                 while let Ok(delivery) =
                     tokio::time::timeout(Duration::from_millis(100), consumer.next()).await
@@ -287,10 +296,14 @@ struct Running {
 }
 
 async fn start(engine: Arc<Engine>, flow: Arc<Scripted>) -> Running {
+    start_all(engine, vec![flow]).await
+}
+
+async fn start_all(engine: Arc<Engine>, flows: Vec<Arc<dyn Flow>>) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
-    let task = tokio::spawn(run::run(engine, vec![flow], Some(listener), stop.clone()));
+    let task = tokio::spawn(run::run(engine, flows, Some(listener), stop.clone()));
     Running { address, stop, task }
 }
 

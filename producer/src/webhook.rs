@@ -11,17 +11,20 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::Bytes;
+use futures_util::future::try_join_all;
 use shared::envelope::Cause;
 use shared::flow::{
     CHALLENGE_BYTES_MAX, Flow, WebhookContent, WebhookItem, WebhookMethod, WebhookRefusal, WebhookRequest,
 };
+use shared::ports::PortError;
 use shared::ports::queue::Outbound;
+use shared::record_key::RecordKey;
 use shared::{labelled, names};
 use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
-use crate::intake;
 use crate::run::Engine;
+use crate::{forward, intake};
 
 /// When a sender that honours it may come again.
 const RETRY_AFTER_SECONDS: &str = "30";
@@ -95,10 +98,11 @@ async fn receive(
         headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))).collect();
     let (path, query) = (path.as_str(), query.as_deref());
     let request = WebhookRequest { method, path, query, headers: &headers, body: &body };
-    accept(&intake.engine, flow, &request).await
+    accept(&intake, flow, &request).await
 }
 
-async fn accept(engine: &Engine, flow: &Arc<dyn Flow>, request: &WebhookRequest<'_>) -> Response {
+async fn accept(intake: &Intake, flow: &Arc<dyn Flow>, request: &WebhookRequest<'_>) -> Response {
+    let engine = &*intake.engine;
     let name = flow.spec().name.as_str();
     let items = match read(engine, flow, request).await {
         Ok(WebhookContent::Items(items)) => items,
@@ -115,11 +119,21 @@ async fn accept(engine: &Engine, flow: &Arc<dyn Flow>, request: &WebhookRequest<
     };
     engine.meter.set(&names::LAST_EVENT, &[name], engine.clock.now().as_duration().as_secs_f64());
     labelled::reach("producer.after_verify");
-    let batch = messages(engine, flow, items);
-    match intake::take(engine, flow.spec(), &batch).await {
-        Ok(taken) => {
+    let (batch, forwards) = messages(engine, flow, items);
+    let taken = async {
+        let mut batches = vec![(flow.spec(), batch)];
+        batches.extend(forward::keep(engine, &intake.flows, &forwards).await?);
+        // Side by side: together they have as long as one of them.
+        try_join_all(batches.iter().map(async |(spec, batch)| {
+            let taken = intake::take(engine, spec, batch).await?;
+            engine.meter.add(&names::WEBHOOK_ITEMS, &[spec.name.as_str(), taken.name()], batch.len() as u64);
+            Ok::<_, PortError>(())
+        }))
+        .await
+    };
+    match taken.await {
+        Ok(_) => {
             labelled::reach("producer.after_publish");
-            engine.meter.add(&names::WEBHOOK_ITEMS, &[name, taken.name()], batch.len() as u64);
             engine.meter.add(&names::WEBHOOKS, &[name, "accepted"], 1);
             StatusCode::OK.into_response()
         }
@@ -155,11 +169,16 @@ async fn read(
     }
 }
 
-/// The messages of a webhook's items, one per record: the same record may be in it several times.
-fn messages(engine: &Engine, flow: &Arc<dyn Flow>, items: Vec<WebhookItem>) -> Vec<Outbound> {
+/// The messages of a webhook's items, one per record (the same record may be in it several times), and what is to be passed
+/// on.
+fn messages(
+    engine: &Engine,
+    flow: &Arc<dyn Flow>,
+    items: Vec<WebhookItem>,
+) -> (Vec<Outbound>, Vec<(RecordKey, Bytes)>) {
     let name = flow.spec().name.as_str();
     let count = |outcome| engine.meter.add(&names::WEBHOOK_ITEMS, &[name, outcome], 1);
-    let mut batch = Vec::with_capacity(items.len());
+    let (mut batch, mut forwards) = (Vec::with_capacity(items.len()), Vec::new());
     let mut seen = std::collections::HashSet::new();
     for item in items {
         match item {
@@ -168,6 +187,7 @@ fn messages(engine: &Engine, flow: &Arc<dyn Flow>, items: Vec<WebhookItem>) -> V
                 batch.push(Outbound::of(&envelope, flow.spec().shards));
             }
             WebhookItem::Record(..) => count("duplicate"),
+            WebhookItem::Forward { key, content } => forwards.push((key, content)),
             WebhookItem::Echo => count("echo"),
             WebhookItem::Malformed(why) => {
                 count("malformed");
@@ -175,7 +195,7 @@ fn messages(engine: &Engine, flow: &Arc<dyn Flow>, items: Vec<WebhookItem>) -> V
             }
         }
     }
-    batch
+    (batch, forwards)
 }
 
 /// The text as it is, which came with the request: never as anything that a browser would run.

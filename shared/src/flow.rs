@@ -147,6 +147,13 @@ pub enum WebhookItem {
     Record(RecordKey, Operation),
     /// Only our own write coming back: dropped, and counted.
     Echo,
+    /// Content to be passed on by another flow: kept until then, see [`crate::forward`].
+    Forward {
+        /// The record of that flow which stands for it: the same content has the same one.
+        key: RecordKey,
+        /// What is passed on; at most [`crate::forward::CONTENT_BYTES_MAX`].
+        content: Bytes,
+    },
     /// Not usable, with the reason: counted; the others go on.
     Malformed(String),
 }

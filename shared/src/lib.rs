@@ -15,6 +15,7 @@ pub mod dead_mark;
 pub mod envelope;
 pub mod fault;
 pub mod flow;
+pub mod forward;
 pub mod generation;
 pub mod intent;
 pub mod labelled;

@@ -14,6 +14,7 @@ mod calendar_programs;
 mod clients;
 mod connections;
 mod demo_calendars;
+mod directory;
 mod fleet;
 mod google;
 mod grants;

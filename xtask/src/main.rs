@@ -6,6 +6,7 @@ mod calendar;
 mod chaos;
 mod check;
 mod deny;
+mod directory;
 mod model;
 mod points;
 mod properties;
@@ -13,6 +14,7 @@ mod python;
 mod run;
 mod test;
 mod tidy;
+mod variables;
 
 use std::process::ExitCode;
 
@@ -32,6 +34,9 @@ cargo xtask <command>
   calendar [--days N] [--users N] [--meetings N] [--seed S]
                                   a scripted time of Outlook and Google calendars, a year of 50 users with 20,000
                                   meetings where nothing is said
+  directory [--departments N] [--seeds N] [--seed S]
+                                  an import of departments that is told of leaves first, 5,000 with three seeds where
+                                  nothing is said
   properties [--seeds N] [--seed S]
                                   all unit tests with other seeds for what is tried by chance, ten where nothing is said
   check                           formatting, clippy, documentation, tidy, deny, no labelled points in releases
@@ -59,6 +64,7 @@ fn command(args: &[String]) -> Outcome {
         ["chaos", rest @ ..] => chaos::run(rest),
         ["model", rest @ ..] => model::run(rest),
         ["calendar", rest @ ..] => calendar::run(rest),
+        ["directory", rest @ ..] => directory::run(rest),
         ["properties", rest @ ..] => properties::run(rest),
         ["check"] => check::run(),
         ["tidy"] => tidy::run(),

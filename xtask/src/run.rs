@@ -41,6 +41,18 @@ pub fn run(mut command: Command) -> Outcome {
     if status.success() { Ok(()) } else { Err(Failure(format!("`{line}` ended with {status}"))) }
 }
 
+/// Plays one long test of the scenarios with these variables, with the optimiser.
+///
+/// # Errors
+/// When the build or the test fails.
+pub fn play(test: &str, variables: Vec<(&'static str, String)>) -> Outcome {
+    let words =
+        ["test", "--release", "--workspace", "--test", "scenarios", "--", test, "--exact", "--nocapture"];
+    let mut suite = command("cargo", &words);
+    suite.envs(variables);
+    run(suite)
+}
+
 /// The command as one would type it.
 pub fn describe(command: &Command) -> String {
     let env = command.get_envs().filter_map(|(name, value)| {

@@ -13,6 +13,18 @@ use crate::SYSTEM;
 /// (`Espo\Core\Authentication\Hook\Hooks\FailedAttemptsLimit`).
 pub(crate) const LOCK_OUT: Duration = Duration::from_secs(60);
 
+/// The code of a write that was refused because another user has the log-in name.
+pub const USER_NAME_TAKEN: &str = "user_name_taken";
+
+const NEEDS_ADMINISTRATOR: &str = "Writing users and teams needs an administrator's log-in: no API user may do it, \
+                                   whatever its role. Check whose log-in is in the settings, and the limit of users.";
+
+/// Whether this writes users or teams, which API users never may.
+fn is_directory_write(operation: &str) -> bool {
+    let (method, path) = operation.split_once(' ').unwrap_or_default();
+    method != "GET" && ["User", "Team"].contains(&path.split('/').next().unwrap_or_default())
+}
+
 /// The answer's `X-Status-Reason`; empty when there is none.
 pub(crate) fn reason(answer: &Answer) -> &str {
     answer.header("x-status-reason").unwrap_or_default().trim()
@@ -32,7 +44,7 @@ pub(crate) fn account_pause(answer: &Answer) -> Option<(Duration, &'static str)>
     match answer.status() {
         401 => Some((
             UNAUTHORIZED_PAUSE,
-            "EspoCRM refuses the API user's key; check it and that the user is active",
+            "EspoCRM refuses the log-in; check the key or password, and that the user is active",
         )),
         403 if is_lock_out(answer) => {
             Some((LOCK_OUT, "EspoCRM has locked this address out after refused log-ins"))
@@ -61,8 +73,8 @@ pub(crate) fn fault(answer: &Answer) -> Fault {
     let permanent = |code: &'static str, text: String| answer.fault(FaultKind::Permanent, code, text);
     match answer.status() {
         401 => {
-            let text = "EspoCRM refuses the API user's key. Check the key, and that the user is active and of the \
-                        type API with this way of signing in.";
+            let text = "EspoCRM refuses the log-in: the API user's key, or the administrator's name and password. Check \
+                        it, and that the user is active and of the type that signs in this way.";
             answer.fault(FaultKind::Unauthorized, "unauthorized", text)
         }
         403 if is_lock_out(answer) => {
@@ -74,7 +86,7 @@ pub(crate) fn fault(answer: &Answer) -> Fault {
             permanent("request_refused", format!("EspoCRM refuses {operation}: {}", or_status(reason, 400)))
         }),
         403 => {
-            let advice = advice(reason);
+            let advice = if is_directory_write(operation) { NEEDS_ADMINISTRATOR } else { advice(reason) };
             permanent(
                 "forbidden",
                 format!("EspoCRM forbids {operation}: {} {advice}", or_status(reason, 403)),
@@ -104,6 +116,10 @@ pub(crate) fn fault(answer: &Answer) -> Fault {
             let text = format!("The record of {operation} was changed in EspoCRM since it was read.");
             answer.fault(FaultKind::Conflict, "modified", text)
         }
+        409 if reason == "userNameExists" => permanent(
+            USER_NAME_TAKEN,
+            format!("EspoCRM refuses {operation}: another user has this log-in name."),
+        ),
         409 => permanent(
             "refused_as_duplicate",
             format!("EspoCRM refuses {operation}: {}", or_status(reason, 409)),
@@ -238,6 +254,19 @@ mod tests {
         {
             assert_eq!(pause(fixture), None, "{fixture}");
         }
+    }
+
+    #[test]
+    fn only_administrators_write_users_and_teams() {
+        let told = |name: &str, operation: &str| {
+            let fault = fault(&fixtures::load(name).answer(operation));
+            (fault.code, fault.text.contains("needs an administrator's log-in"))
+        };
+        assert_eq!(told("423-user-create-as-api-user", "POST User"), ("forbidden", true));
+        assert_eq!(told("042-403-no-role", "PUT Team/{id}"), ("forbidden", true));
+        assert_eq!(told("042-403-no-role", "GET User"), ("forbidden", false));
+        assert_eq!(told("042-403-no-role", "POST UserThing"), ("forbidden", false));
+        assert_eq!(told("032-create-api-user-duplicate", "POST User").0, USER_NAME_TAKEN);
     }
 
     #[test]

@@ -27,6 +27,10 @@ pub enum Where {
     /// The attribute is this or greater. Times have a grain of one second: changes since a time are asked for
     /// with this, and those already seen are skipped.
     GreaterThanOrEquals(String, Value),
+    /// The text begins with this.
+    StartsWith(String, String),
+    /// The list has one of these values.
+    ArrayAnyOf(String, Vec<Value>),
     /// One of these records is linked by the link of this name.
     LinkedWith(String, Vec<Value>),
     /// Any of these holds.
@@ -79,6 +83,10 @@ impl Where {
             Self::Equals(attribute, value) => compare("equals", attribute, value),
             Self::NotEquals(attribute, value) => compare("notEquals", attribute, value),
             Self::In(attribute, values) => json!({"type": "in", "attribute": attribute, "value": values}),
+            Self::StartsWith(attribute, text) => compare("startsWith", attribute, &json!(text)),
+            Self::ArrayAnyOf(attribute, values) => {
+                json!({"type": "arrayAnyOf", "attribute": attribute, "value": values})
+            }
             Self::LinkedWith(link, ids) => {
                 json!({"type": "linkedWith", "attribute": link, "value": ids})
             }

@@ -149,7 +149,10 @@ fn read_get(answer: &Answer, entity_type: &EntityType) -> Result<Option<Record>,
     if error::is_gone(answer) {
         return Ok(None);
     }
-    read_record(error::success(answer)?, entity_type).map(Some)
+    let record = read_record(error::success(answer)?, entity_type)?;
+    // An administrator is shown what was deleted.
+    let is_deleted = record.attributes().get("deleted") == Some(&Value::Bool(true));
+    Ok((!is_deleted).then_some(record))
 }
 
 fn list_request(entity_type: &EntityType, query: &ListQuery) -> Request {

@@ -6,6 +6,7 @@ use shared::fault::Fault;
 use crate::api::Api;
 use crate::client::Reply;
 use crate::departments::{self, read_ids};
+use crate::error::FORBIDDEN;
 use crate::members::{self, read_list, read_one};
 use crate::{DepartmentId, Member, Secret, UserId, WeCom};
 
@@ -205,8 +206,8 @@ fn lack<T>(reply: Result<T, Fault>, secret: Secret) -> Result<Result<T, Lack>, F
     match reply {
         Ok(it) => Ok(Ok(it)),
         Err(fault) => match fault.code {
-            "api_forbidden" if secret == Secret::ContactSync => Ok(Err(Lack::Secret(Secret::App))),
-            "api_forbidden" => Ok(Err(Lack::Forbidden(secret))),
+            FORBIDDEN if secret == Secret::ContactSync => Ok(Err(Lack::Secret(Secret::App))),
+            FORBIDDEN => Ok(Err(Lack::Forbidden(secret))),
             "out_of_scope" => Ok(Err(Lack::Scope(secret))),
             "secret_missing" => Ok(Err(Lack::Secret(secret))),
             "sign_in_refused" | "address_not_trusted" | "token_refused" => {

@@ -9,6 +9,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use shared::fault::{Fault, FaultKind};
 
+/// Code of the fault where an interface is closed to the secret: another one, or another interface, may help.
+pub const FORBIDDEN: &str = "api_forbidden";
+
 /// What an answer says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Verdict {
@@ -133,7 +136,7 @@ pub(crate) fn fault(answer: &Answer, verdict: &Verdict) -> Fault {
             );
             answer.fault(FaultKind::Unauthorized, "sign_in_refused", text)
         }
-        code if is_forbidden(code) => permanent("api_forbidden", forbidden(operation, &why)),
+        code if is_forbidden(code) => permanent(FORBIDDEN, forbidden(operation, &why)),
         60011 | 50002 => permanent(
             "out_of_scope",
             format!(

@@ -71,7 +71,8 @@ impl CrmChecks<'_> {
         checks
     }
 
-    async fn check_entity(&self, need: &EntityNeed) -> Vec<Check> {
+    /// An entity type and its fields.
+    pub async fn check_entity(&self, need: &EntityNeed) -> Vec<Check> {
         let subject = format!("EspoCRM entity type {}", need.name);
         match self.crm.entity_definition(&need.name).await {
             Ok(Some(definition)) => check_fields(need, &definition),
@@ -182,7 +183,8 @@ fn check_fields(need: &EntityNeed, definition: &EntityDefinition) -> Vec<Check> 
     checks
 }
 
-fn check_version(version: Version) -> Check {
+/// Whether the version will do.
+pub fn check_version(version: Version) -> Check {
     let subject = "EspoCRM version";
     if version >= VERSION_MIN {
         return well(subject, version.to_string());

@@ -5,6 +5,9 @@
 pub mod calendar;
 mod crm_checks;
 pub mod directory;
+#[cfg(test)]
+mod doubles;
 mod guard;
 pub mod parties;
+pub mod relay;
 pub mod webhook_secrets;

@@ -55,6 +55,7 @@ pub struct Request {
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) secret_headers: Vec<(&'static str, SecretString)>,
     pub(crate) body: Option<Bytes>,
+    pub(crate) pages_are_good: bool,
 }
 
 impl Request {
@@ -80,6 +81,7 @@ impl Request {
             headers: Vec::new(),
             secret_headers: Vec::new(),
             body: None,
+            pages_are_good: false,
         }
     }
 
@@ -130,9 +132,22 @@ impl Request {
 
     /// Sets a body that is a form, encoded already. It may hold secrets, as every body may.
     #[must_use]
-    pub fn form(mut self, body: impl Into<Bytes>) -> Self {
+    pub fn form(self, body: impl Into<Bytes>) -> Self {
+        self.body_as("application/x-www-form-urlencoded", body)
+    }
+
+    /// Sets a body as it is, of any type.
+    #[must_use]
+    pub fn body_as(mut self, content_type: impl Into<String>, body: impl Into<Bytes>) -> Self {
         self.body = Some(body.into());
-        self.header("content-type", "application/x-www-form-urlencoded")
+        self.header("content-type", content_type)
+    }
+
+    /// A page with a good status is a good answer here. Elsewhere it is an error page of somebody in between.
+    #[must_use]
+    pub fn pages_are_good(mut self) -> Self {
+        self.pages_are_good = true;
+        self
     }
 
     /// The method.

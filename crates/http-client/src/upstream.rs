@@ -186,7 +186,7 @@ impl Upstream {
             Err(_) => Err(Failure::Lost(format!("no whole answer within {:?}", self.0.limits.deadline))),
         };
         let result = match outcome {
-            Ok(raw) => Ok(self.answered(raw, operation, &mut ticket)),
+            Ok(raw) => Ok(self.answered(raw, request, operation, &mut ticket)),
             Err(failure) => Err(self.failed(failure, request, operation, &mut ticket)),
         };
         let trial_is_over = ticket.pass.trial && !ticket.refused;
@@ -266,7 +266,13 @@ impl Upstream {
     }
 
     /// Draws the conclusions from an answer: for the breaker, the account and its pauses.
-    fn answered(&self, raw: RawAnswer, operation: &str, ticket: &mut Ticket<'_>) -> Answer {
+    fn answered(
+        &self,
+        raw: RawAnswer,
+        request: &Request,
+        operation: &str,
+        ticket: &mut Ticket<'_>,
+    ) -> Answer {
         let mut answer = Answer {
             system: self.0.system,
             operation: operation.to_owned(),
@@ -282,7 +288,8 @@ impl Upstream {
             answer.retry_after = retry_after::parse(text, now.unwrap_or_else(|| self.0.clock.now()));
         }
         let status = answer.status;
-        if status >= 500 || (answer.is_success() && answer.is_html()) {
+        let is_page = answer.is_success() && answer.is_html() && !request.pages_are_good;
+        if status >= 500 || is_page {
             answer.counts = ticket.failed();
         } else {
             ticket.succeeded();

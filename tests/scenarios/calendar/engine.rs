@@ -128,7 +128,7 @@ impl Engine {
                 for item in items {
                     match item {
                         WebhookItem::Record(key, _) => self.publish(key),
-                        WebhookItem::Echo => {}
+                        WebhookItem::Echo | WebhookItem::Forward { .. } => {}
                         WebhookItem::Malformed(why) => self.runs.refused.push(why),
                     }
                 }

@@ -10,8 +10,11 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 use simulators::Dice;
 
-use super::affairs::{Affair, Calendar, Kind, Side, Slot, Standing, Tie, contact_mail, stranger_mail};
+use super::affairs::{
+    Affair, Calendar, Inside, Kind, Side, Slot, Standing, Tie, contact_mail, stranger_mail,
+};
 use super::says::{Change, Field, Rule, Says, Show, When, ZONES, mark};
+use super::world::REACH;
 
 /// People whom the CRM knows beside its users.
 pub const CONTACTS: usize = 6;
@@ -518,6 +521,11 @@ impl Script {
             .dates(copy.says.when.date())
             .into_iter()
             .filter(|date| it.slots.get(date) != Some(&Slot::Gone))
+            // Of days outside the window Outlook says nothing.
+            .filter(|date| {
+                let noon = date.at(12, 0, 0, 0).to_zoned(TimeZone::UTC).map(|noon| noon.timestamp());
+                noon.is_ok_and(|noon| REACH.of(present.now, noon, noon) == Inside::Yes)
+            })
             .collect();
         // One is left, at least.
         if dates.len() < 2 {

@@ -48,6 +48,9 @@ async fn play(plan: Plan) -> World {
             world.connect_late().await;
         }
         world.day(day).await;
+        if day % 20 == 19 {
+            println!("  {} days in {:?}: {}", day + 1, begun.elapsed(), world.counts());
+        }
         for at in lost {
             world.connect(at).await;
         }

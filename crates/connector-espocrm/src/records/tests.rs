@@ -36,6 +36,13 @@ fn check_request(request: &Request, recorded: &Exchange) {
 }
 
 #[test]
+fn an_administrator_is_shown_what_was_deleted_and_it_is_gone_all_the_same() {
+    let answer = fixtures::load("147-admin-reads-deleted-record").answer("GET Meeting/{id}");
+    assert!(answer.is_success());
+    assert_eq!(read_get(&answer, &EntityType::new("Meeting").unwrap()).unwrap(), None);
+}
+
+#[test]
 fn get() {
     let recorded = fixtures::load("102-read");
     let request = get_request(&beteiligte(), &id("6b00526cc80a09e94"));

@@ -1,5 +1,7 @@
 //! The steps of a plan, and what a plan amounts to.
 
+use std::fmt;
+
 use super::ids::{DepartmentId, ExternalId, MemberId, TargetId};
 use super::key::Key;
 use super::link::{Below, DepartmentLink, MemberLink, Note};
@@ -211,6 +213,26 @@ pub enum Oddity {
     UnknownLeader(MemberId, MemberId),
     /// A renamed member had two accounts; this one was taken out of use.
     SecondAccount(MemberId, TargetId),
+}
+
+impl fmt::Display for Oddity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Attached(id, why) => write!(f, "The department {id} is attached to the root: {why}."),
+            Self::InvisibleDepartment(member, id) => {
+                write!(f, "{member} is in the department {id}, which we may not see: it is left out.")
+            }
+            Self::Invisible(key) => {
+                write!(f, "We may not see {key} in WeCom any more: what was written stays as it is.")
+            }
+            Self::UnknownLeader(member, leader) => {
+                write!(f, "{member} reports to {leader}, who is not there (yet).")
+            }
+            Self::SecondAccount(member, target) => {
+                write!(f, "{member} had two accounts: {target} was taken out of use.")
+            }
+        }
+    }
 }
 
 /// Why something cannot be synchronised as it is: a person has to act.

@@ -6,9 +6,9 @@
 use std::collections::VecDeque;
 
 use super::department::Department;
-use super::ids::{DepartmentId, ExternalId};
+use super::ids::{DepartmentId, ExternalId, MemberId};
 use super::key::Key;
-use super::link::{MemberLink, Step};
+use super::link::Step;
 use super::map::{self, Seat};
 use super::member::Member;
 use super::record::{Attributes, differences};
@@ -53,8 +53,8 @@ impl Entry {
 }
 
 /// Whether a member reports to others than we remember: looked at with the compare, which does not see managers.
-pub fn has_other_leaders(member: &Member, link: &MemberLink) -> bool {
-    member.leaders.as_ref().is_some_and(|leaders| *leaders != link.leaders)
+pub fn has_other_leaders(member: &Member, remembered: &[MemberId]) -> bool {
+    member.leaders.as_ref().is_some_and(|leaders| leaders != remembered)
 }
 
 /// A side.

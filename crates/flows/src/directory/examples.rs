@@ -6,6 +6,7 @@ use jiff::ToSpan as _;
 
 use super::action::{Oddity, Refusal};
 use super::department::Department;
+use super::espocrm;
 use super::fixtures::{self, id};
 use super::ids::{DepartmentId, ExternalId, MemberId, TargetId};
 use super::key::Key;
@@ -420,6 +421,39 @@ fn a_login_that_wecom_does_not_give_any_more_stays() {
     assert_eq!(field(&world, "m", Field::UserName), Some(text("m@example.test")));
     edit(&mut world, "m", |m| m.email = None);
     assert_eq!(field(&world, "m", Field::UserName), Some(text("m@example.test")));
+}
+
+#[test]
+fn what_a_target_keeps_in_another_form_is_written_once() {
+    let country = espocrm::Country::new("CN").unwrap();
+    let rules = Rules { creates_users: true, ..espocrm::rules(Hierarchy::Flat, country) };
+    let mut world = World::new(rules);
+    with_department(&mut world, 1, 0);
+    with_department(&mut world, 10, 1);
+    world.wecom.departments.get_mut(&d(10)).unwrap().name = Some("A=B".to_owned());
+    with_member(&mut world, "Zhang+San", &[10]);
+    with_member(&mut world, "n", &[10]);
+    look(&mut world, user("n"));
+    edit(&mut world, "Zhang+San", |m| {
+        m.mobile = Some("13800000000".to_owned());
+        m.telephone = Some("8001".to_owned());
+        m.email = Some("San@Example.test".to_owned());
+        m.alias = Some("San".to_owned());
+        m.leaders = Some(vec![id("n")]);
+    });
+    assert_eq!(world.shown().groups[&d(10)].1, "A＝B");
+    let says = |of| field(&world, "Zhang+San", of);
+    assert_eq!(says(Field::MobilePhone), Some(text("+8613800000000")));
+    assert_eq!(says(Field::WorkMail), Some(text("san@example.test")));
+    for without in [Field::WorkPhone, Field::NickName, Field::DisplayName, Field::Manager] {
+        assert_eq!(says(without), None, "{without:?}");
+    }
+    world.assert_settled();
+    world.assert_quiet();
+    world.publish_swept(user("Zhang+San"));
+    let writes = world.counts.writes;
+    world.work();
+    assert_eq!(world.counts.writes, writes);
 }
 
 #[test]

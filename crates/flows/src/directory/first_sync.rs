@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::ids::{DepartmentId, MemberId};
+use super::member::Member;
 use super::tree::Tree;
 
 /// What is done in which order.
@@ -177,6 +178,12 @@ pub struct Progress {
 pub fn is_first(department: DepartmentId, departments: &[DepartmentId], tree: &Tree) -> bool {
     let listed = departments.iter().copied().filter(|id| tree.get(*id).is_some()).min();
     listed.or_else(|| tree.departments().map(|first| first.id).next()) == Some(department)
+}
+
+/// Whether a member that is listed in a department is handled with it: also one that does not name the department.
+pub fn is_handled_with(department: DepartmentId, member: &Member, tree: &Tree) -> bool {
+    let departments = member.departments.as_deref().unwrap_or_default();
+    !departments.contains(&department) || is_first(department, departments, tree)
 }
 
 impl FirstSync {

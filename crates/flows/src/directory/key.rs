@@ -7,9 +7,12 @@
 //! | `rename.<old>/<new>` | notes that a userid was changed, moves the account, then as `user.<new>` |
 //! | `members.<department>` | writes what is noted for the members of its group, in batches |
 //! | `leader.<userid>` | sets the user's manager from what is remembered; reads nothing in WeCom |
+//! | `first-sync` | goes on with the first sync |
 
 use std::fmt;
 use std::str::FromStr;
+
+use shared::record_key::{FlowName, KeyError, RecordKey};
 
 use super::ids::{DepartmentId, MemberId};
 
@@ -48,7 +51,8 @@ impl fmt::Display for Key {
 /// A record id that is none of this flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "not a record of the flow `directory`: dept.ID, user.USERID, rename.OLD/NEW, members.ID or leader.USERID"
+    "not a record of the flow `directory`: dept.ID, user.USERID, rename.OLD/NEW, members.ID, leader.USERID or \
+     first-sync"
 )]
 pub struct NotAKey;
 
@@ -68,6 +72,47 @@ impl FromStr for Key {
             "members" => department().map(Self::Members),
             "leader" => member(id).map(Self::Leader),
             _ => Err(NotAKey),
+        }
+    }
+}
+
+/// The record id of the first sync.
+const FIRST_SYNC: &str = "first-sync";
+
+/// What a message of the flow is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Subject {
+    /// The first sync: its run goes on with it.
+    FirstSync,
+    /// One record.
+    One(Key),
+}
+
+impl Subject {
+    /// The message key.
+    ///
+    /// # Errors
+    /// Never for ids that were checked.
+    pub fn key(&self, flow: &FlowName) -> Result<RecordKey, KeyError> {
+        RecordKey::new(flow.clone(), self.to_string())
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FirstSync => f.write_str(FIRST_SYNC),
+            Self::One(key) => key.fmt(f),
+        }
+    }
+}
+
+impl FromStr for Subject {
+    type Err = NotAKey;
+    fn from_str(text: &str) -> Result<Self, NotAKey> {
+        match text {
+            FIRST_SYNC => Ok(Self::FirstSync),
+            _ => text.parse().map(Self::One),
         }
     }
 }
@@ -134,7 +179,9 @@ mod tests {
             ["dept.12", "user.o.brien@hq", "rename.gen.1/zhang.san", "members.2147483646", "leader.a_b-c"]
         {
             assert_eq!(text.parse::<Key>().unwrap().to_string(), text);
+            assert_eq!(text.parse(), Ok(Subject::One(text.parse().unwrap())));
         }
+        assert_eq!(Subject::FirstSync.to_string().parse(), Ok(Subject::FirstSync));
         for bad in ["", "dept", "dept.x", "user.", "user.a/b", "rename.a", "rename.a/b/c", "tag.1"] {
             assert_eq!(bad.parse::<Key>(), Err(NotAKey), "{bad}");
         }

@@ -172,7 +172,8 @@ impl Known {
                 self.waits.insert((leader.clone(), member.clone()));
             }
             Action::Hint(key) => drop(self.hinted.insert(key.clone())),
-            Action::ForgetWaiting { leader, .. } => drop(self.waiting.insert(leader.clone(), Vec::new())),
+            // There may be more of them than were told in one go.
+            Action::ForgetWaiting { leader, .. } => drop(self.waiting.remove(leader)),
             Action::CreateGroup { .. }
             | Action::UpdateGroup { .. }
             | Action::CreateUser { .. }

@@ -28,7 +28,7 @@ impl<'a> Seat<'a> {
 
 /// The name of a group, by the way to it from the top.
 pub(super) fn group_name(way: &[Step], rules: &Rules) -> String {
-    names::shorten(&name_of(way, rules.group_names), rules.name_chars_max)
+    names::shorten(&rules.form.name(&name_of(way, rules.group_names)), rules.name_chars_max)
 }
 
 /// The root is left out of the paths of what is below it.
@@ -77,7 +77,7 @@ pub(super) fn user(member: &Member, seats: &[Seat<'_>], rules: &Rules, is_new: b
     wanted.extend(active.map(|active| (Field::Active, Value::Flag(active))));
     wanted.extend(leads(member, seats).map(|leads| (Field::Leads, Value::Texts(leads))));
     wanted.retain(|field, _| !rules.without.contains(field));
-    wanted
+    rules.form.user(wanted)
 }
 
 /// A login that WeCom does not give any more stays what it was.

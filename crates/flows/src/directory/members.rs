@@ -352,6 +352,7 @@ impl<'a> Deciding<'a> {
         let text = format!("{id}.retired.{}", link.target);
         let mut wanted = Attributes::from([(Field::Active, Value::Flag(false))]);
         wanted.insert(Field::UserName, Value::Text(text));
+        let wanted = self.rules.form.user(wanted);
         match update(side, &ExternalId::Retired(link.target.clone()), &wanted) {
             Some(update) => Err(tombstone(vec![update])),
             None => Ok(()),

@@ -29,28 +29,49 @@
 pub mod action;
 pub mod compare;
 mod deciding;
+pub mod delivery;
 pub mod department;
 mod departments;
+pub mod diff;
+mod documents;
+pub mod drift;
+pub mod espocrm;
 pub mod first_sync;
+mod first_sync_record;
+pub mod flow;
 pub mod ids;
 pub mod key;
 pub mod known;
 mod leaders;
+mod leases;
 pub mod link;
+mod lists;
 mod map;
 pub mod member;
 mod members;
+mod members_compare;
 pub mod memberships;
 pub mod names;
 mod need;
+mod packed;
 pub mod plan;
+mod pretend;
+mod reading;
 pub mod record;
+mod report;
+mod roll;
 pub mod rules;
 pub mod scim;
+mod scope;
 pub mod settings;
+mod settle;
 pub mod source;
+mod strays;
+mod sweep;
+mod syncing;
 pub mod target;
 pub mod tree;
+pub mod wecom;
 
 pub use deciding::Mode;
 
@@ -67,5 +88,7 @@ mod model;
 mod rounds;
 #[cfg(test)]
 mod sequences;
+#[cfg(test)]
+mod shell_tests;
 #[cfg(test)]
 mod tests;

@@ -81,7 +81,7 @@ impl World {
         let facts = self.compare(&lists, 3);
         for member in &lists.members {
             let link = self.member_links.get(&member.id);
-            if link.is_some_and(|(_, link)| has_other_leaders(member, link)) {
+            if link.is_some_and(|(_, link)| has_other_leaders(member, &link.leaders)) {
                 self.publish_swept(Key::Member(member.id.clone()));
             }
         }

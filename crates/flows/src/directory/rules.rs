@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::espocrm::form;
 use super::member::ActiveRule;
 use super::names;
-use super::record::Field;
+use super::record::{Attributes, Field};
+use crate::parties::communications::value::Country;
 
 /// How the tree is shown in the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -51,6 +53,35 @@ pub enum Leavers {
     Delete,
 }
 
+/// How the target keeps names and what users say. What is wanted is brought into this form before it is compared: else
+/// each look would find a difference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Form {
+    /// Everything, as it is.
+    #[default]
+    Any,
+    /// As EspoCRM takes it. A number without country code is one of this country.
+    EspoCrm(Country),
+}
+
+impl Form {
+    /// A group's name as the target keeps it.
+    pub(super) fn name(self, name: &str) -> String {
+        match self {
+            Self::Any => name.to_owned(),
+            Self::EspoCrm(_) => form::name(name),
+        }
+    }
+
+    /// What is wanted of a user, as the target keeps it.
+    pub(super) fn user(self, wanted: Attributes) -> Attributes {
+        match self {
+            Self::Any => wanted,
+            Self::EspoCrm(country) => form::user(wanted, country),
+        }
+    }
+}
+
 /// What the settings say to a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
@@ -60,6 +91,8 @@ pub struct Rules {
     pub group_names: GroupNames,
     /// Longest name of a group, in characters.
     pub name_chars_max: usize,
+    /// How the target keeps it.
+    pub form: Form,
     /// Who is active.
     pub active: ActiveRule,
     /// What becomes of leavers.
@@ -92,6 +125,7 @@ impl Default for Rules {
             hierarchy: Hierarchy::default(),
             group_names: GroupNames::default(),
             name_chars_max: 200,
+            form: Form::default(),
             active: ActiveRule::default(),
             leavers: Leavers::default(),
             login: Login::default(),

@@ -127,7 +127,7 @@ fn deliver(world: &mut World, sequence: &Sequence, event: &Value) {
     }
 }
 
-fn expected(sequence: &Sequence) -> Shown {
+pub(super) fn expected(sequence: &Sequence) -> Shown {
     let mut shown = Shown::default();
     for (id, department) in sequence.expected["departments"].as_object().unwrap() {
         let parent = DepartmentId(u32::try_from(department["parentid"].as_u64().unwrap()).unwrap());
@@ -207,7 +207,7 @@ fn check(sequence: &Sequence, order: &[usize], way: Way, rules: &Rules) -> (Worl
 }
 
 /// All orders of so many, by the algorithm of Heap.
-fn permutations(count: usize) -> Vec<Vec<usize>> {
+pub(super) fn permutations(count: usize) -> Vec<Vec<usize>> {
     fn go(size: usize, order: &mut Vec<usize>, all: &mut Vec<Vec<usize>>) {
         if size <= 1 {
             all.push(order.clone());
@@ -226,11 +226,11 @@ fn permutations(count: usize) -> Vec<Vec<usize>> {
     all
 }
 
-fn given(sequence: &Sequence) -> Vec<usize> {
+pub(super) fn given(sequence: &Sequence) -> Vec<usize> {
     (0..sequence.deliveries.len()).collect()
 }
 
-fn shuffled(sequence: &Sequence, seed: u64) -> Vec<usize> {
+pub(super) fn shuffled(sequence: &Sequence, seed: u64) -> Vec<usize> {
     let mut order = given(sequence);
     fastrand::Rng::with_seed(seed).shuffle(&mut order);
     order

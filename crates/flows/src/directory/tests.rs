@@ -18,12 +18,12 @@ use super::rounds::Lists;
 use super::rules::{Hierarchy, Leavers, Rules};
 use super::tree::{Attached, Tree, TreeProblem};
 
-fn dept(id: u32, parent: u32) -> Department {
+pub(super) fn dept(id: u32, parent: u32) -> Department {
     let name = Some(format!("D{id}"));
     Department { id: DepartmentId(id), parent: Some(DepartmentId(parent)), name, order: None, leaders: None }
 }
 
-fn person(userid: &str, departments: &[u32]) -> Member {
+pub(super) fn person(userid: &str, departments: &[u32]) -> Member {
     let ids: Vec<_> = departments.iter().copied().map(DepartmentId).collect();
     let mut member = Member::new(id(userid), userid);
     member.name = Some(userid.to_uppercase());
@@ -102,7 +102,7 @@ fn any_list_is_a_tree() {
 }
 
 /// A tree of so many departments with ids that say nothing about their depth, and members with leaders.
-fn grow(world: &mut World, rng: &mut fastrand::Rng, departments: usize, members: usize) {
+pub(super) fn grow(world: &mut World, rng: &mut fastrand::Rng, departments: usize, members: usize) {
     let mut ids = vec![DepartmentId::ROOT];
     while ids.len() < departments {
         let id = rng.u32(2..100_000);
@@ -123,7 +123,7 @@ fn grow(world: &mut World, rng: &mut fastrand::Rng, departments: usize, members:
 }
 
 /// Something changes in WeCom; answers which events that makes.
-fn change(world: &mut World, rng: &mut fastrand::Rng, next: &mut u32) -> Vec<Key> {
+pub(super) fn change(world: &mut World, rng: &mut fastrand::Rng, next: &mut u32) -> Vec<Key> {
     let tree = world.wecom.tree();
     let departments: Vec<_> = world.wecom.departments.keys().copied().filter(|id| id.0 != 1).collect();
     let members: Vec<_> = world.wecom.members.keys().cloned().collect();

@@ -2,6 +2,7 @@
 //! the root, and reported.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +23,18 @@ pub enum Attached {
     InvisibleParent(DepartmentId),
     /// It is below itself; of a cycle's departments the one with the smallest id is attached, the others stay below it.
     Cycle,
+}
+
+impl fmt::Display for Attached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoParent => f.write_str("it names no parent"),
+            Self::OwnParent => f.write_str("it names itself as its parent"),
+            Self::UnknownParent(parent) => write!(f, "WeCom does not know its parent {parent}"),
+            Self::InvisibleParent(parent) => write!(f, "we may not see its parent {parent}"),
+            Self::Cycle => f.write_str("it is below itself"),
+        }
+    }
 }
 
 /// What is odd about a list of departments.

@@ -35,7 +35,7 @@ mod agree;
 mod apply;
 mod check;
 mod claim;
-mod communications;
+pub(crate) mod communications;
 mod conclude;
 mod execute;
 mod link;

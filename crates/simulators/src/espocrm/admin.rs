@@ -1,4 +1,4 @@
-//! What an administrator does: entity types, fields, roles, API users.
+//! What an administrator does: entity types, fields, roles, API users; people and teams are in `people.rs` and `teams.rs`.
 
 use std::io;
 use std::net::IpAddr;
@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::Espocrm;
 use super::accounts::{Account, AccountKind, Credential, Role, object};
 use super::answers::{not_simulated, ok, php_json, refuse};
-use super::definitions::{ENTITY_TYPE, FieldRefusal, OTHER_TYPES, simulated};
+use super::definitions::{ENTITY_TYPE, FieldRefusal, OTHER_TYPES, PEOPLE, simulated};
 use super::list::{self, Source};
 use super::records::body;
 use super::validation::stamp;
@@ -74,18 +74,21 @@ impl Espocrm {
             ("POST", ["EntityManager", "action", "createEntity"]) => self.create_entity(&body),
             ("POST", ["EntityManager", "action", "updateEntity"]) => self.update_entity(&body),
             ("POST", ["Admin", "rebuild"]) => Ok(Answered::read(ok(&json!(true)))),
-            ("POST", ["Admin", "fieldManager", name]) if self.is_there(name) => {
+            ("POST", ["Admin", "fieldManager", name]) if self.is_defined(name) => {
                 self.create_field(name, &body)
             }
-            ("PUT", ["Admin", "fieldManager", name, field]) if self.is_there(name) => {
+            ("PUT", ["Admin", "fieldManager", name, field]) if self.is_defined(name) => {
                 self.change_field(name, field, &body)
             }
             ("GET", ["Role"]) => Ok(Answered::read(self.role_list(request))),
             ("GET", ["Role", id]) => self.role(id).map(|role| Answered::read(ok(&Value::Object(role)))),
             ("POST", ["Role"]) => self.create_role(now, &body),
             ("PUT" | "PATCH", ["Role", id]) => self.change_role(id, &body),
-            ("POST", ["User"]) => self.create_user(now, admin, &body),
-            ("PUT" | "PATCH", ["User", id]) => self.change_user(admin, id, &body),
+            ("POST", ["User"]) if text(&body, "type") == "api" => self.create_user(now, admin, &body),
+            ("PUT" | "PATCH", ["User", id]) if body.contains_key("rolesIds") => {
+                self.change_user(admin, id, &body)
+            }
+            (_, ["User", ..]) => return self.write_user(store, now, admin, request, path, &body),
             (method, path) => Err(not_simulated(&format!("{method} {}", path.join("/")))),
         };
         let Answered { answer, change } = match answered {
@@ -134,9 +137,10 @@ impl Espocrm {
 
     fn update_entity(&mut self, body: &Record) -> Result<Answered, Answer> {
         let name = text(body, "name");
-        if !self.is_there(name) {
+        if !self.is_defined(name) {
             return Err(not_simulated(&format!("updateEntity of {name}")));
         }
+        self.check_customizable(name)?;
         if let Some(Value::Bool(on)) = body.get("optimisticConcurrencyControl") {
             self.catalogue.of_mut(name).has_versions = *on;
         }
@@ -148,7 +152,20 @@ impl Espocrm {
         simulated(name).is_some_and(|scope| self.definitions(scope).exists())
     }
 
+    /// Whether there are definitions of this entity type.
+    fn is_defined(&self, name: &str) -> bool {
+        self.is_there(name) || PEOPLE.contains(&name)
+    }
+
+    fn check_customizable(&self, name: &str) -> Result<(), Answer> {
+        match self.definitions(name).is_customizable() {
+            true => Ok(()),
+            false => Err(refuse(500, &format!("Entity type {name} is not customizable."))),
+        }
+    }
+
     fn create_field(&mut self, scope: &str, body: &Record) -> Result<Answered, Answer> {
+        self.check_customizable(scope)?;
         let name = text(body, "name").to_owned();
         let made = self.catalogue.of_mut(scope).create_field(body);
         let shown = made.map_err(|refusal| field_refused(&refusal, scope, &name))?;
@@ -156,6 +173,7 @@ impl Espocrm {
     }
 
     fn change_field(&mut self, scope: &str, name: &str, body: &Record) -> Result<Answered, Answer> {
+        self.check_customizable(scope)?;
         let changed = self.catalogue.of_mut(scope).replace_field(name, body);
         let shown = changed.map_err(|refusal| field_refused(&refusal, scope, name))?;
         Ok(Answered::changed(ok(&Value::Object(shown)), Operation::Update, "Field", name))
@@ -260,8 +278,8 @@ impl Espocrm {
 
     fn create_user(&mut self, now: Timestamp, admin: &Account, body: &Record) -> Result<Answered, Answer> {
         let name = text(body, "userName");
-        if text(body, "type") != "api" || text(body, "authMethod") != "ApiKey" {
-            return Err(not_simulated("POST User of another type than api, with ApiKey"));
+        if text(body, "authMethod") != "ApiKey" {
+            return Err(not_simulated("POST User of type api without ApiKey"));
         }
         if self.accounts().iter().any(|account| account.user_name == name) {
             return Err(refuse(409, "userNameExists"));
@@ -292,15 +310,13 @@ impl Espocrm {
         if !self.accounts().iter().any(|account| account.id == id) {
             return Err(refuse(404, &format!("Record {id} not found.")));
         }
-        if body.contains_key("rolesIds") {
-            // A role that came with the user is one like others from now on.
-            for role in self.all_roles() {
-                let id = text(&role, "id").to_owned();
-                self.roles.entry(id).or_insert(role);
-            }
-            self.roles_of.insert(id.to_owned(), texts(body, "rolesIds"));
-            self.apply_roles(id);
+        // A role that came with the user is one like others from now on.
+        for role in self.all_roles() {
+            let id = text(&role, "id").to_owned();
+            self.roles.entry(id).or_insert(role);
         }
+        self.roles_of.insert(id.to_owned(), texts(body, "rolesIds"));
+        self.apply_roles(id);
         Ok(Answered::changed(self.user(admin, id), Operation::Update, "User", id))
     }
 
@@ -341,11 +357,11 @@ impl Answered {
     }
 }
 
-fn text<'r>(record: &'r Record, name: &str) -> &'r str {
+pub(super) fn text<'r>(record: &'r Record, name: &str) -> &'r str {
     record.get(name).and_then(Value::as_str).unwrap_or_default()
 }
 
-fn texts(record: &Record, name: &str) -> Vec<String> {
+pub(super) fn texts(record: &Record, name: &str) -> Vec<String> {
     let list = record.get(name).and_then(Value::as_array).into_iter().flatten();
     list.filter_map(Value::as_str).map(str::to_owned).collect()
 }

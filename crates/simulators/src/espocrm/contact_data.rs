@@ -152,6 +152,11 @@ pub(super) fn primary_address(record: &Record, name: &str) -> Value {
     primary(record, name).and_then(|entry| entry.get(name)).cloned().unwrap_or(Value::Null)
 }
 
+/// All addresses or numbers.
+pub(super) fn addresses(record: &Record, name: &str) -> Vec<Value> {
+    set(record, name).iter().map(|entry| entry.get(name).cloned().unwrap_or(Value::Null)).collect()
+}
+
 /// A flag of the primary, as `emailAddressIsOptedOut` shows it; null when there is no primary.
 pub(super) fn primary_flag(record: &Record, attribute: &str) -> Value {
     let (name, flag) = match attribute {

@@ -12,6 +12,9 @@ pub(super) const ENTITY_TYPE: &str = "CBeteiligte";
 /// The simulated entity types that are there from the beginning.
 pub(super) const BUILT_IN: [&str; 4] = ["Meeting", "Call", "Contact", "Lead"];
 
+/// Those of which only an administrator writes records: `users.rs`, `teams.rs`.
+pub(super) const PEOPLE: [&str; 2] = ["User", "Team"];
+
 /// The simulated entity type of this name.
 pub(super) fn simulated(name: &str) -> Option<&'static str> {
     std::iter::once(ENTITY_TYPE).chain(BUILT_IN).find(|own| *own == name)
@@ -35,7 +38,7 @@ pub(super) struct Catalogue {
 
 impl Catalogue {
     pub(super) fn new(beteiligte: Definitions) -> Self {
-        Self { beteiligte, built_in: BUILT_IN.into_iter().map(Definitions::built_in).collect() }
+        Self { beteiligte, built_in: BUILT_IN.into_iter().chain(PEOPLE).map(Definitions::built_in).collect() }
     }
 
     pub(super) fn of(&self, scope: &str) -> &Definitions {
@@ -98,10 +101,14 @@ impl Definitions {
     fn built_in(name: &'static str) -> Self {
         let all: Value = serde_json::from_str(include_str!("data/built_in.json")).unwrap_or(Value::Null);
         let kind = if ["Meeting", "Call"].contains(&name) { "Event" } else { "Person" };
-        let scope = json!({
-            "entity": true, "acl": true, "customizable": true, "stream": name != "Call", "disabled": false,
-            "type": kind, "module": "Crm", "object": true,
-        });
+        let scope = if PEOPLE.contains(&name) {
+            json!({ "entity": true, "acl": true, "customizable": name != "Team", "preserveAuditLog": true })
+        } else {
+            json!({
+                "entity": true, "acl": true, "customizable": true, "stream": name != "Call", "disabled": false,
+                "type": kind, "module": "Crm", "object": true,
+            })
+        };
         Self {
             name,
             has_versions: false,
@@ -112,7 +119,12 @@ impl Definitions {
     }
 
     fn is_built_in(&self) -> bool {
-        BUILT_IN.contains(&self.name)
+        BUILT_IN.contains(&self.name) || PEOPLE.contains(&self.name)
+    }
+
+    /// Whether an administrator may add fields.
+    pub(super) fn is_customizable(&self) -> bool {
+        flag(&self.scope, "customizable")
     }
 
     /// Whether records have a stream that can be followed.

@@ -13,9 +13,11 @@ mod events;
 mod list;
 mod meetings;
 mod notes;
+mod people;
 mod query;
 mod records;
 mod screen;
+mod teams;
 mod users;
 mod validation;
 mod views;
@@ -150,6 +152,7 @@ pub struct Espocrm {
     /// Roles by user, where an administrator has set them.
     roles_of: BTreeMap<String, Vec<String>>,
     allowed_addresses: BTreeSet<String>,
+    people: people::People,
 }
 
 /// A running EspoCRM.
@@ -180,6 +183,7 @@ impl EspocrmSimulator {
             roles: BTreeMap::new(),
             roles_of: BTreeMap::new(),
             allowed_addresses: BTreeSet::new(),
+            people: people::People::default(),
         };
         let simulator = Self::host(espocrm, hosting).await?;
         if let Some(interval) = interval {
@@ -231,10 +235,7 @@ impl Espocrm {
         let viewer = self.viewer(store, scope, account);
         let show = |record: &Record| viewer.show(record, View::Item);
         let get = |record: &Record, name: &str| match name {
-            "emailAddress" | "phoneNumber" => contact_data::set(record, name)
-                .iter()
-                .map(|entry| entry.get(name).cloned().unwrap_or(Value::Null))
-                .collect(),
+            "emailAddress" | "phoneNumber" => contact_data::addresses(record, name),
             "name" => vec![views::title(record)],
             link if definitions.has_attribute(&format!("{link}Ids")) => {
                 meetings::ids(record, link).into_iter().map(Value::from).collect()
@@ -295,12 +296,16 @@ impl Upstream for Espocrm {
             ("GET", ["Settings"]) => Ok(self.settings()),
             ("GET", ["Metadata"]) => Ok(self.metadata(&account, request)),
             ("GET", ["App", "user"]) => Ok(self.app_user(&account, request)),
-            ("GET", ["User"]) => Ok(self.user_list(&account, request)),
+            ("GET", ["User"]) => Ok(self.user_list(&account, request, None)),
             ("GET", ["User", id]) => Ok(self.user(&account, id)),
             ("GET", ["Notification"]) => self.notifications(store, now, &account, request),
             ("POST", ["Notification"]) if account.kind != AccountKind::Admin => {
                 Ok(refuse(403, "No create access."))
             }
+            ("DELETE", ["User", _]) if account.kind != AccountKind::Admin => {
+                Ok(refuse(403, "No delete access."))
+            }
+            (_, ["Team", rest @ ..]) => self.team_request(store, now, &account, request, rest),
             ("POST", ["Note"]) => self.create_note(store, now, &account, request),
             (_, ["Webhook"]) => self.webhook(store, now, &account, request, None),
             (_, ["Webhook", id]) => self.webhook(store, now, &account, request, Some(id)),

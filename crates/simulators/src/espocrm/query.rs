@@ -7,7 +7,7 @@ use crate::upstream::Record;
 use crate::wire::{Answer, Request};
 
 /// Filters of the real system that are not simulated: a 501, never a wrong answer.
-const NOT_SIMULATED: [&str; 25] = [
+const NOT_SIMULATED: [&str; 24] = [
     "after",
     "before",
     "on",
@@ -28,7 +28,6 @@ const NOT_SIMULATED: [&str; 25] = [
     "linkedWithAll",
     "isLinked",
     "isNotLinked",
-    "arrayAnyOf",
     "arrayNoneOf",
     "not",
     "like",
@@ -105,7 +104,8 @@ pub(super) fn check(filter: &Value, is_attribute: &impl Fn(&str) -> bool) -> Opt
     (!is_attribute(&known)).then(|| refuse(400, &format!("Not existing attribute '{attribute}' in where.")))
 }
 
-const COMPARISONS: [&str; 18] = [
+const COMPARISONS: [&str; 19] = [
+    "arrayAnyOf",
     "linkedWith",
     "equals",
     "notEquals",
@@ -154,7 +154,7 @@ pub(super) fn passes(filter: &Value, get: &impl Fn(&str) -> Vec<Value>) -> bool 
         "notEquals" if operand.is_none() => !is_null,
         "equals" => any(&|order| order == Equal),
         "notEquals" => !is_null && !any(&|order| order == Equal),
-        "in" | "linkedWith" => {
+        "in" | "linkedWith" | "arrayAnyOf" => {
             items(filter).iter().any(|operand| own.iter().any(|own| compare(own, operand) == Some(Equal)))
         }
         "notIn" => {

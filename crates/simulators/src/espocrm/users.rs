@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::accounts::{Account, AccountKind};
 use super::answers::{ok, refuse};
-use super::definitions::ENTITY_TYPE;
+use super::definitions::{ENTITY_TYPE, flag};
 use super::list::{self, Source};
 use super::{Espocrm, object};
 use crate::upstream::Record;
@@ -43,21 +43,54 @@ impl Espocrm {
         self.accounts().first().map(|account| account.id.clone()).unwrap_or_default()
     }
 
+    /// A user with everything but what its teams are called: what the account says, and what was written to it.
+    pub(super) fn user_record(&self, user: &Account) -> Record {
+        let mut shown = item(user, &self.maker());
+        let mails: Vec<Value> = user.email.iter().map(|mail| {
+            json!({ "emailAddress": mail, "lower": mail.to_lowercase(), "primary": true, "optOut": false, "invalid": false })
+        }).collect();
+        shown.extend(object(json!({ "emailAddressData": mails, "phoneNumberData": [] })));
+        let definitions = self.definitions("User");
+        for (name, field) in definitions.fields().filter(|(_, field)| flag(field, "isCustom")) {
+            shown.insert(name.to_owned(), field.get("default").cloned().unwrap_or(Value::Null));
+        }
+        if definitions.has_versions {
+            shown.insert("versionNumber".to_owned(), Value::Null);
+        }
+        shown.extend(self.people.written(&user.id).cloned().unwrap_or_default());
+        for name in ["emailAddress", "phoneNumber"] {
+            let primary = super::contact_data::primary_address(&shown, name);
+            shown.insert(name.to_owned(), primary);
+        }
+        shown.insert("teamsIds".to_owned(), json!(self.people.teams_of(&user.id)));
+        shown
+    }
+
     /// People only, but for an administrator: API users are in no list and cannot be read by one another.
-    pub(super) fn user_list(&self, account: &Account, request: &Request) -> Answer {
-        let maker = self.maker();
+    pub(super) fn user_list(&self, account: &Account, request: &Request, team: Option<&str>) -> Answer {
         let people: Vec<Record> = self
             .accounts()
             .iter()
             .filter(|user| user.kind != AccountKind::Api || account.kind == AccountKind::Admin)
             .filter(|user| account.level("User", "read") == "all" || user.id == account.id)
-            .map(|user| item(user, &maker))
+            .filter(|user| team.is_none_or(|team| self.people.is_member(team, &user.id)))
+            .map(|user| self.user_record(user))
             .collect();
+        let definitions = self.definitions("User");
+        let show = |user: &Record| {
+            let mut item = user.clone();
+            item.retain(|name, _| !(name.ends_with("Data") || name == "teamsIds"));
+            item
+        };
         let source = Source {
             records: people.iter().collect(),
-            show: &Record::clone,
-            get: &|user, name| vec![user.get(name).cloned().unwrap_or(Value::Null)],
-            is_attribute: &|name| item(account, &maker).contains_key(name),
+            show: &show,
+            get: &|user, name| match name {
+                "emailAddress" | "phoneNumber" => super::contact_data::addresses(user, name),
+                "teams" => user.get("teamsIds").and_then(Value::as_array).cloned().unwrap_or_default(),
+                _ => vec![user.get(name).cloned().unwrap_or(Value::Null)],
+            },
+            is_attribute: &|name| definitions.has_attribute(name) || item(account, "").contains_key(name),
             always: &["createdById"],
             order: ("userName", false),
             show_link: &list::plain_link,
@@ -72,18 +105,18 @@ impl Espocrm {
             user.id == id && (user.kind != AccountKind::Api || user.id == account.id || is_admin)
         };
         match self.accounts().iter().find(visible) {
+            None if is_admin && self.people.deleted(id).is_some() => {
+                ok(&Value::Object(self.people.deleted(id).cloned().unwrap_or_default()))
+            }
             None => refuse(404, &format!("Record {id} does not exist.")),
             Some(user) if account.level("User", "read") != "all" && user.id != account.id => {
                 refuse(403, "No read access.")
             }
             Some(user) => {
-                let mut shown = item(user, &self.maker());
-                let mails: Vec<Value> = user.email.iter().map(|mail| {
-                    json!({ "emailAddress": mail, "lower": mail.to_lowercase(), "primary": true, "optOut": false, "invalid": false })
-                }).collect();
+                let mut shown = self.user_record(user);
+                shown.extend(self.teams_shown(&user.id));
                 shown.extend(object(json!({
-                    "emailAddressData": mails, "phoneNumberData": [],
-                    "teamsIds": [], "teamsNames": {}, "teamsColumns": {}, "rolesIds": [], "rolesNames": {},
+                    "rolesIds": [], "rolesNames": {},
                     "portalsIds": [], "portalsNames": {}, "portalRolesIds": [], "portalRolesNames": {},
                     "accountsIds": [], "accountsNames": {},
                 })));

@@ -97,6 +97,7 @@ fn accept(name: &str, field: &Record, attribute: &str, value: &Value) -> Result<
             _ => Ok(json!([]).into()),
         },
         _ if value.is_null() => Ok(Value::Null.into()),
+        "array" => texts(value).map(Accepted::from),
         "varchar" => text(field, value, true).map(Accepted::from),
         "text" => text(field, value, false).map(Accepted::from),
         "int" => number(field, value).map(Accepted::from),
@@ -128,6 +129,21 @@ fn text(field: &Record, value: &Value, trimmed: bool) -> Result<Value, &'static 
         return Err("pattern");
     }
     Ok(json!(text))
+}
+
+/// Texts of at most 100 characters, none of them empty.
+fn texts(value: &Value) -> Result<Value, &'static str> {
+    let texts = value.as_array().ok_or("array")?;
+    for text in texts {
+        let text = text.as_str().ok_or("arrayOfString")?;
+        if text.is_empty() {
+            return Err("noEmptyString");
+        }
+        if text.chars().count() > 100 {
+            return Err("maxItemLength");
+        }
+    }
+    Ok(value.clone())
 }
 
 /// Null and the empty string are the same option.

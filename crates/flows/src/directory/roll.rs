@@ -1,0 +1,169 @@
+//! Whom the first sync handles with a department: the members listed there, each with one of its departments only.
+
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use shared::fault::Fault;
+use tokio::time::Instant;
+
+use super::first_sync::{Finished, is_first, is_handled_with};
+use super::ids::{DepartmentId, MemberId};
+use super::key::Key;
+use super::known::{Answer, Read};
+use super::member::Member;
+use super::source::Row;
+use super::syncing::{Listed, Portion};
+
+/// Members in one task.
+const MEMBERS_MAX: usize = 200;
+/// How long a list is used: an event may have brought later news.
+const LIST_KEPT: Duration = Duration::from_secs(60);
+/// Rows that are looked at at once.
+const ROWS_AT_ONCE: usize = 16;
+
+/// The list of the department that is gone through.
+#[derive(Debug, Default)]
+pub(super) struct Roll(Option<List>);
+
+#[derive(Debug)]
+struct List {
+    department: DepartmentId,
+    read_at: Instant,
+    rows: Vec<Row>,
+}
+
+impl Portion<'_> {
+    /// The next members to settle.
+    pub(super) async fn members_after(
+        &mut self,
+        id: DepartmentId,
+        after: Option<&MemberId>,
+    ) -> Result<(Vec<Listed>, Finished), Fault> {
+        let odd = self.read_roll(id).await?;
+        let mut batch = Batch::new(odd);
+        for rows in self.rows_after(id, after).chunks(ROWS_AT_ONCE) {
+            if batch.is_full(rows) {
+                break;
+            }
+            for (member, read) in try_join_all(rows.iter().map(|row| self.whole(row))).await? {
+                let is_here = match &read {
+                    Read::Found(found) => is_handled_with(id, found, &self.tree),
+                    Read::Unknown | Read::Invisible | Read::Unavailable => true,
+                };
+                if is_here {
+                    let answer = Answer::Member(member.clone(), Box::new(read));
+                    batch.keys.push((Key::Member(member), vec![answer]));
+                }
+            }
+        }
+        Ok(batch.over())
+    }
+
+    /// The next members whose managers are set.
+    pub(super) async fn leaders_after(
+        &mut self,
+        id: DepartmentId,
+        after: Option<&MemberId>,
+    ) -> Result<(Vec<Listed>, Finished), Fault> {
+        self.read_roll(id).await?;
+        let mut batch = Batch::new(0);
+        for rows in self.rows_after(id, after).chunks(ROWS_AT_ONCE) {
+            if batch.is_full(rows) {
+                break;
+            }
+            let ids: Vec<MemberId> = rows.iter().map(|row| row.id().clone()).collect();
+            let links = self.flow.documents.member_links(&ids).await?;
+            for (row, link) in rows.iter().zip(links) {
+                let is_here = match (row, &link) {
+                    (Row::Whole(member), Some(_)) => is_handled_with(id, member, &self.tree),
+                    (Row::Id(_), Some(stored)) => {
+                        let departments = &stored.link.departments;
+                        !departments.contains(&id) || is_first(id, departments, &self.tree)
+                    }
+                    // No user was made of it.
+                    (_, None) => false,
+                };
+                if is_here {
+                    batch.keys.push((Key::Leader(row.id().clone()), Vec::new()));
+                }
+            }
+        }
+        Ok(batch.over())
+    }
+
+    async fn whole(&self, row: &Row) -> Result<(MemberId, Read<Member>), Fault> {
+        let id = row.id().clone();
+        let read = match row {
+            Row::Whole(member) => Read::Found((**member).clone()),
+            Row::Id(id) => self.flow.source.member(id).await?,
+        };
+        match read {
+            Read::Unavailable => {
+                let text = format!("WeCom does not answer about the member {id} now; it is asked again.");
+                Err(Fault::retryable("wecom_silent", text))
+            }
+            read => Ok((id, read)),
+        }
+    }
+
+    /// Reads the list of a department, unless it was just read; answers how many of it cannot be read.
+    async fn read_roll(&mut self, id: DepartmentId) -> Result<u64, Fault> {
+        let is_fresh = |list: &List| list.department == id && list.read_at.elapsed() < LIST_KEPT;
+        if self.roll.0.as_ref().is_some_and(is_fresh) {
+            return Ok(0);
+        }
+        let read_at = Instant::now();
+        let (rows, unreadable) = match self.flow.source.members_of(id).await? {
+            Read::Found(list) => (list.records, list.unreadable),
+            // Gone since the departments were listed: whoever is in it is listed elsewhere, or is told of.
+            Read::Unknown | Read::Invisible => (Vec::new(), Vec::new()),
+            Read::Unavailable => {
+                let text = format!(
+                    "WeCom does not answer about the members of department {id} now; it is asked again."
+                );
+                return Err(Fault::retryable("wecom_silent", text));
+            }
+        };
+        for sentence in &unreadable {
+            tracing::warn!(department = %id, "A member cannot be read: {sentence}");
+        }
+        self.roll.0 = Some(List { department: id, read_at, rows });
+        Ok(u64::try_from(unreadable.len()).unwrap_or(u64::MAX))
+    }
+
+    fn rows_after(&self, id: DepartmentId, after: Option<&MemberId>) -> &[Row] {
+        let list = self.roll.0.as_ref().filter(|list| list.department == id);
+        let rows = list.map(|list| list.rows.as_slice()).unwrap_or_default();
+        let first = rows.partition_point(|row| Some(row.id()) <= after);
+        rows.get(first..).unwrap_or_default()
+    }
+}
+
+/// What is gathered for a task.
+struct Batch {
+    keys: Vec<Listed>,
+    odd: u64,
+    /// The last one that was looked at.
+    last: Option<MemberId>,
+    has_more: bool,
+}
+
+impl Batch {
+    fn new(odd: u64) -> Self {
+        Self { keys: Vec::new(), odd, last: None, has_more: false }
+    }
+
+    /// Whether no more of these fit; else they are taken as looked at.
+    fn is_full(&mut self, rows: &[Row]) -> bool {
+        self.has_more = self.keys.len() >= MEMBERS_MAX;
+        if !self.has_more {
+            self.last = rows.last().map(|row| row.id().clone());
+        }
+        self.has_more
+    }
+
+    fn over(self) -> (Vec<Listed>, Finished) {
+        let more_after = self.last.filter(|_| self.has_more);
+        (self.keys, Finished { odd: self.odd, more_after, ..Finished::default() })
+    }
+}

@@ -1,0 +1,10 @@
+//! The flow `directory` and its targets.
+
+mod burst;
+mod espo_target;
+mod first_sync;
+mod import;
+mod installation;
+mod place;
+mod sequences;
+mod shown;
