@@ -25,7 +25,7 @@ async fn send(scim: &ScimSimulator, method: &str, path: &str, more: &[(&str, &st
     let bearer = format!("Bearer {TOKEN}");
     let mut headers = vec![("Authorization", bearer.as_str()), ("Content-Type", "application/scim+json")];
     headers.extend_from_slice(more);
-    http::send(&scim.base_url(), method, &format!("/v2/{path}"), &headers, body).await.unwrap()
+    http::send(&scim.base_url(), method, &format!("/scim/v2/{path}"), &headers, body).await.unwrap()
 }
 
 async fn call(scim: &ScimSimulator, method: &str, path: &str, body: Value) -> (u16, Value) {
@@ -102,13 +102,13 @@ async fn bad_input_is_refused_as_measured() {
     assert_eq!((broken.status, broken.json()["scimType"].clone()), (400, json!("invalidSyntax")));
     assert_eq!(call(&scim, "GET", "Me", Value::Null).await.0, 501);
     assert_eq!(call(&scim, "DELETE", "Users", Value::Null).await.0, 405);
-    let other = http::send(&scim.base_url(), "GET", "/v2/Users", &[("Authorization", "Bearer no")], "")
+    let other = http::send(&scim.base_url(), "GET", "/scim/v2/Users", &[("Authorization", "Bearer no")], "")
         .await
         .unwrap();
     assert_eq!((other.status, other.header("www-authenticate")), (401, Some("Bearer realm=\"SCIM\"")));
     let bearer = format!("Bearer {TOKEN}");
     let headers = [("Authorization", bearer.as_str()), ("Content-Type", "text/plain")];
-    let text = http::send(&scim.base_url(), "POST", "/v2/Users", &headers, "{}").await.unwrap();
+    let text = http::send(&scim.base_url(), "POST", "/scim/v2/Users", &headers, "{}").await.unwrap();
     assert_eq!(text.status, 415);
     let odd = create(&scim, "Users", json!({ "username": "odd", "ACTIVE": "False", "title": null })).await;
     let (_, odd) = call(&scim, "GET", &format!("Users/{odd}"), Value::Null).await;
@@ -424,12 +424,13 @@ async fn people_and_faults_come_in_between() {
     let now = scim.record("u1").unwrap();
     assert_eq!((&now["title"], now.get("externalId")), (&json!("Chef"), None));
     assert!(scim.edit_as_person("nobody", &object(json!({ "title": "x" }))).is_err());
-    scim.fault(FaultRule::new(FaultKind::ShortList).on("GET", "/v2/Users").times(1));
+    scim.fault(FaultRule::new(FaultKind::ShortList).on("GET", "/scim/v2/Users").times(1));
     assert_eq!(call(&scim, "GET", "Users", Value::Null).await.1["totalResults"], 0);
-    scim.fault(FaultRule::new(FaultKind::CloseAfter).on("POST", "/v2/Users").times(1));
+    scim.fault(FaultRule::new(FaultKind::CloseAfter).on("POST", "/scim/v2/Users").times(1));
     let bearer = format!("Bearer {TOKEN}");
     let headers = [("Authorization", bearer.as_str()), ("Content-Type", "application/scim+json")];
-    let lost = http::send(&scim.base_url(), "POST", "/v2/Users", &headers, &user("lost").to_string()).await;
+    let lost =
+        http::send(&scim.base_url(), "POST", "/scim/v2/Users", &headers, &user("lost").to_string()).await;
     assert!(lost.is_none());
     assert_eq!(scim.records().len(), 3, "it was written");
     scim.delete_as_person(&made).unwrap();
