@@ -20,6 +20,7 @@ mod meetings;
 mod microsoft;
 mod replay;
 mod restart;
+mod scim;
 mod screen;
 mod webhooks;
 mod wecom;

@@ -65,7 +65,8 @@ impl DirectoryFlow {
     /// # Errors
     /// Never with the names that are built in.
     pub fn new(parts: DirectoryParts) -> Result<Self, String> {
-        let DirectoryParts { settings, source, target, callbacks, state, meter } = parts;
+        let DirectoryParts { mut settings, source, target, callbacks, state, meter } = parts;
+        settings.rules.without.extend(target.without());
         let spec = FlowSpec {
             name: FlowName::new(NAME).map_err(|e| e.to_string())?,
             title: "WeCom departments and members → SCIM or EspoCRM",

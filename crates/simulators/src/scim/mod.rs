@@ -1,6 +1,6 @@
 //! A SCIM 2.0 service: users, groups, and who is in them. Shares no code with the connector.
 //!
-//! | path, below `/v2` or without it | what |
+//! | path, below `/scim/v2` or without it | what |
 //! |---|---|
 //! | `GET ServiceProviderConfig`, `ResourceTypes`, `Schemas` | what it can do, or says that it can |
 //! | `POST`, `GET Users`, `Groups` | create; list with `filter`, `sortBy`, `startIndex`, `count`, `attributes` |
@@ -45,7 +45,7 @@ pub use self::options::{ScimDiscovery, ScimNesting, ScimOptions};
 /// The bearer token, unless the options say another one.
 pub const TOKEN: &str = "token-of-the-simulated-scim-service";
 /// What the base address ends with.
-const BASE_PATH: &str = "/v2";
+const BASE_PATH: &str = "/scim/v2";
 
 /// The simulated system.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ impl ScimSimulator {
         Self::host(Scim { options, base: String::new(), throttle: Throttle::default() }, hosting).await
     }
 
-    /// The address that clients are given: `http://127.0.0.1:<port>/v2`.
+    /// The address that clients are given: `http://127.0.0.1:<port>/scim/v2`.
     #[must_use]
     pub fn service_url(&self) -> String {
         format!("{}{BASE_PATH}", self.base_url())
@@ -120,10 +120,7 @@ impl Scim {
         now: Timestamp,
         request: &Request,
     ) -> io::Result<Result<Answer, Refusal>> {
-        let mut segments = request.segments();
-        if segments.first() == Some(&BASE_PATH.trim_start_matches('/')) {
-            segments.remove(0);
-        }
+        let segments = segments(request);
         if let Err(refusal) = self.check_media_type(request) {
             return Ok(Err(refusal));
         }
@@ -327,6 +324,12 @@ impl Scim {
     }
 }
 
+/// What follows the base address.
+fn segments(request: &Request) -> Vec<&str> {
+    let path = request.path.strip_prefix(BASE_PATH).unwrap_or(&request.path);
+    path.split('/').filter(|segment| !segment.is_empty()).collect()
+}
+
 fn decoded(segment: &str) -> String {
     let encoded = format!("x={}", segment.replace('+', "%2B"));
     url::form_urlencoded::parse(encoded.as_bytes()).map(|(_, text)| text.into_owned()).collect()
@@ -422,10 +425,7 @@ impl Upstream for Scim {
     }
 
     fn endpoint(&self, request: &Request) -> Option<String> {
-        let mut segments = request.segments();
-        if segments.first() == Some(&BASE_PATH.trim_start_matches('/')) {
-            segments.remove(0);
-        }
+        let mut segments = segments(request);
         if let Some(id) = segments.get_mut(1).filter(|id| **id != ".search") {
             *id = "{id}";
         }
