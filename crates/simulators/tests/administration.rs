@@ -16,7 +16,7 @@ async fn empty(version: &str) -> EspocrmSimulator {
     EspocrmSimulator::start(options).await.unwrap()
 }
 
-async fn admin(crm: &EspocrmSimulator, method: &str, path: &str, body: &Value) -> Got {
+pub async fn admin(crm: &EspocrmSimulator, method: &str, path: &str, body: &Value) -> Got {
     let sign_in = format!("Basic {}", STANDARD.encode(format!("admin:{ADMIN_PASSWORD}")));
     let headers = [("Authorization", sign_in.as_str()), ("Content-Type", "application/json")];
     let body = if body.is_null() { String::new() } else { body.to_string() };

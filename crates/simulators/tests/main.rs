@@ -18,6 +18,7 @@ mod google;
 mod http;
 mod meetings;
 mod microsoft;
+mod people;
 mod replay;
 mod restart;
 mod scim;

@@ -10,7 +10,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use simulators::espocrm::{
-    ADMIN_PASSWORD, API_KEY, Account, Credential, HMAC_API_KEY, HMAC_SECRET_KEY, Role,
+    ADMIN_PASSWORD, API_KEY, Account, Credential, HMAC_API_KEY, HMAC_SECRET_KEY, PERSON_ID, Role,
 };
 use simulators::{EspocrmOptions, EspocrmSimulator, Record};
 
@@ -203,6 +203,10 @@ async fn prepare(crm: &EspocrmSimulator, name: &str, exchange: &Exchange) {
             for item in answer.unwrap()["list"].as_array().unwrap() {
                 crm.seed_of("Meeting", meeting(item)).unwrap();
             }
+        }
+        "422" | "424" => {
+            let team = json!({ "id": "6b00572c70ffe1c85", "name": "Notariat" });
+            crm.seed_team(object(team), &[PERSON_ID]);
         }
         "032" => administer(crm, "031-create-api-user").await,
         _ => {}

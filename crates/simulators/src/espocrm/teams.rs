@@ -118,11 +118,7 @@ impl Espocrm {
                     Err(error) => return Ok(invalid("Team", &error)),
                 };
                 let id = self.ids.next(now);
-                let mut team = object(json!({
-                    "id": id, "name": null, "deleted": false, "positionList": null, "createdAt": stamp(now),
-                    "modifiedAt": stamp(now), "layoutSetId": null, "layoutSetName": null,
-                    "workingTimeCalendarId": null, "workingTimeCalendarName": null,
-                }));
+                let mut team = new_team(&id, now);
                 team.extend(input.values);
                 self.people.teams.insert(id.clone(), team.clone());
                 commit(store, now, admin, Operation::Create, "Team", &id, None, Some(team.clone()))?;
@@ -200,12 +196,38 @@ impl Espocrm {
     }
 }
 
+fn new_team(id: &str, now: Timestamp) -> Record {
+    object(json!({
+        "id": id, "name": null, "deleted": false, "positionList": null, "createdAt": stamp(now),
+        "modifiedAt": stamp(now), "layoutSetId": null, "layoutSetName": null,
+        "workingTimeCalendarId": null, "workingTimeCalendarName": null,
+    }))
+}
+
 /// A record that is not there, at a relation: without a reason.
 fn not_there() -> Answer {
     Answer::status(404).with("Content-Type", "application/json")
 }
 
 impl EspocrmSimulator {
+    /// Puts a team there as if it had always been, with these users. Answers its id.
+    pub fn seed_team(&self, mut team: Record, users: &[&str]) -> String {
+        let now = self.shared().now();
+        let mut core = self.shared().core();
+        let espocrm = &mut core.upstream;
+        let id = match text(&team, "id") {
+            "" => espocrm.ids.next(now),
+            id => id.to_owned(),
+        };
+        let mut whole = new_team(&id, now);
+        whole.append(&mut team);
+        espocrm.people.teams.insert(id.clone(), whole);
+        for user in users {
+            espocrm.people.set_member(&id, user, true);
+        }
+        id
+    }
+
     /// The teams that there are, each with the ids of its users as `usersIds`.
     #[must_use]
     pub fn teams(&self) -> Vec<Value> {

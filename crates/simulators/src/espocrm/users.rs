@@ -91,7 +91,7 @@ impl Espocrm {
                 _ => vec![user.get(name).cloned().unwrap_or(Value::Null)],
             },
             is_attribute: &|name| definitions.has_attribute(name) || item(account, "").contains_key(name),
-            always: &["createdById"],
+            always: &["createdById", "isActive", "userName", "type"],
             order: ("userName", false),
             show_link: &list::plain_link,
             is_uncounted: false,
