@@ -208,6 +208,20 @@ fn shows_of(preview: &shared::flow::Preview, field: &str, planned: Option<&str>)
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_manager_is_set_without_reading_wecom() {
+    let stage = small().await;
+    stage.source.wecom.lock().unwrap().members.insert(id("boss"), person("boss", &[10]));
+    edit(&stage, "m", |m| m.leaders = Some(vec![id("boss")]));
+    stage.publish(Key::Member(id("m")));
+    stage.publish(Key::Member(id("boss")));
+    stage.work(1).await;
+    let reads = stage.source.reads();
+    stage.handle(Key::Leader(id("m"))).await.unwrap();
+    assert_eq!(stage.source.reads(), reads);
+    stage.world().await.assert_converged();
+}
+
+#[tokio::test(start_paused = true)]
 async fn how_it_stands_counts_what_is_linked() {
     let stage = small().await;
     let rows = stage.flow.sources(stage.clock_now()).await.unwrap();
