@@ -76,7 +76,7 @@ async fn of_many_requests_at_once_one_begins_it_wherever_they_are_stopped() {
     for seed in 0..20 {
         let stage = Stage::new(Rules::default(), seed).await;
         plant(&stage, seed, 8, 12);
-        stage.chance.set(Odds { failures: 0.02, stops: 0.0 });
+        stage.chance.set(Odds { failures: 0.02, stops: 0.0, ..Odds::default() });
         let mut rng = fastrand::Rng::with_seed(seed);
         let polls: Vec<usize> = (0..50).map(|n| if n < 20 { rng.usize(..12) } else { 10_000 }).collect();
         let one = async |n: usize| stopped_after(polls[n], request(&stage, &format!("f{n}"))).await;
@@ -99,7 +99,7 @@ async fn of_many_requests_at_once_one_begins_it_wherever_they_are_stopped() {
         assert!(begun <= 1 && record.id != "last");
         assert!(matches!(last, Begin::Join(_)));
         (0..50).for_each(|_| stage.publish_as(stage.flow.first_sync_key(), Cause::Manual, None));
-        stage.chance.set(Odds { failures: 0.002, stops: 0.3 });
+        stage.chance.set(Odds { failures: 0.002, stops: 0.3, ..Odds::default() });
         stage.work(2).await;
         stage.chance.set(Odds::default());
         stage.world().await.assert_converged();
@@ -124,7 +124,7 @@ async fn wherever_it_is_stopped_the_company_is_there_and_nobody_twice() {
             // Each task is a portion.
             stage.flow.settings.run_time_max = Duration::ZERO;
         }
-        let odds = [Odds::default(), Odds { failures: 0.003, stops: 0.4 }];
+        let odds = [Odds::default(), Odds { failures: 0.003, stops: 0.4, ..Odds::default() }];
         stage.chance.set(odds[usize::from(seed % 4 != 0)]);
         request(&stage, "f1").await;
         stage.publish_as(stage.flow.first_sync_key(), Cause::Manual, None);

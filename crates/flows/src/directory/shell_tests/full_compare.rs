@@ -70,7 +70,7 @@ async fn a_sweep_makes_good_what_no_event_told_and_the_next_one_finds_nothing() 
             }
         });
         drift_in_the_target(&stage, &mut rng);
-        stage.chance.set(Odds { failures: 0.002, stops: 0.05 });
+        stage.chance.set(Odds { failures: 0.002, stops: 0.05, ..Odds::default() });
         sweep(&mut stage, "s1").await;
         stage.chance.set(Odds::default());
         // Who reports to somebody that came with the sweep, and memberships that followed from it.
