@@ -112,6 +112,9 @@ fn find_groups(lists: &Lists, drift: &mut Drift) {
 }
 
 fn find_members(lists: &Lists, drift: &mut Drift) {
+    for link in lists.links.iter().filter(|link| link.are_groups_due) {
+        drift.add(Key::Member(link.id.clone()), Drifted::Unfinished);
+    }
     let present = |link: &Remembered| lists.present(&ExternalId::Member(link.id.clone()));
     let live = || lists.links.iter().filter(|link| !link.is_ended);
     // A target that keeps no managers shows none: then our memory of what was written has to do.
@@ -134,7 +137,7 @@ fn find_members(lists: &Lists, drift: &mut Drift) {
         if shown != manager(lists, link).unwrap_or_default() {
             drift.add(Key::Leader(link.id.clone()), Drifted::Manager);
         }
-        if link.is_unfinished {
+        if link.are_leaders_due {
             drift.add(Key::Leader(link.id.clone()), Drifted::Unfinished);
         }
     }

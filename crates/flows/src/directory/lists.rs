@@ -43,7 +43,9 @@ pub(super) struct Remembered {
     pub(super) manager: Option<Box<str>>,
     pub(super) is_ended: bool,
     /// Whether its manager has still to be looked at.
-    pub(super) is_unfinished: bool,
+    pub(super) are_leaders_due: bool,
+    /// Whether memberships have still to be noted.
+    pub(super) are_groups_due: bool,
 }
 
 /// What we remember of a department's group.
@@ -85,7 +87,8 @@ impl Lists {
     ) {
         for (id, link) in page {
             let DepartmentLink::Linked(link) = link else { continue };
-            let is_unfinished = !link.below_due.is_nothing() || link.leaving.is_some();
+            let is_unfinished =
+                !link.below_due.is_nothing() || link.leaving.is_some() || !link.placed_due.is_empty();
             self.groups.insert(id, RememberedGroup { target: link.target, is_unfinished });
         }
     }
@@ -98,7 +101,8 @@ impl Lists {
             leaders: link.leaders.into(),
             manager: link.manager.map(|manager| manager.0.into()),
             is_ended: link.ended.is_some(),
-            is_unfinished: link.leaders_due && link.ended.is_none(),
+            are_leaders_due: link.leaders_due,
+            are_groups_due: !link.groups_due.is_empty(),
         }));
     }
 
