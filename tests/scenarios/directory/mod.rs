@@ -6,5 +6,6 @@ mod first_sync;
 mod import;
 mod installation;
 mod place;
+mod scim_target;
 mod sequences;
 mod shown;
