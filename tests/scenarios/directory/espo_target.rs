@@ -197,9 +197,9 @@ async fn a_user_is_created_found_changed_and_says_the_same_again() {
 
     let stale = bench.target.update_user(&made.target, version, &member("lisi"), &changes).await.unwrap_err();
     assert_eq!(stale.kind, FaultKind::Conflict);
-    let lisi = member("lisi");
-    let again = bench.target.update_user(&made.target, changed.version.as_deref(), &lisi, &changes).await;
-    assert_eq!(done(again.unwrap()).version, changed.version, "nothing differed, so nothing was written");
+    let version = changed.version.as_deref();
+    let again = bench.target.update_user(&made.target, version, &member("lisi"), &changes).await.unwrap();
+    assert_eq!(done(again).version, changed.version, "nothing differed, so nothing was written");
     assert_eq!(writes_without_change(&bench.crm.journal()).len(), 0);
 }
 

@@ -24,7 +24,7 @@ use shared::fault::{Fault, FaultKind};
 use shared::flow::{Check, Verdict};
 
 use super::ids::{ExternalId, PREFIX, TargetId};
-use super::record::{Attributes, Child, Field, GroupSide, UserSide};
+use super::record::{Attributes, Child, Field, GroupSide, UserSide, differences};
 use super::rules::{Form, GroupNames, Hierarchy, Rules};
 use super::target::{MembersWritten, Page, Target, UserWritten};
 use crate::crm_checks::{CrmChecks, check_version, failed, finding, well};
@@ -335,7 +335,9 @@ impl Target for EspoTarget {
             return Err(moved_on("The user", id));
         }
         let contacts = Contacts { numbers: record.contact_data(PHONES)?, mails: record.contact_data(MAILS)? };
-        let mut patch = write::changed(Patch::new(), &contacts, changes);
+        // A write that changes nothing moves the version all the same.
+        let changes = differences(changes, &present.attributes);
+        let mut patch = write::changed(Patch::new(), &contacts, &changes);
         if present.external_id != *external_id {
             patch = write::owned(patch, external_id);
         }
