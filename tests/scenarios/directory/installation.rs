@@ -199,12 +199,6 @@ impl Installation {
         self.wecom.control("POST", "ops", op).unwrap();
     }
 
-    /// Puts an event into WeCom's queue, and sends what is there.
-    pub async fn tell(&self, event: &Value) {
-        self.wecom.control("POST", "events", event).unwrap();
-        self.wecom.deliver_callbacks().await;
-    }
-
     /// Asks for a run of a record.
     pub async fn publish(&self, id: &str, cause: Cause, sweep_id: Option<&str>) {
         let key = RecordKey::new(self.flow.spec().name.clone(), id).unwrap();
