@@ -412,11 +412,13 @@ impl Affair {
                 self.meeting = Standing::Maybe;
             }
         }
-        if self.meeting != Standing::There {
+        if !matches!(self.meeting, Standing::There | Standing::Maybe) {
             return;
         }
-        for copy in self.copies.iter_mut().filter(|(at, _)| calendars[**at].is_served()).map(|(_, copy)| copy)
-        {
+        // Where the meeting may have been made, so may the events that follow from it.
+        let is_sure = self.meeting == Standing::There;
+        let served = self.copies.iter_mut().filter(|(at, _)| is_sure && calendars[**at].is_served());
+        for copy in served.map(|(_, copy)| copy) {
             if copy.tie == Tie::Waiting && copy.standing == Standing::There {
                 copy.tie = Tie::Linked;
             }
@@ -433,8 +435,9 @@ impl Affair {
             if known || invited || !theirs || self.is_not_held || inside == Inside::No {
                 continue;
             }
-            let standing = if inside == Inside::Yes { Standing::There } else { Standing::Maybe };
-            let tie = if inside == Inside::Yes { Tie::Linked } else { Tie::Waiting };
+            let is_there = is_sure && inside == Inside::Yes;
+            let standing = if is_there { Standing::There } else { Standing::Maybe };
+            let tie = if is_there { Tie::Linked } else { Tie::Waiting };
             let mut guests = match calendar.provider {
                 Provider::Google => self.invited_by_us(users, calendars, calendar),
                 Provider::Microsoft => BTreeSet::new(),
