@@ -39,7 +39,10 @@ pub(crate) fn build(config: &Config, beside: &Beside) -> Result<Option<Arc<Direc
         return Ok(None);
     };
     let (target, rules) = target(config, settings, beside)?;
-    let settings_of_flow = settings_of(settings, rules_of(settings, rules));
+    let settings_of_flow = DirectorySettings {
+        lease_ttl: config.worker.lease,
+        ..settings_of(settings, rules_of(settings, rules))
+    };
     let callback = company.callback.as_ref();
     let callbacks = callback.map(|callback| {
         let receiver = Receiver::new(&callback.token, &callback.encoding_aes_key, &company.corp_id);
@@ -217,6 +220,7 @@ fn settings_of(settings: &configuration::Directory, rules: Rules) -> DirectorySe
         mass_change_count_min: settings.mass_change_count_min,
         first_sync_concurrency_max: settings.first_sync_concurrency_max,
         relays: settings.relays.values().map(|relay| relay.flow.clone()).collect(),
+        ..DirectorySettings::default()
     }
 }
 

@@ -120,7 +120,8 @@ impl Installation {
         let callback = WecomCallback { url: callback_url.clone(), ..callback };
         let options = WecomOptions { callback: Some(callback), ..setup.wecom };
         let wecom = WecomSimulator::start(options.clone()).await.unwrap();
-        let setup = Setup { wecom: options, ..setup };
+        let settings = DirectorySettings { lease_ttl: setup.lease_ttl, ..setup.settings };
+        let setup = Setup { wecom: options, settings, ..setup };
         let flow = flow_of(&setup, &wecom, &place, &store);
         let topology = working::topology(flow.as_ref());
         store.queue.prepare(std::slice::from_ref(&topology)).await.unwrap();

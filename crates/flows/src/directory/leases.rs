@@ -16,8 +16,6 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::action::Lease;
 use super::ids::ExternalId;
 
-/// How long a lease lasts without renewal.
-const LEASE_TIME: Duration = Duration::from_secs(30);
 /// How often a lease that somebody else holds is asked for before the run gives way.
 const LOOKS_MAX: u32 = 10;
 /// How long to wait between two of them.
@@ -37,10 +35,10 @@ struct Held {
 }
 
 impl Held {
-    fn new(fence: Fence, asked: Asked) -> Self {
+    fn new(fence: Fence, asked: Asked, ttl: Duration) -> Self {
         Self {
-            lease: HeldLease::new(fence, asked.by_clock, LEASE_TIME),
-            trusted_until: asked.at + HeldLease::trust(LEASE_TIME),
+            lease: HeldLease::new(fence, asked.by_clock, ttl),
+            trusted_until: asked.at + HeldLease::trust(ttl),
         }
     }
 
@@ -62,6 +60,8 @@ pub(super) struct Leases<'a> {
     state: &'a dyn State,
     clock: &'a dyn Clock,
     holder: String,
+    /// How long each lasts without renewal.
+    ttl: Duration,
     held: Mutex<Vec<Held>>,
 }
 
@@ -77,9 +77,9 @@ fn name_of(lease: &Lease) -> String {
 
 impl<'a> Leases<'a> {
     /// None yet. The holder is this run, and no other one of the same key.
-    pub(super) fn new(state: &'a dyn State, clock: &'a dyn Clock, key: &impl Display) -> Self {
+    pub(super) fn new(state: &'a dyn State, clock: &'a dyn Clock, key: &impl Display, ttl: Duration) -> Self {
         let holder = format!("{key}/{:016x}", fastrand::u64(..));
-        Self { state, clock, holder, held: Mutex::default() }
+        Self { state, clock, holder, ttl, held: Mutex::default() }
     }
 
     fn held(&self) -> MutexGuard<'_, Vec<Held>> {
@@ -102,8 +102,8 @@ impl<'a> Leases<'a> {
                 sleep(PAUSE).await;
             }
             let asked = self.asked();
-            if let Some(Grant { term }) = self.state.acquire_lease(&name, &self.holder, LEASE_TIME).await? {
-                self.held().push(Held::new(Fence { lease: name, term }, asked));
+            if let Some(Grant { term }) = self.state.acquire_lease(&name, &self.holder, self.ttl).await? {
+                self.held().push(Held::new(Fence { lease: name, term }, asked, self.ttl));
                 return Ok(());
             }
         }
@@ -121,14 +121,14 @@ impl<'a> Leases<'a> {
 
     /// Renews the leases; answers when one of them is lost. What is done under them must stop then.
     pub(super) async fn keep(&self) -> Fault {
-        let mut wait = HeldLease::renew_every(LEASE_TIME);
+        let mut wait = HeldLease::renew_every(self.ttl);
         loop {
             sleep(wait).await;
-            wait = HeldLease::renew_every(LEASE_TIME);
+            wait = HeldLease::renew_every(self.ttl);
             let all = self.held().clone();
             for held in all {
                 let (asked, fence) = (self.asked(), &held.lease.fence);
-                let renewing = self.state.renew_lease(fence, &self.holder, LEASE_TIME);
+                let renewing = self.state.renew_lease(fence, &self.holder, self.ttl);
                 match timeout_at(held.trusted_until, renewing).await {
                     Ok(Ok(true)) => self.renewed(fence, asked),
                     Ok(Err(_)) if held.is_trusted(self.clock) => wait = RENEW_AGAIN,
@@ -140,7 +140,7 @@ impl<'a> Leases<'a> {
 
     fn renewed(&self, fence: &Fence, asked: Asked) {
         if let Some(held) = self.held().iter_mut().find(|held| held.lease.fence == *fence) {
-            *held = Held::new(fence.clone(), asked);
+            *held = Held::new(fence.clone(), asked, self.ttl);
         }
     }
 

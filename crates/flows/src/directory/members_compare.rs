@@ -71,7 +71,7 @@ impl DirectoryFlow {
         let Some(link) = stored.as_ref().and_then(|stored| stored.link.group()) else {
             return Ok(MembersCompared::default());
         };
-        let leases = Leases::new(&*self.state, &*run.clock, &Key::Members(id));
+        let leases = Leases::new(&*self.state, &*run.clock, &Key::Members(id), self.settings.lease_ttl);
         let (group, hints) = (&link.target, BTreeSet::new());
         let comparing = Comparing { flow: self, run, mode, scope, id, group, leases: &leases, hints };
         let result = tokio::select! {

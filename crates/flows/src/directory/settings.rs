@@ -22,6 +22,8 @@ pub struct DirectorySettings {
     pub mass_change_share_max: f64,
     /// Number of ends up to which the share does not matter.
     pub mass_change_count_min: u32,
+    /// How long a lease of a run lasts without renewal: who was killed is waited for so long.
+    pub lease_ttl: Duration,
     /// Members that the first sync handles at once.
     pub first_sync_concurrency_max: usize,
     /// Who is handed each verified callback unchanged: the flows of the relay.
@@ -37,6 +39,7 @@ impl Default for DirectorySettings {
             rules: Rules::default(),
             mass_change_share_max: 0.2,
             mass_change_count_min: 50,
+            lease_ttl: Duration::from_secs(30),
             first_sync_concurrency_max: 16,
             relays: Vec::new(),
         }

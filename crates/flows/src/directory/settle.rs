@@ -139,7 +139,7 @@ impl DirectoryFlow {
         mode: Mode,
         seed: Seed,
     ) -> Result<Settled, Fault> {
-        let leases = Leases::new(&*self.state, &*run.clock, key);
+        let leases = Leases::new(&*self.state, &*run.clock, key, self.settings.lease_ttl);
         let (now, actions) = (run.clock.now(), Vec::new());
         let settling = Settling { flow: self, run, key, mode, now, leases: &leases, seed, actions };
         // When a lease is lost, what is under way is dropped with the future.

@@ -54,7 +54,7 @@ pub(super) type Listed = (Key, Vec<Answer>);
 impl DirectoryFlow {
     /// Goes on with the first sync, where one is under way.
     pub(super) async fn handle_first_sync(&self, run: &Run) -> Result<Outcome, Fault> {
-        let leases = Leases::new(&*self.state, &*run.clock, &Subject::FirstSync);
+        let leases = Leases::new(&*self.state, &*run.clock, &Subject::FirstSync, self.settings.lease_ttl);
         let result = tokio::select! {
             biased;
             result = self.go_on(run, &leases) => result,

@@ -11,6 +11,7 @@ use super::super::ids::{DepartmentId, ExternalId};
 use super::super::key::Key;
 use super::super::leases::Leases;
 use super::super::rules::Rules;
+use super::super::settings::DirectorySettings;
 use super::super::tests::{dept, person};
 use super::stage::{SHARD, Stage};
 
@@ -21,7 +22,7 @@ fn record() -> Lease {
 }
 
 fn leases(stage: &Stage) -> Leases<'_> {
-    Leases::new(&*stage.store, &*stage.clock, &Key::Member(id("m")))
+    Leases::new(&*stage.store, &*stage.clock, &Key::Member(id("m")), DirectorySettings::default().lease_ttl)
 }
 
 #[tokio::test(start_paused = true)]
