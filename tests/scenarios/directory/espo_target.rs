@@ -313,6 +313,9 @@ async fn a_team_is_found_by_its_entry_and_renamed_with_its_positions() {
 
     bench.by_hand(&format!("Team/{}", made.target), json!({ "positionList": ["Leiter"] })).await;
     assert_eq!(bench.target.group(&made.target).await.unwrap(), None, "an administrator released it");
+    let lisi = (child("lisi"), bench.person("lisi").await.target);
+    let written = bench.target.change_members(&made.target, &[lisi], &[]).await.unwrap();
+    assert_eq!((written, bench.members(&made.target)), (MembersWritten::GroupGone, BTreeSet::new()));
     bench.target.delete_group(&made.target).await.unwrap();
     assert_eq!(bench.crm.teams().len(), 1);
 }
@@ -331,7 +334,7 @@ async fn members_are_changed_in_batches_and_may_be_changed_again() {
     bench.crm.clear_counters();
     assert_eq!(bench.target.change_members(&team, &all, &[]).await.unwrap(), MembersWritten::Done);
     let sent = bench.crm.counters();
-    assert_eq!(sent.values().sum::<u64>(), 2, "100 a request: {sent:?}");
+    assert_eq!(sent.values().sum::<u64>(), 3, "the team once, and 100 a request: {sent:?}");
     let ids: BTreeSet<TargetId> = all.iter().map(|(_, id)| id.clone()).collect();
     assert_eq!(bench.target.members_of(&team).await.unwrap(), Some(ids.clone()));
 

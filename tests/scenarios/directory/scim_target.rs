@@ -248,6 +248,8 @@ impl Bench {
         let inactive = Attributes::from([(Field::Active, Value::Flag(false))]);
         is_conflict(target.update_user(&boss, None, &of_member("boss"), &inactive).await);
         is_conflict(target.update_group(&probe, None, "mine").await);
+        let member = [(Child::Member(member_id("boss")), boss.clone())];
+        assert_eq!(target.change_members(&probe, &member, &[]).await, Ok(MembersWritten::GroupGone));
         target.delete_user(&boss).await.unwrap();
         target.delete_group(&probe).await.unwrap();
         let user = self.scim.user(&boss.0).await.unwrap().unwrap();

@@ -45,6 +45,16 @@ impl Query {
         }
         Ok(read)
     }
+
+    /// Of the query of an event, what is signed or signs, as it came. All else is nobody's word: whoever has seen a callback
+    /// can add to it.
+    pub fn signed_part(query: &str) -> String {
+        let is_kept = |pair: &&str| {
+            let name = form_urlencoded::parse(pair.as_bytes()).next().map(|(name, _)| name);
+            name.is_some_and(|name| ["msg_signature", "timestamp", "nonce"].contains(&name.as_ref()))
+        };
+        query.split('&').filter(is_kept).collect::<Vec<_>>().join("&")
+    }
 }
 
 #[cfg(test)]
@@ -52,6 +62,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn what_is_signed_stays_as_it_came_and_all_else_goes() {
+        for (query, kept) in [
+            ("msg_signature=a&timestamp=1&nonce=%6e%2B", "msg_signature=a&timestamp=1&nonce=%6e%2B"),
+            ("key=s&nonce=1&&echostr=x&msg%5Fsignature=a&", "nonce=1&msg%5Fsignature=a"),
+            ("", ""),
+            ("nonces=1&Nonce=1&=nonce", ""),
+        ] {
+            assert_eq!(Query::signed_part(query), kept, "{query}");
+        }
+    }
 
     #[test]
     fn values_are_decoded_once_and_a_plus_stays_one() {

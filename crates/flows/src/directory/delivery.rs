@@ -2,7 +2,7 @@
 //! so that they are answered at once.
 //!
 //! What an event says beyond the ids is not looked at. Each verified callback goes on to the receivers of the relay as it
-//! came, whatever it says.
+//! came, whatever it says; of its query goes what the signature is about.
 
 use connector_wecom::callback::{Event as Wire, Query, Receiver, Refusal};
 use shared::envelope::Operation;
@@ -89,7 +89,7 @@ impl Deliveries {
             )];
         }
         let callback = Callback {
-            query: query.to_owned(),
+            query: Query::signed_part(query),
             content_type: header(request, "content-type").map(str::to_owned),
             body: request.body.clone(),
         };

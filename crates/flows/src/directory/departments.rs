@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::action::{Action, Lease, Oddity, Verdict};
+use super::action::{Action, Lease, Look, Oddity, Verdict};
 use super::deciding::{Deciding, Mode};
 use super::department::Department;
 use super::ids::{DepartmentId, ExternalId};
@@ -102,6 +102,11 @@ impl<'a> Deciding<'a> {
         stack.pop();
         let place = place?;
         let saved = self.known.department_link(id)?.and_then(DepartmentLink::group);
+        // Another run may have read it since it was listed.
+        if self.known.is_listed(&Key::Department(id)) && saved.is_some_and(|saved| saved.seen != *department)
+        {
+            return Err(Need::look(Look::Department(id)));
+        }
         // Kept only where something is made of it: whoever is below has to be told when it changes.
         let above = place.parent.filter(|_| self.rules.groups_have_ways());
         let mut way = above.map(|parent| parent.way.clone()).unwrap_or_default();

@@ -11,7 +11,7 @@ use super::espocrm;
 use super::fixtures::{self, id};
 use super::ids::{DepartmentId, ExternalId, MemberId, TargetId};
 use super::key::Key;
-use super::known::Known;
+use super::known::{Answer, Known, Read};
 use super::member::Member;
 use super::model::{Group, User, World};
 use super::record::{Attributes, Field, Value};
@@ -148,6 +148,35 @@ fn who_leaves_is_deactivated_and_has_the_same_account_on_return() {
     world.assert_converged();
     assert_eq!(world.member_links[&id("m")].1.target, target);
     assert_eq!(world.users[&target].attributes[&Field::Active], Value::Flag(true));
+}
+
+#[test]
+fn a_list_that_is_older_than_what_another_run_has_read_changes_nothing() {
+    let mut world = small(Rules::default());
+    edit(&mut world, "m", |m| m.position = Some("助理".to_owned()));
+    let (member, department) =
+        (world.wecom.members[&id("m")].clone(), world.wecom.departments[&d(20)].clone());
+    let listed = |world: &mut World, key: Key| {
+        let mut known = Known::default();
+        known.learn_listed(Answer::Department(d(20), Read::Found(department.clone())));
+        known.learn_listed(Answer::Member(id("m"), Box::new(Read::Found(member.clone()))));
+        let mut run = world.begin(key, Mode::FirstSync, known);
+        while !world.step(&mut run) {}
+        world.assert_converged();
+    };
+    let reads = world.counts.reads;
+    listed(&mut world, user("m"));
+    assert_eq!(world.counts.reads, reads, "nothing is read where nothing differs");
+    edit(&mut world, "m", |m| m.position = Some("经理".to_owned()));
+    listed(&mut world, user("m"));
+    assert_eq!(field(&world, "m", Field::Title), Some(text("经理")));
+    world.wecom.departments.get_mut(&d(20)).unwrap().parent = Some(d(1));
+    look(&mut world, Key::Department(d(20)));
+    listed(&mut world, Key::Department(d(20)));
+    world.wecom.members.clear();
+    look(&mut world, user("m"));
+    listed(&mut world, user("m"));
+    assert_eq!(field(&world, "m", Field::Active), Some(Value::Flag(false)), "who left stays out");
 }
 
 #[test]

@@ -87,14 +87,21 @@ pub struct Known {
     names_taken: BTreeSet<ExternalId>,
     groups_gone: BTreeSet<DepartmentId>,
     hinted: BTreeSet<Key>,
+    listed: BTreeSet<Key>,
 }
 
 impl Known {
     /// Takes an answer.
     pub fn learn(&mut self, answer: Answer) {
         match answer {
-            Answer::Department(id, read) => drop(self.departments.insert(id, read)),
-            Answer::Member(id, read) => drop(self.members.insert(id, *read)),
+            Answer::Department(id, read) => {
+                self.listed.remove(&Key::Department(id));
+                self.departments.insert(id, read);
+            }
+            Answer::Member(id, read) => {
+                self.listed.remove(&Key::Member(id.clone()));
+                self.members.insert(id, *read);
+            }
             Answer::DepartmentLink(id, link) => drop(self.department_links.insert(id, link)),
             Answer::MemberLink(id, link) => drop(self.member_links.insert(id, link.map(|link| *link))),
             Answer::Rename(old, new) => drop(self.renames.insert(old, new)),
@@ -105,6 +112,17 @@ impl Known {
             Answer::Notes(id, notes) => drop(self.notes.insert(id, notes)),
             Answer::Waiting(id, members) => drop(self.waiting.insert(id, members)),
         }
+    }
+
+    /// Takes an answer that stood in a list, which may be older than what another run has read since.
+    pub fn learn_listed(&mut self, answer: Answer) {
+        let key = match &answer {
+            Answer::Department(id, _) => Some(Key::Department(*id)),
+            Answer::Member(id, _) => Some(Key::Member(id.clone())),
+            _ => None,
+        };
+        self.learn(answer);
+        self.listed.extend(key);
     }
 
     /// A lease was taken. What others may have done before that is looked up anew.
@@ -264,6 +282,11 @@ impl Known {
 
     pub(super) fn is_hinted(&self, key: &Key) -> bool {
         self.hinted.contains(key)
+    }
+
+    /// Whether what WeCom says of it is from a list.
+    pub(super) fn is_listed(&self, key: &Key) -> bool {
+        self.listed.contains(key)
     }
 
     pub(super) fn waits(&self, leader: &MemberId, member: &MemberId) -> bool {

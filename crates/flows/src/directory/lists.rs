@@ -168,6 +168,9 @@ impl Lists {
             // The one that is found by its external id comes first.
             ids.then_with(|| one.target.cmp(&other.target))
         });
+        // Pages are no snapshot: what moves meanwhile comes twice.
+        self.present
+            .dedup_by(|one, other| (&one.external_id, &one.target) == (&other.external_id, &other.target));
         let count = u32::try_from(self.present.len()).unwrap_or(u32::MAX);
         self.by_target = (0..count).collect();
         let target = |at: &u32| self.present.get(*at as usize).map(|present| &present.target);
@@ -250,5 +253,28 @@ impl Lists {
         let live = self.links.iter().filter(|link| !link.is_ended);
         let leaders = live.flat_map(|link| link.leaders.iter());
         leaders.filter(|id| self.link(id).is_none_or(|link| link.is_ended)).cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_on_two_pages_is_there_once_and_two_records_are_two() {
+        let external_id: ExternalId = "wecom:user:lisi".parse().unwrap();
+        let user = |target: &str| UserSide {
+            target: TargetId(target.to_owned()),
+            version: None,
+            external_id: external_id.clone(),
+            attributes: Attributes::new(),
+        };
+        let mut lists = Lists::default();
+        lists.take_users(vec![user("b"), user("a")]);
+        lists.take_users(vec![user("b")]);
+        lists.finish();
+        assert_eq!(lists.present_entries().count(), 2);
+        assert_eq!(lists.present(&external_id).unwrap().0, "a");
+        assert_eq!(lists.owner("b"), Some(&external_id));
     }
 }

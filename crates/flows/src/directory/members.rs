@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::action::{Action, Lease, Oddity, Refusal, Verdict};
+use super::action::{Action, Lease, Look, Oddity, Refusal, Verdict};
 use super::deciding::{Deciding, Mode};
 use super::departments::note;
 use super::ids::{DepartmentId, ExternalId, MemberId, TargetId};
@@ -119,6 +119,13 @@ impl<'a> Deciding<'a> {
             return Err(Need::Refuse(Refusal::NameTaken { member: id.clone(), name }));
         }
         let saved = self.known.member_link(id)?;
+        let wanted = map::user(member, &seats, self.rules, false);
+        // Another run may have read it since it was listed.
+        if self.known.is_listed(&Key::Member(id.clone()))
+            && saved.is_some_and(|saved| is_news(saved, &external_id, member, &wanted))
+        {
+            return Err(Need::look(Look::Member(id.clone())));
+        }
         let base = match saved {
             Some(link) => link.clone(),
             None => match self.begin_user(member, &seats)? {
@@ -137,7 +144,6 @@ impl<'a> Deciding<'a> {
             ..base
         };
         let is_new = saved.is_none_or(|saved| saved.ended.is_some());
-        let wanted = map::user(member, &seats, self.rules, false);
         self.write_user(&mut link, id, &wanted, saved)?;
         if member.departments.is_some() {
             self.change_groups(&mut link, &departments)?;
@@ -365,6 +371,13 @@ impl<'a> Deciding<'a> {
             None => Ok(()),
         }
     }
+}
+
+/// Whether it says something else than what was written.
+fn is_news(saved: &MemberLink, external_id: &ExternalId, member: &Member, wanted: &Attributes) -> bool {
+    saved.written != Fingerprint::of_user(external_id, wanted)
+        || member.departments.as_ref().is_some_and(|departments| *departments != saved.departments)
+        || member.leaders.as_ref().is_some_and(|leaders| *leaders != saved.leaders)
 }
 
 fn tombstone(actions: Vec<Action>) -> Need {

@@ -214,11 +214,11 @@ impl World {
     fn settle_listed(&mut self, key: Key, lists: &Lists, rng: &mut fastrand::Rng, stops: f64) -> Option<()> {
         let mut known = Known::default();
         for department in lists.tree.departments() {
-            known.learn(Answer::Department(department.id, Read::Found(department.clone())));
+            known.learn_listed(Answer::Department(department.id, Read::Found(department.clone())));
         }
         if let Key::Member(id) = &key {
             let member = lists.members.iter().find(|member| member.id == *id).unwrap();
-            known.learn(Answer::Member(id.clone(), Box::new(Read::Found(member.clone()))));
+            known.learn_listed(Answer::Member(id.clone(), Box::new(Read::Found(member.clone()))));
         }
         let mut run = self.begin(key, Mode::FirstSync, known);
         loop {

@@ -43,6 +43,11 @@ impl Seed {
         self.known.learn(answer);
     }
 
+    /// Takes what WeCom's lists say, read a while ago.
+    pub(super) fn learn_listed(&mut self, answer: Answer) {
+        self.known.learn_listed(answer);
+    }
+
     /// Takes the link of a department as it was read.
     pub(super) fn learn_department_link(&mut self, id: DepartmentId, stored: Option<Stored<DepartmentLink>>) {
         self.departments.insert(id, stored.as_ref().map(|stored| stored.version));

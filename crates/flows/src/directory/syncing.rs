@@ -292,7 +292,7 @@ async fn settle_listed(
     answers: Vec<Answer>,
 ) -> (Key, Result<Settled, Fault>) {
     let mut seed = Seed::default();
-    answers.into_iter().for_each(|answer| seed.learn(answer));
+    answers.into_iter().for_each(|answer| seed.learn_listed(answer));
     let mut result = flow.settle(run, &key, Mode::FirstSync, seed).await;
     for _ in 1..TRIES_MAX {
         match &result {

@@ -370,8 +370,12 @@ impl Target for EspoTarget {
         remove: &[(Child, TargetId)],
     ) -> Result<MembersWritten, Fault> {
         let team = id_of(group)?;
-        for (change, children) in [(Change::Add, add), (Change::Remove, remove)] {
-            let users = users_of(children)?;
+        let changes = [(Change::Add, users_of(add)?), (Change::Remove, users_of(remove)?)];
+        // Whoever took our id away from it has taken it over.
+        if self.own_team(&team).await?.is_none() {
+            return Ok(MembersWritten::GroupGone);
+        }
+        for (change, users) in changes {
             if self.relate(change, &team, &users).await? == MembersWritten::GroupGone {
                 return Ok(MembersWritten::GroupGone);
             }

@@ -245,6 +245,10 @@ impl Target for ScimTarget {
             add: add.iter().map(member).collect(),
             remove: remove.iter().map(|(_, id)| id.0.clone()).collect(),
         };
+        // Whoever took our id away from it has taken it over.
+        if self.group(group).await?.is_none() {
+            return Ok(MembersWritten::GroupGone);
+        }
         match self.scim.change_members(&group.0, &change).await? {
             Written::Done { .. } => Ok(MembersWritten::Done),
             Written::Changed => Err(moved_on("group", group)),
