@@ -482,6 +482,9 @@ pub struct SimulatorsArgs {
     /// WeCom's port; 0 takes a free one.
     #[arg(long, default_value_t = 0)]
     pub wecom_port: u16,
+    /// The SCIM service's port; 0 takes a free one.
+    #[arg(long, default_value_t = 0)]
+    pub scim_port: u16,
     /// Address at which browsers reach the producer: accounts.public_url.
     #[arg(long, value_name = "URL", default_value = "http://localhost:8080")]
     pub public_url: String,

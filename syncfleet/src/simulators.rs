@@ -1,4 +1,4 @@
-//! `simulators`: hosts the simulated EspoCRM, Advoware, Microsoft, Google and WeCom, for the demo and for trying things out.
+//! `simulators`: hosts the simulated EspoCRM, Advoware, Microsoft, Google, WeCom and a SCIM service, for the demo and for trying things out.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -10,8 +10,8 @@ use assembly::program::{EXIT_UNAVAILABLE, stop_on_signals};
 use serde::{Deserialize, Serialize};
 use simulators::wecom::WecomCallback;
 use simulators::{
-    AdvowareOptions, EspocrmOptions, GoogleOptions, Hosting, MicrosoftOptions, ServeOptions, Served,
-    WecomOptions, serve,
+    AdvowareOptions, EspocrmOptions, GoogleOptions, Hosting, MicrosoftOptions, ScimOptions, ServeOptions,
+    Served, WecomOptions, serve,
 };
 
 use crate::cli::SimulatorsArgs;
@@ -46,6 +46,9 @@ pub struct Addresses {
     /// WeCom's base address; its API is at `/cgi-bin/` below it.
     #[serde(default)]
     pub wecom: Option<String>,
+    /// The SCIM service's address, as clients are given it.
+    #[serde(default)]
+    pub scim: Option<String>,
 }
 
 impl Addresses {
@@ -71,12 +74,14 @@ pub async fn run(args: &SimulatorsArgs) -> Outcome {
     let lock = args.dir.as_deref().map(lock).transpose()?;
     let stop = stop_on_signals();
     let ready = |served: &Served| {
-        let Served { espocrm, advoware, microsoft, google, wecom } = served.clone();
+        let Served { espocrm, advoware, microsoft, google, wecom, scim } = served.clone();
         output::line(format!(
-            "EspoCRM   {espocrm}\nAdvoware  {advoware}\nMicrosoft {microsoft}\nGoogle    {google}\nWeCom     {wecom}"
+            "EspoCRM   {espocrm}\nAdvoware  {advoware}\nMicrosoft {microsoft}\nGoogle    {google}\nWeCom     {wecom}\nSCIM      {scim}"
         ));
-        let (microsoft, google, wecom) = (Some(microsoft), Some(google), Some(wecom));
-        let addresses = Addresses { pid: std::process::id(), espocrm, advoware, microsoft, google, wecom };
+        let (microsoft, google) = (Some(microsoft), Some(google));
+        let (wecom, scim) = (Some(wecom), Some(scim));
+        let addresses =
+            Addresses { pid: std::process::id(), espocrm, advoware, microsoft, google, wecom, scim };
         if let Some(Err(error)) = args.dir.as_deref().map(|dir| addresses.save(dir)) {
             fail(EXIT_UNAVAILABLE, format!("the addresses cannot be written down: {error}"));
         }
@@ -151,6 +156,7 @@ fn options(args: &SimulatorsArgs) -> ServeOptions {
             sample: true,
             ..WecomOptions::default()
         },
+        scim: ScimOptions { hosting: hosting(args.scim_port), ..ScimOptions::default() },
         exit_when_idle: args.idle.map(Duration::from_secs),
     }
 }

@@ -8,6 +8,7 @@ use crate::advoware::{AdvowareOptions, AdvowareSimulator};
 use crate::espocrm::{EspocrmOptions, EspocrmSimulator};
 use crate::google::{GoogleOptions, GoogleSimulator};
 use crate::microsoft::{MicrosoftOptions, MicrosoftSimulator};
+use crate::scim::{ScimOptions, ScimSimulator};
 use crate::wecom::{WecomOptions, WecomSimulator};
 
 /// How often idleness is looked at, at most.
@@ -26,6 +27,8 @@ pub struct ServeOptions {
     pub google: GoogleOptions,
     /// Departments and members.
     pub wecom: WecomOptions,
+    /// Users and groups.
+    pub scim: ScimOptions,
     /// Ends when none got a request (control requests included) for so long; never when absent.
     pub exit_when_idle: Option<Duration>,
 }
@@ -43,6 +46,8 @@ pub struct Served {
     pub google: String,
     /// WeCom.
     pub wecom: String,
+    /// The SCIM service, with the path that clients are given.
+    pub scim: String,
 }
 
 /// Runs all until `shutdown` ends, or until idle for the set time. `ready` is called as soon as all answer.
@@ -59,16 +64,19 @@ pub async fn serve(
     let microsoft = MicrosoftSimulator::start(options.microsoft).await?;
     let google = GoogleSimulator::start(options.google).await?;
     let wecom = WecomSimulator::start(options.wecom).await?;
+    let scim = ScimSimulator::start(options.scim).await?;
     ready(&Served {
         espocrm: espocrm.base_url(),
         advoware: advoware.base_url(),
         microsoft: microsoft.base_url(),
         google: google.base_url(),
         wecom: wecom.base_url(),
+        scim: scim.service_url(),
     });
     let idle_time = || {
-        let idle = [espocrm.idle(), advoware.idle(), microsoft.idle(), google.idle(), wecom.idle()];
-        idle.into_iter().min().unwrap_or_default()
+        let office = [espocrm.idle(), advoware.idle(), microsoft.idle(), google.idle()];
+        let directory = [wecom.idle(), scim.idle()];
+        office.into_iter().chain(directory).min().unwrap_or_default()
     };
     let idle = async {
         match options.exit_when_idle {
@@ -89,5 +97,6 @@ pub async fn serve(
     microsoft.stop().await;
     google.stop().await;
     wecom.stop().await;
+    scim.stop().await;
     Ok(())
 }

@@ -72,10 +72,11 @@ async fn ports_of_before(dir: &Path) -> Vec<(&'static str, u16)> {
         ("--microsoft-port", before.microsoft),
         ("--google-port", before.google),
         ("--wecom-port", before.wecom),
+        ("--scim-port", before.scim),
     ];
     let mut ports = Vec::new();
     for (option, address) in options {
-        let port = address.and_then(|address| address.rsplit_once(':')?.1.parse().ok());
+        let port = address.and_then(|address| port_of(&address));
         if let Some(port) = port
             && bind(port).await.is_ok()
         {
@@ -83,6 +84,12 @@ async fn ports_of_before(dir: &Path) -> Vec<(&'static str, u16)> {
         }
     }
     ports
+}
+
+/// The port of a base address, with or without a path.
+fn port_of(address: &str) -> Option<u16> {
+    let (_, after) = address.rsplit_once(':')?;
+    after.split('/').next()?.parse().ok()
 }
 
 /// Ends the systems that run in the directory, if any do, and waits until they are gone.

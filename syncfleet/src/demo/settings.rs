@@ -200,6 +200,7 @@ mod tests {
             microsoft: Some("http://127.0.0.1:5".into()),
             google: Some("http://127.0.0.1:6".into()),
             wecom: Some("http://127.0.0.1:7".into()),
+            scim: Some("http://127.0.0.1:8/scim/v2".into()),
         };
         let hooks = [Webhook { id: "6b00526cc80a09e94".into(), secret: "s".into() }];
         let (webhooks, metrics) = ("127.0.0.1:3".parse().unwrap(), "127.0.0.1:4".parse().unwrap());
