@@ -16,10 +16,11 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::action::Lease;
 use super::ids::ExternalId;
 
-/// How often a lease that somebody else holds is asked for before the run gives way.
-const LOOKS_MAX: u32 = 10;
-/// How long to wait between two of them.
-const PAUSE: Duration = Duration::from_millis(50);
+/// How often a lease that somebody else holds is asked for before the run gives way: about five seconds, in which a record is
+/// written with all that it depends on. A run that gives way has read in vain.
+const LOOKS_MAX: u32 = 16;
+/// How long to wait between two of them: first, and at most.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(400));
 /// When a run that gave way is tried again.
 const BUSY_PAUSE: Duration = Duration::from_secs(1);
 /// How soon a renewal that failed is tried again.
@@ -97,9 +98,11 @@ impl<'a> Leases<'a> {
 
     /// As [`Self::take`].
     pub(super) async fn take_named(&self, name: String) -> Result<(), Fault> {
+        let mut pause = PAUSE.0;
         for look in 0..LOOKS_MAX {
             if look > 0 {
-                sleep(PAUSE).await;
+                sleep(pause).await;
+                pause = (pause * 2).min(PAUSE.1);
             }
             let asked = self.asked();
             if let Some(Grant { term }) = self.state.acquire_lease(&name, &self.holder, self.ttl).await? {
