@@ -250,6 +250,8 @@ impl WeCom {
                 line.upstream.pause_refused(UNAUTHORIZED_PAUSE, &fault.text);
             } else if error::is_of_the_settings(code) {
                 line.upstream.pause_refused(SETTINGS_PAUSE, &fault.text);
+                // Made for the settings of before, it may go on failing when they are put right.
+                tokens.refused(&token, None).await?;
             }
             return Err(fault);
         }

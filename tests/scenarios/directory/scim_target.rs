@@ -263,6 +263,21 @@ impl Bench {
         let found: Vec<ExternalId> = groups.into_iter().map(|side| side.external_id).collect();
         assert_eq!(found, [of_department(1)]);
         self.scim.delete_group(&probe.0).await.unwrap();
+        let mut twins = Vec::new();
+        for name in ["twin1", "twin2"] {
+            let twin = UserPatch::default().user_name(name).external_id("wecom:user:twin");
+            let Ok(Created::Done(twin)) = self.scim.create_user(&twin).await else { panic!() };
+            twins.push(TargetId(twin.id().to_owned()));
+        }
+        twins.sort();
+        let twin = of_member("twin");
+        let (first, second) = (target.find_user(&twin).await, target.second_user(&twin, &twins[0]).await);
+        let found = [first, second].map(|found| found.unwrap().unwrap().target);
+        assert_eq!(found.as_slice(), twins.as_slice());
+        for target_id in &twins {
+            target.delete_user(target_id).await.unwrap();
+        }
+        assert_eq!(target.second_user(&twin, &twins[0]).await, Ok(None));
     }
 
     /// The contract.

@@ -173,6 +173,19 @@ async fn a_token_that_is_refused_again_pauses_and_never_loops() {
 }
 
 #[tokio::test]
+async fn a_token_from_before_the_settings_were_put_right_is_not_used_on() {
+    for code in [60020, 40001] {
+        let bench = Bench::start(true, false).await;
+        bench.fake.answers("user/get", &[MEMBER, &refusal(code), MEMBER]);
+        assert!(bench.ask().await.is_ok());
+        bench.clock.advance(Duration::from_secs(60));
+        assert_eq!(bench.ask().await.unwrap_err().kind, FaultKind::Unauthorized, "{code}");
+        assert!(bench.another().member(&user()).await.is_ok());
+        assert_eq!(bench.fake.times("user/get app-2"), 1, "{code}");
+    }
+}
+
+#[tokio::test]
 async fn many_refused_calls_ask_for_one_token() {
     let bench = Bench::start(true, false).await;
     bench.fake.answers("user/get", &[MEMBER]);

@@ -28,6 +28,8 @@ pub enum Look {
     Group(TargetId),
     /// Find the user with this external id in the target; with several of them, the one with the smallest id.
     FindUser(ExternalId),
+    /// Find another user with the external id of this one.
+    SecondUser(ExternalId, TargetId),
     /// Read a user in the target.
     User(TargetId),
     /// What is noted for the members of a department's group, as many as one request writes.

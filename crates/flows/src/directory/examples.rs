@@ -180,6 +180,38 @@ fn a_list_that_is_older_than_what_another_run_has_read_changes_nothing() {
 }
 
 #[test]
+fn a_second_account_of_a_member_is_taken_out_of_use_by_a_full_compare() {
+    for leavers in [Leavers::Deactivate, Leavers::Delete] {
+        for leaves in [false, true] {
+            let mut world = small(Rules { leavers, ..Rules::default() });
+            let first = world.member_links[&id("m")].1.target.clone();
+            let seconds = ["a", "z"].map(|id| TargetId(id.to_owned()));
+            for second in &seconds {
+                let mut user = world.users[&first].clone();
+                user.attributes.insert(Field::UserName, text(&second.0));
+                world.users.insert(second.clone(), user);
+            }
+            if leaves {
+                world.wecom.members.clear();
+                look(&mut world, user("m"));
+            }
+            world.publish_swept(user("m"));
+            world.work();
+            let is_active = |target: &TargetId| {
+                world.users.get(target).map(|user| user.attributes[&Field::Active] == Value::Flag(true))
+            };
+            assert!(seconds.iter().all(|second| is_active(second) != Some(true)), "{leavers:?} {leaves}");
+            assert_eq!(is_active(&first).unwrap_or_default(), !leaves, "{leavers:?} {leaves}");
+            assert!(world.counts.tombstones.contains(&user("m")), "the guard counts it");
+            let writes = world.counts.writes;
+            world.publish_swept(user("m"));
+            world.work();
+            assert_eq!(world.counts.writes, writes, "once");
+        }
+    }
+}
+
+#[test]
 fn who_leaves_is_deleted_by_setting_after_its_memberships() {
     let mut world = small(Rules { leavers: Leavers::Delete, ..Rules::default() });
     world.wecom.members.clear();

@@ -45,6 +45,8 @@ pub enum Answer {
     Group(TargetId, Option<GroupSide>),
     /// To [`Look::FindUser`].
     FoundUser(ExternalId, Option<UserSide>),
+    /// To [`Look::SecondUser`].
+    SecondUser(ExternalId, TargetId, Option<UserSide>),
     /// To [`Look::User`].
     User(TargetId, Option<UserSide>),
     /// To [`Look::Notes`].
@@ -79,6 +81,7 @@ pub struct Known {
     found_groups: BTreeMap<ExternalId, Option<GroupSide>>,
     groups: BTreeMap<TargetId, Option<GroupSide>>,
     found_users: BTreeMap<ExternalId, Option<UserSide>>,
+    second_users: BTreeMap<(ExternalId, TargetId), Option<UserSide>>,
     users: BTreeMap<TargetId, Option<UserSide>>,
     notes: BTreeMap<DepartmentId, Vec<Note>>,
     waiting: BTreeMap<MemberId, Vec<MemberId>>,
@@ -108,6 +111,9 @@ impl Known {
             Answer::FoundGroup(external_id, side) => drop(self.found_groups.insert(external_id, side)),
             Answer::Group(target, side) => drop(self.groups.insert(target, side)),
             Answer::FoundUser(external_id, side) => drop(self.found_users.insert(external_id, side)),
+            Answer::SecondUser(external_id, first, side) => {
+                drop(self.second_users.insert((external_id, first), side));
+            }
             Answer::User(target, side) => drop(self.users.insert(target, side)),
             Answer::Notes(id, notes) => drop(self.notes.insert(id, notes)),
             Answer::Waiting(id, members) => drop(self.waiting.insert(id, members)),
@@ -149,6 +155,8 @@ impl Known {
                 self.groups.insert(side.target.clone(), Some(side));
             }
             (_, Done::User(side)) => {
+                let is_other = |second: &UserSide| second.target != side.target;
+                self.second_users.retain(|_, second| second.as_ref().is_none_or(is_other));
                 self.found_users.insert(side.external_id.clone(), Some(side.clone()));
                 self.users.insert(side.target.clone(), Some(side));
             }
@@ -234,6 +242,16 @@ impl Known {
         Ok(self.found_users.get(external_id).ok_or_else(look)?.as_ref())
     }
 
+    pub(super) fn second_user(
+        &self,
+        external_id: &ExternalId,
+        first: &TargetId,
+    ) -> Result<Option<&UserSide>, Need> {
+        let key = (external_id.clone(), first.clone());
+        let look = || Need::look(Look::SecondUser(key.0.clone(), key.1.clone()));
+        Ok(self.second_users.get(&key).ok_or_else(look)?.as_ref())
+    }
+
     /// A group by its id; what was found by its external id need not be read again.
     pub(super) fn group(&self, target: &TargetId) -> Result<Option<&GroupSide>, Need> {
         if let Some(side) = self.groups.get(target) {
@@ -248,7 +266,8 @@ impl Known {
         if let Some(side) = self.users.get(target) {
             return Ok(side.as_ref());
         }
-        let found = self.found_users.values().flatten().find(|side| side.target == *target);
+        let mut all = self.found_users.values().chain(self.second_users.values()).flatten();
+        let found = all.find(|side| side.target == *target);
         found.map(Some).ok_or_else(|| Need::look(Look::User(target.clone())))
     }
 

@@ -189,12 +189,14 @@ impl Lists {
 
     /// What the target has, in order; without those who are gone and stay, out of use.
     pub(super) fn present_entries(&self) -> impl Iterator<Item = Entry> + '_ {
-        let is_ended = |id: &ExternalId| match id {
-            ExternalId::Member(id) => self.link(id).is_some_and(|link| link.is_ended),
+        let is_ended = |present: &Present| match &present.external_id {
+            ExternalId::Member(id) => {
+                self.link(id).is_some_and(|link| link.is_ended && link.target == present.target)
+            }
             ExternalId::Retired(_) => true,
             ExternalId::Department(_) => false,
         };
-        let present = self.present.iter().filter(move |present| !is_ended(&present.external_id));
+        let present = self.present.iter().filter(move |present| !is_ended(present));
         present.map(|present| Entry {
             external_id: present.external_id.clone(),
             content: present.content.content(),

@@ -58,6 +58,7 @@ impl<'a> Deciding<'a> {
 
     fn end_member(&mut self, id: &MemberId, link: &'a MemberLink) -> Result<Verdict, Need> {
         if link.ended.is_some() && self.rules.leavers == Leavers::Deactivate {
+            self.retire_second(id, link)?;
             return Ok(Verdict::Ended);
         }
         self.lease(Lease::Record(ExternalId::Member(id.clone())))?;
@@ -167,6 +168,7 @@ impl<'a> Deciding<'a> {
         {
             return Err(Need::act(vec![Action::Hint(Key::Leader(id.clone()))]));
         }
+        self.retire_second(id, saved)?;
         Ok(Verdict::Converges)
     }
 
@@ -362,11 +364,27 @@ impl<'a> Deciding<'a> {
         if self.rules.leavers == Leavers::Delete {
             return Err(tombstone(vec![Action::DeleteUser { target: link.target.clone() }]));
         }
-        let text = format!("{id}.retired.{}", link.target);
+        self.out_of_use(id, side)
+    }
+
+    /// The target keeps no external id unique: another user with that of a linked one is nobody's. Only a full compare looks
+    /// for it. It is never deleted: in which groups it is, is not known.
+    fn retire_second(&mut self, id: &MemberId, link: &MemberLink) -> Result<(), Need> {
+        if self.mode != Mode::Sweep {
+            return Ok(());
+        }
+        let external_id = ExternalId::Member(id.clone());
+        let Some(side) = self.known.second_user(&external_id, &link.target)? else { return Ok(()) };
+        self.lease(Lease::Record(external_id))?;
+        self.out_of_use(id, side)
+    }
+
+    fn out_of_use(&self, id: &MemberId, side: &UserSide) -> Result<(), Need> {
+        let text = format!("{id}.retired.{}", side.target);
         let mut wanted = Attributes::from([(Field::Active, Value::Flag(false))]);
         wanted.insert(Field::UserName, Value::Text(text));
         let wanted = self.rules.form.user(wanted);
-        match update(side, &ExternalId::Retired(link.target.clone()), &wanted) {
+        match update(side, &ExternalId::Retired(side.target.clone()), &wanted) {
             Some(update) => Err(tombstone(vec![update])),
             None => Ok(()),
         }

@@ -384,6 +384,12 @@ impl World {
                 let found = found.find(|(_, user)| user.external_id.as_ref() == Some(external_id));
                 Answer::FoundUser(external_id.clone(), found.and_then(|(id, _)| self.user_side(id)))
             }
+            Look::SecondUser(external_id, first) => {
+                let is_second = |user: &User| user.external_id.as_ref() == Some(external_id);
+                let second = self.users.iter().find(|(id, user)| *id != first && is_second(user));
+                let side = second.and_then(|(id, _)| self.user_side(id));
+                Answer::SecondUser(external_id.clone(), first.clone(), side)
+            }
             Look::User(id) => Answer::User(id.clone(), self.user_side(id)),
             Look::Notes(id) => {
                 let notes = self.notes.iter().filter(|((group, _), _)| group == id);

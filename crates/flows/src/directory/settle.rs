@@ -15,7 +15,7 @@ use super::action::{Action, Look, Oddity, Plan, Refusal, Verdict};
 use super::deciding::Mode;
 use super::documents::Documents;
 use super::flow::DirectoryFlow;
-use super::ids::{DepartmentId, MemberId, TargetId};
+use super::ids::{DepartmentId, ExternalId, MemberId, TargetId};
 use super::key::{Key, Subject};
 use super::known::{Answer, Done, Known, Read};
 use super::leases::Leases;
@@ -202,6 +202,10 @@ impl DirectoryFlow {
             Look::FindGroup(id) => Answer::FoundGroup(id.clone(), self.target.find_group(id).await?),
             Look::Group(id) => Answer::Group(id.clone(), self.target.group(id).await?),
             Look::FindUser(id) => Answer::FoundUser(id.clone(), self.target.find_user(id).await?),
+            Look::SecondUser(id, first) => {
+                let second = self.target.second_user(id, first).await?;
+                Answer::SecondUser(id.clone(), first.clone(), second)
+            }
             Look::User(id) => Answer::User(id.clone(), self.target.user(id).await?),
         }))
     }
@@ -333,6 +337,9 @@ impl Settling<'_> {
                 return Ok(user_done(target.create_user(external_id, attributes).await?));
             }
             Action::UpdateUser { target: id, expected, external_id, changes } => {
+                if matches!(external_id, ExternalId::Retired(_)) {
+                    tracing::warn!(key = %self.key, "A second user of a member is taken out of use: {id}.");
+                }
                 let written = target.update_user(id, expected.as_deref(), external_id, changes).await?;
                 return Ok(user_done(written));
             }

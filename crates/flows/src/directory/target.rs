@@ -65,6 +65,13 @@ pub trait Target: Send + Sync + Debug {
     /// Finds the user with this external id; with several of them, the one with the smallest id.
     async fn find_user(&self, external_id: &ExternalId) -> Result<Option<UserSide>, Fault>;
 
+    /// Finds another user with the external id of this one: of several, the one with the smallest id.
+    async fn second_user(
+        &self,
+        external_id: &ExternalId,
+        first: &TargetId,
+    ) -> Result<Option<UserSide>, Fault>;
+
     /// Reads a user; none where it is gone or not ours.
     async fn user(&self, id: &TargetId) -> Result<Option<UserSide>, Fault>;
 

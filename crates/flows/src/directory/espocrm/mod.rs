@@ -99,6 +99,29 @@ impl EspoTarget {
         Ok(read::user(&record, self.country)?.map(|side| (record, side)))
     }
 
+    /// The user with an external id that has the smallest id, but for one.
+    async fn first_user(
+        &self,
+        external_id: &ExternalId,
+        except: Option<&TargetId>,
+    ) -> Result<Option<UserSide>, Fault> {
+        let filter = Where::equals(EXTERNAL_ID, external_id.to_string());
+        let select = ["id", "type", EXTERNAL_ID];
+        let (records, _) = self.page(&self.user_type, vec![filter], &select, SAME_ID_MAX, None).await?;
+        for record in records {
+            let is_left_out = except.is_some_and(|except| record.id().as_str() == except.0);
+            if is_left_out || read::owner_of_user(&record)?.as_ref() != Some(external_id) {
+                continue;
+            }
+            if let Some((_, side)) = self.own_user(record.id()).await?
+                && side.external_id == *external_id
+            {
+                return Ok(Some(side));
+            }
+        }
+        Ok(None)
+    }
+
     async fn own_team(&self, id: &EspoId) -> Result<Option<GroupSide>, Fault> {
         match self.crm.get(&self.team_type, id).await? {
             Some(record) => read::team(&record),
@@ -250,20 +273,15 @@ impl Target for EspoTarget {
     }
 
     async fn find_user(&self, external_id: &ExternalId) -> Result<Option<UserSide>, Fault> {
-        let filter = Where::equals(EXTERNAL_ID, external_id.to_string());
-        let select = ["id", "type", EXTERNAL_ID];
-        let (records, _) = self.page(&self.user_type, vec![filter], &select, SAME_ID_MAX, None).await?;
-        for record in records {
-            if read::owner_of_user(&record)?.as_ref() != Some(external_id) {
-                continue;
-            }
-            if let Some((_, side)) = self.own_user(record.id()).await?
-                && side.external_id == *external_id
-            {
-                return Ok(Some(side));
-            }
-        }
-        Ok(None)
+        self.first_user(external_id, None).await
+    }
+
+    async fn second_user(
+        &self,
+        external_id: &ExternalId,
+        first: &TargetId,
+    ) -> Result<Option<UserSide>, Fault> {
+        self.first_user(external_id, Some(first)).await
     }
 
     async fn user(&self, id: &TargetId) -> Result<Option<UserSide>, Fault> {

@@ -57,6 +57,12 @@ impl ScimTarget {
         Ok(attributes.iter().filter(|(field, _)| is_kept(field)).map(|(f, v)| (*f, v.clone())).collect())
     }
 
+    /// The users with an external id: as a rule one.
+    async fn users_of(&self, external_id: &ExternalId) -> Result<Vec<UserSide>, Fault> {
+        let found = self.scim.find_users(UserKey::ExternalId(&external_id.to_string())).await?;
+        Ok(found.iter().filter_map(wire::user_side).collect())
+    }
+
     /// Who has the login name, in any case.
     async fn holders(&self, attributes: &Attributes) -> Result<Vec<User>, Fault> {
         match attributes.get(&Field::UserName) {
@@ -127,8 +133,16 @@ impl Target for ScimTarget {
     }
 
     async fn find_user(&self, external_id: &ExternalId) -> Result<Option<UserSide>, Fault> {
-        let found = self.scim.find_users(UserKey::ExternalId(&external_id.to_string())).await?;
-        Ok(smallest(found.iter().filter_map(wire::user_side), |side| side.target.clone()))
+        Ok(smallest(self.users_of(external_id).await?.into_iter(), |side| side.target.clone()))
+    }
+
+    async fn second_user(
+        &self,
+        external_id: &ExternalId,
+        first: &TargetId,
+    ) -> Result<Option<UserSide>, Fault> {
+        let others = self.users_of(external_id).await?.into_iter().filter(|side| side.target != *first);
+        Ok(smallest(others, |side| side.target.clone()))
     }
 
     async fn user(&self, id: &TargetId) -> Result<Option<UserSide>, Fault> {

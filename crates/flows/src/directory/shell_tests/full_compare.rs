@@ -8,7 +8,7 @@ use shared::record_key::RecordKey;
 
 use super::super::drift::Drifted;
 use super::super::fixtures::id;
-use super::super::ids::{DepartmentId, TargetId};
+use super::super::ids::{DepartmentId, ExternalId, TargetId};
 use super::super::key::Key;
 use super::super::link::Note;
 use super::super::model::{Group, User};
@@ -105,6 +105,32 @@ fn drift_in_the_target(stage: &Stage, rng: &mut fastrand::Rng) {
             other.attributes.insert(Field::Manager, manager);
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_account_of_who_left_is_found_though_the_first_is_out_of_use() {
+    let (mut stage, _) = lying(Rules::default(), 1).await;
+    plant(&stage, 1, 5, 10);
+    first_sync(&stage).await;
+    let left = stage.with_wecom(|world| world.wecom.members.pop_first().unwrap().0);
+    sweep(&mut stage, "s1").await;
+    // Who reported to it.
+    sweep(&mut stage, "s2").await;
+    let second = TargetId("zz".to_owned());
+    {
+        let mut records = stage.target.records.lock().unwrap();
+        let attributes = Attributes::from([
+            (Field::UserName, Value::Text("zz".to_owned())),
+            (Field::Active, Value::Flag(true)),
+        ]);
+        let user = User { external_id: Some(ExternalId::Member(left)), attributes, version: 0 };
+        records.users.insert(second.clone(), user);
+    }
+    assert_eq!(sweep(&mut stage, "s3").await, 1);
+    let user = stage.target.records.lock().unwrap().users[&second].clone();
+    assert_eq!(user.attributes[&Field::Active], Value::Flag(false));
+    assert_eq!(user.external_id, Some(ExternalId::Retired(second)));
+    assert_eq!(sweep(&mut stage, "s4").await, 0);
 }
 
 #[tokio::test(start_paused = true)]

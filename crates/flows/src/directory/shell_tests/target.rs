@@ -143,6 +143,19 @@ impl Target for MemoryTarget {
         .await
     }
 
+    async fn second_user(
+        &self,
+        external_id: &ExternalId,
+        first: &TargetId,
+    ) -> Result<Option<UserSide>, Fault> {
+        self.read(|records| {
+            let is_second = |user: &User| user.external_id.as_ref() == Some(external_id);
+            let second = records.users.iter().find(|(id, user)| *id != first && is_second(user));
+            second.and_then(|(id, _)| records.user_side(id))
+        })
+        .await
+    }
+
     async fn user(&self, id: &TargetId) -> Result<Option<UserSide>, Fault> {
         self.read(|records| records.user_side(id)).await
     }
