@@ -7,6 +7,7 @@ mod first_sync;
 mod import;
 mod installation;
 mod place;
+mod programs;
 mod scim_target;
 mod sequences;
 mod shown;
