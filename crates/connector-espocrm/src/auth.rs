@@ -51,6 +51,14 @@ impl Credentials {
         }
     }
 
+    /// Who it is beside the one API user of the address: what a refused password ends is no affair of the key's.
+    pub(crate) fn person(&self) -> Option<&str> {
+        match self {
+            Self::ApiKey(_) | Self::Hmac { .. } => None,
+            Self::Password { user_name, .. } => Some(user_name),
+        }
+    }
+
     /// Adds the header that signs the request.
     pub(crate) fn sign(&self, request: Request) -> Request {
         match self {

@@ -25,7 +25,7 @@ pub struct Settings {
     pub fleet: Option<Arc<dyn State>>,
 }
 
-/// An API user's account at an EspoCRM. Cheap to clone; clones share limits, breaker and pauses.
+/// A user's account at an EspoCRM. Cheap to clone; clones share limits, breaker and pauses.
 #[derive(Debug, Clone)]
 pub struct EspoCrm {
     upstream: Upstream,
@@ -43,7 +43,8 @@ impl EspoCrm {
         let mut base = http_client::base_url(&url)?;
         let path = format!("{}api/v1/", base.path());
         base.set_path(&path);
-        let fleet = fleet.map(|state| Fleet::new(state, SYSTEM, &[base.as_str()]));
+        let identity: Vec<&str> = [Some(base.as_str()), credentials.person()].into_iter().flatten().collect();
+        let fleet = fleet.map(|state| Fleet::new(state, SYSTEM, &identity));
         let upstream = Upstream::new(SYSTEM, limits, credentials.secrets(), meter, clock, fleet)?;
         Ok(Self { upstream, base, credentials })
     }

@@ -17,8 +17,14 @@ use shared::clock::SystemClock;
 use shared::fault::{Fault, FaultKind};
 use shared::flow::{Check, Verdict};
 use shared::meter::NoMeter;
+use shared::ports::state::State;
 use simulators::espocrm::{ADMIN_PASSWORD, API_KEY, PERSON_ID};
 use simulators::{EspocrmOptions, EspocrmSimulator, Operation, writes_without_change};
+use system_tests::supervise::Folder;
+use system_tests::wait;
+
+use crate::SOON;
+use crate::sealed::store;
 
 const ADMIN: (&str, &str) = ("admin", ADMIN_PASSWORD);
 
@@ -29,19 +35,38 @@ struct Bench {
     admin: EspoCrm,
 }
 
-fn connect(crm: &EspocrmSimulator, credentials: Credentials) -> EspoCrm {
+pub fn connect(crm: &EspocrmSimulator, credentials: Credentials) -> EspoCrm {
+    connect_within(crm, credentials, None)
+}
+
+/// As one of a fleet, where there is a store.
+fn connect_within(
+    crm: &EspocrmSimulator,
+    credentials: Credentials,
+    fleet: Option<Arc<dyn State>>,
+) -> EspoCrm {
     let limits =
         Limits { deadline: Duration::from_secs(5), requests_per_second_max: 1_000, ..Limits::default() };
-    let settings = Settings { url: crm.base_url().parse().unwrap(), credentials, limits, fleet: None };
+    let settings = Settings { url: crm.base_url().parse().unwrap(), credentials, limits, fleet };
     EspoCrm::new(settings, Arc::new(NoMeter), Arc::new(SystemClock)).unwrap()
 }
 
 fn as_admin(crm: &EspocrmSimulator) -> EspoCrm {
-    let (user_name, password) = ADMIN;
-    connect(crm, Credentials::Password { user_name: user_name.to_owned(), password: password.into() })
+    connect(crm, administrator())
 }
 
-fn china() -> Country {
+/// With what the flow needs of it.
+pub async fn provisioned() -> EspocrmSimulator {
+    bench().await.crm
+}
+
+/// As its administrator signs in.
+pub fn administrator() -> Credentials {
+    let (user_name, password) = ADMIN;
+    Credentials::Password { user_name: user_name.to_owned(), password: password.into() }
+}
+
+pub fn china() -> Country {
     Country::new("CN").unwrap()
 }
 
@@ -464,4 +489,43 @@ async fn a_team_takes_no_field_of_ours() {
     assert_eq!(refused.kind.name(), "retryable");
     let teams = bench.admin.entity_found(&team).await.unwrap().unwrap();
     assert!(!teams.fields.contains_key("cWecomId"));
+}
+
+#[tokio::test]
+async fn a_key_that_is_refused_does_not_keep_the_administrator_out() {
+    let bench = bench().await;
+    let folder = Folder::new("espo-target").unwrap();
+    let state = store(&folder);
+    let wrong_key = Credentials::ApiKey("another-key".into());
+    let wrong_password =
+        Credentials::Password { user_name: ADMIN.0.to_owned(), password: "another-password".into() };
+    let target = |credentials| {
+        let crm = connect_within(&bench.crm, credentials, Some(Arc::clone(&state)));
+        EspoTarget::new(crm, china()).unwrap()
+    };
+    let kind = async |target: &EspoTarget| match target.find_user(&member("lisi")).await {
+        Ok(_) => "found",
+        Err(fault) => fault.kind.name(),
+    };
+    // Each refused log-in counts towards a lock-out, so none is made to see whether the pause is known.
+    let until_known = async |accounts: usize| {
+        wait::until("a pause that the fleet knows", SOON, async || {
+            let documents = state.scan("", None, 1_000).await.unwrap();
+            let is_pause = |value: &[u8]| String::from_utf8_lossy(value).contains("refuses the log-in");
+            let paused = documents.iter().filter(|(_, document)| is_pause(&document.value)).count();
+            if paused == accounts { Ok(()) } else { Err(paused) }
+        })
+        .await;
+    };
+    let with_key = target(wrong_key.clone());
+    assert_eq!(kind(&with_key).await, "unauthorized");
+    until_known(1).await;
+    assert_eq!(kind(&target(wrong_key)).await, "paused");
+    assert_eq!(kind(&target(administrator())).await, "found");
+
+    // A refused password holds for each of the fleet.
+    let with_password = target(wrong_password);
+    assert_eq!(kind(&with_password).await, "unauthorized");
+    until_known(2).await;
+    assert_eq!(kind(&target(administrator())).await, "paused");
 }

@@ -34,7 +34,6 @@ use uuid::Uuid;
 use worker::run::{self as working, WorkerSettings};
 
 use super::place::Place;
-use super::shown::Shown;
 
 /// Longest time in which everything that was published is done.
 const SETTLED: Duration = Duration::from_secs(600);
@@ -270,8 +269,8 @@ impl Installation {
     /// What differs between what the target shows and what it has to.
     pub async fn differences(&self) -> Vec<String> {
         assert_eq!(self.dead().await, Vec::<String>::new(), "dead letters");
-        let wanted = Shown::wanted(&self.wecom.records());
-        let shown = Shown::of_scim(&self.place.resources().await).without_leavers(&wanted);
+        let wanted = self.place.wanted(&self.wecom.records());
+        let shown = self.place.shown().await.without_leavers(&wanted);
         shown.differences(&wanted)
     }
 

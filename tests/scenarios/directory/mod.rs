@@ -1,11 +1,13 @@
 //! The flow `directory` and its targets.
 
 mod burst;
+mod espo_company;
 mod espo_target;
 mod first_sync;
 mod import;
 mod installation;
 mod place;
+mod programs;
 mod scim_target;
 mod sequences;
 mod shown;

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use connector_espocrm::Credentials;
 use connector_scim::{Overrides, Scim, Sizes};
 use connector_wecom::{MemoryShelf, WeCom};
+use flows::directory::espocrm::EspoTarget;
 use flows::directory::scim::ScimTarget;
 use flows::directory::source::Source;
 use flows::directory::target::Target;
@@ -14,14 +16,19 @@ use serde_json::Value;
 use shared::clock::SystemClock;
 use shared::meter::NoMeter;
 use shared::ports::state::State;
-use simulators::{Operation, ScimOptions, ScimSimulator, WecomOptions, WecomSimulator};
+use simulators::{EspocrmSimulator, Operation, ScimOptions, ScimSimulator, WecomOptions, WecomSimulator};
 use system_tests::ScimServer;
+
+use super::espo_target::{china, connect};
+use super::shown::Shown;
 
 /// Where groups and users are.
 pub enum Place {
     Simulated(ScimSimulator),
     /// A server of independent make.
     Server(ScimServer),
+    /// EspoCRM, by this log-in.
+    Crm(Box<EspocrmSimulator>, Credentials),
 }
 
 fn unlimited() -> Limits {
@@ -37,6 +44,9 @@ impl Place {
         let (url, token) = match self {
             Self::Simulated(simulator) => (simulator.service_url(), ScimOptions::default().token),
             Self::Server(server) => (server.url(), ScimServer::TOKEN.to_owned()),
+            Self::Crm(crm, credentials) => {
+                return Arc::new(EspoTarget::new(connect(crm, credentials.clone()), china()).unwrap());
+            }
         };
         let settings = connector_scim::Settings {
             url: url.parse().unwrap(),
@@ -50,11 +60,29 @@ impl Place {
         Arc::new(ScimTarget::new(scim, Arc::clone(state), true))
     }
 
-    /// All groups and users, as SCIM says them.
+    /// All groups and users, as the target says them.
     pub async fn resources(&self) -> Vec<Value> {
         match self {
             Self::Simulated(simulator) => simulator.records(),
             Self::Server(server) => listed(server).await,
+            Self::Crm(crm, _) => [crm.teams(), crm.users()].concat(),
+        }
+    }
+
+    /// All of ours.
+    pub async fn shown(&self) -> Shown {
+        let resources = self.resources().await;
+        match self {
+            Self::Simulated(_) | Self::Server(_) => Shown::of_scim(&resources),
+            Self::Crm(..) => Shown::of_espocrm(&resources),
+        }
+    }
+
+    /// What has to be shown of what WeCom has.
+    pub fn wanted(&self, wecom: &[Value]) -> Shown {
+        match self {
+            Self::Simulated(_) | Self::Server(_) => Shown::wanted(wecom),
+            Self::Crm(..) => Shown::wanted_of_espocrm(wecom),
         }
     }
 
@@ -63,6 +91,7 @@ impl Place {
         match self {
             Self::Simulated(simulator) => simulator.journal().len(),
             Self::Server(_) => 0,
+            Self::Crm(crm, _) => crm.journal().len(),
         }
     }
 

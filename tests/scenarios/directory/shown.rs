@@ -84,6 +84,75 @@ impl Shown {
         shown
     }
 
+    /// What EspoCRM's teams and users say; whose a team is stands among its positions.
+    pub fn of_espocrm(records: &[Value]) -> Self {
+        let is_ours = |id: &String| id.starts_with("wecom:");
+        let texts = |value: &Value| value.as_array().into_iter().flatten().map(text).collect::<Vec<_>>();
+        let owners: BTreeMap<String, String> = records
+            .iter()
+            .map(|user| (text(&user["id"]), text(&user["cWecomId"])))
+            .filter(|(_, owner)| is_ours(owner))
+            .collect();
+        let mut shown = Self::default();
+        for record in records {
+            let id = text(&record["id"]);
+            let positions = texts(&record["positionList"]);
+            let key = |owner: &String, is_double: bool| {
+                if is_double { format!("{owner} AGAIN {id}") } else { owner.clone() }
+            };
+            if let Some(owner) = positions.iter().find(|position| is_ours(position)) {
+                // A user whom people put into a team of ours shows up as well.
+                let owner_of = |id: String| owners.get(&id).cloned().unwrap_or(format!("NOBODY {id}"));
+                let members = texts(&record["usersIds"]).into_iter().map(owner_of).collect();
+                let group = Group { name: text(&record["name"]), members };
+                shown.groups.insert(key(owner, shown.groups.contains_key(owner)), group);
+            } else if let Some(owner) = owners.get(&id) {
+                let (last, first) = (text(&record["lastName"]), text(&record["firstName"]));
+                let user = User {
+                    login: text(&record["userName"]),
+                    // Who has one name only has it as either.
+                    name: if last == first { last } else { last + &first },
+                    active: record["isActive"].as_bool().unwrap(),
+                    manager: None,
+                };
+                shown.users.insert(key(owner, shown.users.contains_key(owner)), user);
+            }
+        }
+        shown
+    }
+
+    /// What EspoCRM has to show of what WeCom has: teams under their paths with their own members only, nobody's manager,
+    /// and log-in names in lower case.
+    pub fn wanted_of_espocrm(wecom: &[Value]) -> Self {
+        let nested = Self::wanted(wecom);
+        let parents: BTreeMap<u64, (u64, String)> = wecom
+            .iter()
+            .filter(|record| record["userid"].is_null())
+            .map(|record| {
+                (
+                    record["id"].as_u64().unwrap(),
+                    (record["parentid"].as_u64().unwrap(), text(&record["name"])),
+                )
+            })
+            .collect();
+        let mut shown = Self::default();
+        for (id, (parent, name)) in &parents {
+            let (mut path, mut above) = (name.clone(), *parent);
+            // The root stands in no path but its own.
+            while let Some((further, name)) = parents.get(&above).filter(|_| above != 1) {
+                path = format!("{name} / {path}");
+                above = *further;
+            }
+            let mut members = nested.groups[&department(*id)].members.clone();
+            members.retain(|member| member.starts_with("wecom:user:"));
+            shown.groups.insert(department(*id), Group { name: path, members });
+        }
+        for (id, user) in nested.users {
+            shown.users.insert(id, User { login: user.login.to_lowercase(), manager: None, ..user });
+        }
+        shown
+    }
+
     /// What has to be shown of the departments and members that WeCom has, with groups within groups.
     pub fn wanted(wecom: &[Value]) -> Self {
         let mut shown = Self::default();
