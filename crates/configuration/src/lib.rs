@@ -204,6 +204,7 @@ impl Config {
         );
         let of_user = of_parties.or(Need::required_if(calendar_enabled, "because flow.calendar is enabled"));
         let to_provision = purpose == Purpose::Provision;
+        let is_provisioning = to_provision;
         let beside = |need: Need| if to_provision { Need::Unused } else { need };
         let needs_of_crm = EspoCrmNeeds {
             url: of_user.or(of_teams),
@@ -220,7 +221,15 @@ impl Config {
         let provider = accounts::providers(reader);
         let (queue, state, embedded) =
             (settings::queue(reader), settings::state(reader), settings::embedded(reader));
-        let (vault, worker) = (settings::vault(reader), settings::worker(reader));
+        // On one machine there is a key beside the database.
+        let is_shared = matches!(state, StateBacking::Redis(_));
+        let of_tokens = match directory_enabled.target {
+            Some(_) if is_shared && !is_provisioning => Need::Required(
+                "because flow.directory keeps WeCom's tokens in Redis, sealed: `syncfleet vault new-key` makes one",
+            ),
+            _ => Need::Optional,
+        };
+        let (vault, worker) = (settings::vault(reader, of_tokens), settings::worker(reader));
         let (operations, log) = (settings::operations(reader, &producer), settings::log(reader));
         let espocrm = connectors::espocrm(reader, needs_of_crm);
         Self {

@@ -299,12 +299,9 @@ pub(crate) fn state(reader: &mut Reader<'_>) -> StateBacking {
     }
 }
 
-pub(crate) fn vault(reader: &mut Reader<'_>) -> Vault {
+pub(crate) fn vault(reader: &mut Reader<'_>, key: Need) -> Vault {
     let mut section = reader.section("vault");
-    Vault {
-        key: section.secret("key", Need::Optional),
-        old_keys: section.secrets("old_keys", Need::Optional),
-    }
+    Vault { key: section.secret("key", key), old_keys: section.secrets("old_keys", Need::Optional) }
 }
 
 pub(crate) fn embedded(reader: &mut Reader<'_>) -> Embedded {

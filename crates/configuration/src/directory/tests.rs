@@ -194,3 +194,15 @@ fn to_provision_neither_wecom_nor_its_secrets_are_needed() {
     let config = Config::load_to_provision(Some(&file), []).unwrap();
     assert!(config.provision.is_none(), "EspoCRM has no part in it");
 }
+
+#[test]
+fn tokens_in_redis_are_sealed_with_a_key_that_somebody_gives() {
+    let redis = format!(
+        "{TO_SCIM}\n[state]\nkind = \"redis\"\n[state.redis]\nurl = \"redis://db.example.com:6379/0\"\n"
+    );
+    let text = problems(&redis);
+    assert!(text.contains("vault.key") && text.contains("syncfleet vault new-key"), "{text}");
+    let with_key = format!("{redis}\n[vault]\nkey = \"env:AES_KEY\"\n");
+    assert!(load(&with_key).is_ok(), "{}", problems(&with_key));
+    assert!(load(TO_SCIM).is_ok(), "on one machine the key is a file beside the database");
+}

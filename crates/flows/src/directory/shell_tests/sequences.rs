@@ -1,5 +1,5 @@
 //! The event sequences of WeCom and random trees, played by the flow itself: doubled, in other orders, with several workers,
-//! stops at any await and requests that fail. Each failure names its seed; play one again with [`SEED`].
+//! stops at any await and requests that fail. Each failure names its seed.
 
 use super::super::fixtures::{self, Sequence, department, member};
 use super::super::ids::DepartmentId;
@@ -9,9 +9,6 @@ use super::super::sequences::{expected, given, happen, permutations, shuffled};
 use super::super::tests::{change, grow};
 use super::chance::Odds;
 use super::stage::{Counts, Stage};
-
-/// The variable that names the only seed to play.
-const SEED: &str = "DIRECTORY_SEED";
 
 /// How a sequence is played.
 #[derive(Debug, Clone, Copy)]
@@ -32,12 +29,6 @@ const PLAIN: Way = Way {
     has_twins: false,
     seed: 1,
 };
-
-fn seeds(count: u64) -> Vec<u64> {
-    #[expect(clippy::disallowed_methods, reason = "a test's own setting")]
-    let only = std::env::var(SEED).ok().map(|seed| seed.parse().unwrap());
-    only.map_or_else(|| (0..count).collect(), |seed| vec![seed])
-}
 
 /// A runtime whose time passes when nobody has anything to do.
 fn play<T>(play: impl Future<Output = T>) -> T {
@@ -174,7 +165,7 @@ fn stops_at_any_await_failing_requests_and_twins_change_nothing() {
     let mut all = Counts::default();
     for sequence in fixtures::sequences() {
         let count = if sequence.deliveries.len() > 100 { 1 } else { 12 };
-        for seed in seeds(count) {
+        for seed in 0..count {
             let odds = [
                 Odds { failures: 0.0, stops: 0.3, late: 0.5 },
                 Odds { failures: 0.03, stops: 0.0, late: 0.0 },
@@ -199,7 +190,7 @@ fn stops_at_any_await_failing_requests_and_twins_change_nothing() {
 #[test]
 fn random_trees_end_as_wecom_has_them_whatever_fails() {
     let mut all = Counts::default();
-    for seed in seeds(100) {
+    for seed in 0..100 {
         println!("seed {seed}");
         all = all.and(&play(random_tree(seed)));
     }
