@@ -5,6 +5,7 @@
 //! with the test binary, however that ends (return, panic, `kill -9`): see [`supervise`].
 //! A missing server package fails the test and says what to install; nothing is skipped.
 
+pub mod callbacks;
 mod error;
 pub mod fleet;
 pub mod grants;

@@ -2,7 +2,8 @@
 //! was measured in turns with it, and the goal.
 //!
 //! The programs are those of the release profile. Named measures run alone (`cargo xtask bench overhead drain`);
-//! `--quick` runs everything once and tiny, to see that it works; `--full` fills queues with 1,000,000 messages.
+//! `--quick` runs everything once and tiny, to see that it works; `--full` fills queues with 1,000,000 messages and syncs
+//! 100,000 members.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -10,7 +11,9 @@
     reason = "a program for developers"
 )]
 
+mod callbacks;
 mod contender;
+mod directory;
 mod drain;
 mod embedded;
 mod flow;
@@ -33,8 +36,18 @@ use servers::Servers;
 use table::Table;
 
 /// The measures by name, in their order.
-const MEASURES: [&str; 8] =
-    ["sync", "sweep", "overhead", "drain", "embedded", "intake", "letters", "resources"];
+const MEASURES: [&str; 10] = [
+    "sync",
+    "sweep",
+    "directory",
+    "overhead",
+    "drain",
+    "embedded",
+    "intake",
+    "callbacks",
+    "letters",
+    "resources",
+];
 
 /// How much is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +78,7 @@ async fn main() -> ExitCode {
     match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         [contender::WORD, ..] => return contender::main(&args[1..]).await,
         [intake::WORD, ..] => return intake::serve(&args[1..]).await,
+        [directory::systems::WORD, ..] => return directory::systems::serve(&args[1..]).await,
         // `cargo test --benches` and `cargo bench -- --list` must not take minutes.
         words if words.contains(&"--list") || words.contains(&"--test") => return ExitCode::SUCCESS,
         _ => {}
@@ -101,10 +115,13 @@ async fn measure(names: &[String], size: Size) -> Table {
             sweep::measure(&mut table, has_wide_limits, size).await;
         }
     }
+    if chosen("directory") {
+        directory::measure(&mut table, size).await;
+    }
     if chosen("embedded") {
         embedded::measure(&mut table, size).await;
     }
-    if ["overhead", "drain", "intake", "letters", "resources"].into_iter().any(chosen) {
+    if ["overhead", "drain", "intake", "callbacks", "letters", "resources"].into_iter().any(chosen) {
         let servers = Servers::start().await;
         if chosen("overhead") {
             overhead::measure(&mut table, &servers, size).await;
@@ -114,6 +131,9 @@ async fn measure(names: &[String], size: Size) -> Table {
         }
         if chosen("intake") {
             intake::measure(&mut table, &servers, size).await;
+        }
+        if chosen("callbacks") {
+            callbacks::measure(&mut table, &servers, size).await;
         }
         if chosen("letters") {
             letters::measure(&mut table, &servers, size).await;

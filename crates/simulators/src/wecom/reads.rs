@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Wecom;
-use super::contacts::{DEPARTMENTS, MEMBERS, below, department, departments_of, member};
+use super::contacts::{DEPARTMENTS, MEMBERS, below, department, departments_of, is_in, member};
 use super::errcode::{Errcode, good};
 use super::tokens::Holder;
 use crate::dice::Dice;
@@ -110,7 +110,7 @@ impl Wecom {
     ) -> Result<Answer, Errcode> {
         let id = number(request, "department_id").ok_or(Errcode(60123))?;
         sight.department(store, id)?;
-        let own = store.rows(MEMBERS).map(|(_, row)| row).filter(|row| departments_of(row).contains(&id));
+        let own = store.rows(MEMBERS).map(|(_, row)| row).filter(|row| is_in(row, id));
         let list: Vec<Value> = if api == "user/simplelist" {
             let brief = |row: &Value| json!({ "userid": row["userid"], "name": row["name"], "department": row["department"] });
             own.map(brief).collect()
