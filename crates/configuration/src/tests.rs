@@ -19,6 +19,7 @@ fn full_file() -> String {
             "url = \"\"\n# Secret: the password; ",
             "url = \"redis://db.example.com:6379/0\"\n# Secret: the password; ",
         ),
+        ("one for the whole fleet.\nkey = \"\"", "one for the whole fleet.\nkey = \"env:SECRET\""),
         ("url = \"\"\n# How the API", "url = \"https://crm.example.com\"\n# How the API"),
         ("auth = \"api_key\"", "auth = \"hmac\""),
         ("secret_key = \"\"", "secret_key = \"env:SECRET\""),
