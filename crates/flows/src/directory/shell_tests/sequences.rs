@@ -1,6 +1,9 @@
 //! The event sequences of WeCom and random trees, played by the flow itself: doubled, in other orders, with several workers,
 //! stops at any await and requests that fail. Each failure names its seed.
 
+use std::collections::BTreeSet;
+
+use super::super::compare::Finding;
 use super::super::fixtures::{self, Sequence, department, member};
 use super::super::ids::DepartmentId;
 use super::super::key::{Event, Hint, Key, hint};
@@ -124,7 +127,13 @@ async fn sweep_all(stage: &Stage, sweep_id: &str) {
     let linked = links.iter().map(|(id, ..)| id.parse::<Key>().unwrap());
     let departments = wecom.departments.keys().copied().map(Key::Department);
     let members = wecom.members.keys().cloned().map(Key::Member);
-    departments.chain(members).chain(linked).for_each(|key| stage.publish_swept(key, sweep_id));
+    // What the target lists as ours, too: a create that was done late may be linked nowhere.
+    let world = stage.world().await;
+    let users = world.users.values().filter_map(|user| user.external_id.clone());
+    let groups = world.groups.values().filter_map(|group| group.external_id.clone());
+    let listed = users.chain(groups).filter_map(|id| Finding::Extra(id).key());
+    let keys: BTreeSet<Key> = departments.chain(members).chain(linked).chain(listed).collect();
+    keys.into_iter().for_each(|key| stage.publish_swept(key, sweep_id));
     stage.work(2).await;
     let links = stage.store.documents::<serde_json::Value>("link/directory/user.");
     for (id, ..) in links {
