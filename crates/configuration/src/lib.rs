@@ -204,7 +204,6 @@ impl Config {
         );
         let of_user = of_parties.or(Need::required_if(calendar_enabled, "because flow.calendar is enabled"));
         let to_provision = purpose == Purpose::Provision;
-        let is_provisioning = to_provision;
         let beside = |need: Need| if to_provision { Need::Unused } else { need };
         let needs_of_crm = EspoCrmNeeds {
             url: of_user.or(of_teams),
@@ -224,7 +223,7 @@ impl Config {
         // On one machine there is a key beside the database.
         let is_shared = matches!(state, StateBacking::Redis(_));
         let of_tokens = match directory_enabled.target {
-            Some(_) if is_shared && !is_provisioning => Need::Required(
+            Some(_) if is_shared && purpose != Purpose::Provision => Need::Required(
                 "because flow.directory keeps WeCom's tokens in Redis, sealed: `syncfleet vault new-key` makes one",
             ),
             _ => Need::Optional,
