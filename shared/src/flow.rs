@@ -89,6 +89,9 @@ pub struct Run {
     pub sweep_id: Option<String>,
     /// Attempts that failed before, in this life of the message.
     pub attempts_before: u32,
+    /// Whether earlier runs of the record ended with their workers. What can be done in parts is then done in small ones:
+    /// a run that gets to its end, however short, clears the record of having ended them.
+    pub is_suspect: bool,
     /// The trace id, as 32 hexadecimal digits.
     pub trace_id: String,
     /// Ask it before each write.

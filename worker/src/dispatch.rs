@@ -123,14 +123,15 @@ impl Dispatch<'_> {
 
         let (running, attempted) = match admitted {
             Ok(running) => {
-                let mut attempted = self.attempt(&spokesman.envelope).await;
+                let is_suspect = running.as_ref().is_some_and(Running::is_alone);
+                let mut attempted = self.attempt(&spokesman.envelope, is_suspect).await;
                 if matches!(attempted.result, Err((_, Settlement::Park(_)))) {
                     attempted = Box::pin(self.park(&spokesman.envelope, attempted)).await;
                 }
                 (running, attempted)
             }
             Err(refused) => {
-                let (run, read_at) = (self.run_of(&spokesman.envelope), started);
+                let (run, read_at) = (self.run_of(&spokesman.envelope, true), started);
                 (None, Attempted { run, result: Err(refused), read_at })
             }
         };
@@ -227,7 +228,7 @@ impl Dispatch<'_> {
             Ok((Parking::Full, _)) => return self.instead(envelope, parking::full(fault), first),
             Err(problem) => return self.instead(envelope, problem.into(), first),
         };
-        let second = self.attempt(envelope).await;
+        let second = self.attempt(envelope, first.run.is_suspect).await;
         if matches!(&second.result, Err((_, Settlement::Park(still))) if still == awaited) {
             return second;
         }
@@ -257,13 +258,14 @@ impl Dispatch<'_> {
         }
     }
 
-    fn run_of(&self, envelope: &Envelope) -> Run {
+    fn run_of(&self, envelope: &Envelope, is_suspect: bool) -> Run {
         Run {
             key: self.key.clone(),
             operation: envelope.operation,
             cause: envelope.cause,
             sweep_id: envelope.sweep_id.clone(),
             attempts_before: envelope.attempt,
+            is_suspect,
             trace_id: envelope.trace.trace_id(),
             guard: self.guard.clone(),
             clock: self.engine.clock.clone(),
@@ -272,8 +274,8 @@ impl Dispatch<'_> {
     }
 
     /// Runs the handler, over again at once where the decision says so.
-    async fn attempt(&self, envelope: &Envelope) -> Attempted {
-        let run = self.run_of(envelope);
+    async fn attempt(&self, envelope: &Envelope, is_suspect: bool) -> Attempted {
+        let run = self.run_of(envelope, is_suspect);
         let mut reruns = 0;
         loop {
             let read_at = self.engine.clock.at_earliest();

@@ -66,6 +66,8 @@ struct Scripted {
     runs: Mutex<HashMap<String, u32>>,
     done: Mutex<HashSet<String>>,
     at_once: Mutex<HashMap<String, u32>>,
+    /// Of each run, whether it was a suspect's.
+    suspected: Mutex<Vec<bool>>,
     overlaps: AtomicU32,
     reports: Mutex<Vec<(String, u32, Option<Reason>)>>,
     report_panics: bool,
@@ -122,6 +124,7 @@ impl Scripted {
             runs: Mutex::default(),
             done: Mutex::default(),
             at_once: Mutex::default(),
+            suspected: Mutex::default(),
             overlaps: AtomicU32::new(0),
             reports: Mutex::default(),
             report_panics: false,
@@ -150,6 +153,7 @@ impl Flow for Scripted {
 
     async fn handle(&self, run: &Run) -> Result<Outcome, Fault> {
         let id = run.key.id().to_owned();
+        self.suspected.lock().unwrap().push(run.is_suspect);
         let count = {
             let mut runs = self.runs.lock().unwrap();
             let count = runs.entry(id.clone()).or_default();

@@ -68,6 +68,13 @@ pub struct Running {
     entry: Option<(RecordKey, Trial)>,
 }
 
+impl Running {
+    /// Whether the record is a suspect.
+    pub fn is_alone(&self) -> bool {
+        self.entry.as_ref().is_some_and(|(_, trial)| trial.alone)
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         if let Some(entry) = self.entry.take() {

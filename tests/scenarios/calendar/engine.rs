@@ -225,6 +225,7 @@ impl Engine {
                 cause: Cause::Webhook,
                 sweep_id: None,
                 attempts_before: waiting.attempts,
+                is_suspect: false,
                 trace_id: "0".repeat(32),
                 guard: Arc::new(Unguarded),
                 clock: Arc::clone(&self.clock) as Arc<_>,

@@ -145,6 +145,7 @@ impl Bench {
             cause: Cause::Webhook,
             sweep_id: None,
             attempts_before: 0,
+            is_suspect: false,
             trace_id: "0".repeat(32),
             guard: Arc::new(Unguarded),
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,

@@ -149,6 +149,7 @@ async fn with_a_suspect(bench: &mut Bench, id: &str) {
     bench.begin();
     let flow = bench.flow.clone();
     bench.until("the run alone", || flow.runs_of(id) == 3).await;
+    assert_eq!(*flow.suspected.lock().unwrap(), [false, false, true], "what can be done in parts is told");
     assert_eq!(evidence(bench).await, 2);
 }
 

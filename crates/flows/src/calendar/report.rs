@@ -88,6 +88,7 @@ impl CalendarFlow {
             cause: Cause::Manual,
             sweep_id: None,
             attempts_before: 0,
+            is_suspect: false,
             trace_id: String::new(),
             guard: Arc::new(Unguarded),
             clock: Arc::new(SystemClock),

@@ -14,8 +14,6 @@ use super::member::Member;
 use super::source::Row;
 use super::syncing::{Listed, Portion};
 
-/// Members in one task.
-const MEMBERS_MAX: usize = 200;
 /// How long a list is used: an event may have brought later news.
 const LIST_KEPT: Duration = Duration::from_secs(60);
 /// Rows that are looked at at once.
@@ -40,7 +38,7 @@ impl Portion<'_> {
         after: Option<&MemberId>,
     ) -> Result<(Vec<Listed>, Finished), Fault> {
         let odd = self.read_roll(id).await?;
-        let mut batch = Batch::new(odd);
+        let mut batch = Batch::new(self.task_max, odd);
         for rows in self.rows_after(id, after).chunks(ROWS_AT_ONCE) {
             if batch.is_full(rows) {
                 break;
@@ -66,7 +64,7 @@ impl Portion<'_> {
         after: Option<&MemberId>,
     ) -> Result<(Vec<Listed>, Finished), Fault> {
         self.read_roll(id).await?;
-        let mut batch = Batch::new(0);
+        let mut batch = Batch::new(self.task_max, 0);
         for rows in self.rows_after(id, after).chunks(ROWS_AT_ONCE) {
             if batch.is_full(rows) {
                 break;
@@ -142,6 +140,7 @@ impl Portion<'_> {
 /// What is gathered for a task.
 struct Batch {
     keys: Vec<Listed>,
+    keys_max: usize,
     odd: u64,
     /// The last one that was looked at.
     last: Option<MemberId>,
@@ -149,13 +148,13 @@ struct Batch {
 }
 
 impl Batch {
-    fn new(odd: u64) -> Self {
-        Self { keys: Vec::new(), odd, last: None, has_more: false }
+    fn new(keys_max: usize, odd: u64) -> Self {
+        Self { keys: Vec::new(), keys_max, odd, last: None, has_more: false }
     }
 
     /// Whether no more of these fit; else they are taken as looked at.
     fn is_full(&mut self, rows: &[Row]) -> bool {
-        self.has_more = self.keys.len() >= MEMBERS_MAX;
+        self.has_more = self.keys.len() >= self.keys_max;
         if !self.has_more {
             self.last = rows.last().map(|row| row.id().clone());
         }

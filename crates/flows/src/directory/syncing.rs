@@ -28,8 +28,10 @@ use crate::guard::SweepFacts;
 const LEASE: &str = "directory/first-sync";
 /// Share of the time of a run after which the next one goes on: what is begun by then has time to end.
 const PORTIONS: u32 = 3;
-/// Departments in one task.
-const DEPARTMENTS_MAX: usize = 100;
+/// Departments, or members, in one task.
+const TASK_MAX: usize = 100;
+/// The same while the record is suspected of ending its workers.
+const SUSPECTED_TASK_MAX: usize = 10;
 /// How often one is begun anew when another run came between.
 const TRIES_MAX: u32 = 3;
 /// Attempts after which one that keeps failing is left to a run of its own.
@@ -45,6 +47,8 @@ pub(super) struct Portion<'a> {
     pub(super) tree: Tree,
     pub(super) scope: Scope,
     pub(super) roll: Roll,
+    /// Departments, or members, in one task.
+    pub(super) task_max: usize,
     actions: BTreeSet<&'static str>,
 }
 
@@ -80,10 +84,11 @@ impl DirectoryFlow {
         let counted = Run { sweep_id: Some(sync.id.clone()), ..run.clone() };
         let scope = Scope::new(&tree, self.settings.rules.hierarchy);
         let (roll, actions) = (Roll::default(), BTreeSet::new());
-        let mut portion = Portion { flow: self, run: counted, tree, scope, roll, actions };
+        let task_max = if run.is_suspect { SUSPECTED_TASK_MAX } else { TASK_MAX };
+        let mut portion = Portion { flow: self, run: counted, tree, scope, roll, task_max, actions };
         let mut is_further = false;
-        while let Some(task) = sync.next(&portion.tree, DEPARTMENTS_MAX) {
-            if is_further && Instant::now() >= ends_at {
+        while let Some(task) = sync.next(&portion.tree, task_max) {
+            if is_further && (run.is_suspect || Instant::now() >= ends_at) {
                 let progress = sync.progress(run.clock.now());
                 tracing::info!(
                     first_sync.id = sync.id,

@@ -140,6 +140,7 @@ fn run(key: &RecordKey, guard: Arc<dyn Guard>) -> Run {
         cause: Cause::Webhook,
         sweep_id: None,
         attempts_before: 0,
+        is_suspect: false,
         trace_id: "0".repeat(32),
         guard,
         clock: Arc::new(SystemClock),

@@ -11,6 +11,7 @@ use futures_util::future::join_all;
 use shared::clock::Clock as _;
 use shared::envelope::Cause;
 use shared::fault::FaultKind;
+use shared::flow::{Flow as _, Run};
 
 use super::super::first_sync::{Begin, Phase, Request};
 use super::super::fixtures::{self, id};
@@ -22,7 +23,7 @@ use super::super::rules::{Hierarchy, Rules};
 use super::super::tests::{dept, grow, person};
 use super::chance::Odds;
 use super::lying::{Lies, LyingSource};
-use super::stage::Stage;
+use super::stage::{Message, Stage};
 
 /// A stage whose WeCom shows what it is told to.
 pub async fn lying(rules: Rules, seed: u64) -> (Stage, Arc<LyingSource>) {
@@ -108,6 +109,33 @@ async fn of_many_requests_at_once_one_begins_it_wherever_they_are_stopped() {
         assert!(matches!(again, Begin::Refuse(it) if it.id == record.id));
     }
     assert!(stopped > 100, "{stopped}");
+}
+
+/// So that what hits a worker from outside again and again does not look like the work of the record.
+#[tokio::test(start_paused = true)]
+async fn a_suspect_does_a_little_and_asks_for_the_rest() {
+    let stage = Stage::new(Rules::default(), 1).await;
+    plant(&stage, 1, 30, 40);
+    request(&stage, "f1").await;
+    let key = stage.flow.first_sync_key();
+    let message = Message { key: key.clone(), cause: Cause::Manual, sweep_id: None };
+    let suspected = Run { is_suspect: true, ..stage.run(&message) };
+    let mut runs = 0;
+    for before in 0.. {
+        let done = async || stage.flow.first_sync().await.unwrap().unwrap();
+        let (from, outcome) = (done().await, stage.flow.handle(&suspected).await.unwrap());
+        assert!(outcome.converged);
+        let to = done().await;
+        assert!(to.done - from.done <= 10, "{from:?} {to:?}");
+        runs = before + 1;
+        let asked = stage.take_waiting().iter().any(|message| message.key == key);
+        assert_eq!(asked, to.phase != Phase::Done, "{to:?}");
+        if !asked {
+            break;
+        }
+    }
+    assert!(runs > 10, "{runs}");
+    stage.world().await.assert_converged();
 }
 
 #[tokio::test(start_paused = true)]

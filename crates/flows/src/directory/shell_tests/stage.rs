@@ -226,6 +226,7 @@ impl Stage {
             cause: message.cause,
             sweep_id: message.sweep_id.clone(),
             attempts_before: 0,
+            is_suspect: false,
             trace_id: "0".repeat(32),
             guard: Arc::new(OfShard(self.fence.clone())),
             clock: self.clock.clone(),
