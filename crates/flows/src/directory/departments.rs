@@ -321,7 +321,8 @@ impl<'a> Deciding<'a> {
         }
     }
 
-    /// A group of ours that is not linked, of a department that is gone: linked first, so that it can be ended.
+    /// A group of ours that is not linked, of a department that is gone: linked first, so that it can be ended. It was made by
+    /// a run that was stopped before it could say so, or in an earlier life of the store.
     fn adopt_stray_group(&self, id: DepartmentId) -> Result<Verdict, Need> {
         let nothing = Department { id, parent: None, name: None, order: None, leaders: None };
         let external_id = ExternalId::Department(id);
@@ -335,8 +336,7 @@ impl<'a> Deciding<'a> {
     /// WeCom does not know it: its group is taken out of the one above, then deleted.
     fn end_department(&mut self, id: DepartmentId) -> Result<Verdict, Need> {
         let link = match self.known.department_link(id)? {
-            None if self.mode == Mode::Sweep => return self.adopt_stray_group(id),
-            None => return Ok(Verdict::Ended),
+            None => return self.adopt_stray_group(id),
             Some(DepartmentLink::Invisible { .. }) => {
                 return Err(Need::act(vec![Action::DropDepartment(id)]));
             }

@@ -135,7 +135,10 @@ impl Known {
     pub fn leased(&mut self, lease: Lease) {
         match &lease {
             Lease::Record(ExternalId::Department(id)) => drop(self.department_links.remove(id)),
-            Lease::Record(ExternalId::Member(id)) => drop(self.member_links.remove(id)),
+            Lease::Record(ExternalId::Member(id)) => {
+                self.member_links.remove(id);
+                self.renames.remove(id);
+            }
             Lease::Record(ExternalId::Retired(_)) => {}
             Lease::Members(id) => drop(self.notes.remove(id)),
         }

@@ -32,28 +32,49 @@ impl<'a> Deciding<'a> {
     /// WeCom does not know it.
     fn gone(&mut self, id: &MemberId) -> Result<Verdict, Need> {
         let Some(link) = self.known.member_link(id)? else { return self.end_stray(id) };
-        if let Some(new) = self.known.rename(id)? {
+        match self.later_names(id)?.1 {
             // It is not gone: its account is about to be moved, or a run that did so was stopped.
-            return self.move_account(id, new);
+            Some(new) => self.move_account(id, new),
+            None => self.end_member(id, link),
         }
-        self.end_member(id, link)
     }
 
-    /// A user of ours that is not linked, of a member that is gone: only a full compare finds it.
+    /// A member that is gone and not linked. What is there of it was made by a run that was stopped before it could say so,
+    /// or in an earlier life of the store.
     fn end_stray(&mut self, id: &MemberId) -> Result<Verdict, Need> {
-        if self.mode != Mode::Sweep {
-            return Ok(Verdict::Ended);
+        self.adopt_stray(id)?;
+        match self.mode {
+            // Its account may be the renamed member's, and will say so.
+            Mode::Sweep => self.later_names(id)?.1.map_or(Ok(Verdict::Ended), |new| self.member(new)),
+            Mode::Hint | Mode::FirstSync => Ok(Verdict::Ended),
         }
-        if let Some(new) = self.known.rename(id)? {
-            // Its account is the renamed member's, and will say so.
-            return self.member(new);
-        }
+    }
+
+    /// Links a user of ours that has the external id of this member and is nobody's.
+    fn adopt_stray(&self, id: &MemberId) -> Result<(), Need> {
         let external_id = ExternalId::Member(id.clone());
         self.lease(Lease::Record(external_id.clone()))?;
-        match self.known.found_user(&external_id)? {
-            Some(side) => Err(Need::act(vec![save(id, &self.link_of(side, id.as_str()))])),
-            None => Ok(Verdict::Ended),
+        let Some(side) = self.known.found_user(&external_id)? else { return Ok(()) };
+        for later in self.later_names(id)?.0 {
+            if self.known.member_link(later)?.is_some_and(|link| link.target == side.target) {
+                return Ok(());
+            }
         }
+        Err(Need::act(vec![save(id, &self.link_of(side, id.as_str()))]))
+    }
+
+    /// The userids that it was changed to, one after the other, up to the one that WeCom does not say to be unknown.
+    fn later_names(&self, id: &MemberId) -> Result<(Vec<&'a MemberId>, Option<&'a MemberId>), Need> {
+        let mut names = Vec::new();
+        let mut next = self.known.rename(id)?;
+        while let Some(name) = next.filter(|name| *name != id && !names.contains(name)) {
+            names.push(name);
+            if *self.known.member(name)? != Read::Unknown {
+                return Ok((names, Some(name)));
+            }
+            next = self.known.rename(name)?;
+        }
+        Ok((names, None))
     }
 
     fn end_member(&mut self, id: &MemberId, link: &'a MemberLink) -> Result<Verdict, Need> {
@@ -297,7 +318,10 @@ impl<'a> Deciding<'a> {
             }
             return match self.known.member(new)? {
                 // Where there is no account, only a later message of the old userid could make use of it.
-                Read::Found(_) => Err(save_rename(old, new)),
+                Read::Found(_) => {
+                    self.adopt_stray(old)?;
+                    Err(save_rename(old, new))
+                }
                 Read::Unknown | Read::Invisible | Read::Unavailable => self.member(new),
             };
         }
