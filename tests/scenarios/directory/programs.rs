@@ -81,8 +81,7 @@ async fn sync_first(bench: &mut Bench, dice: &mut fastrand::Rng) {
 /// The company, as what may happen next is chosen from it.
 struct Now {
     departments: Vec<u64>,
-    /// Those that were there at first and have nothing below. Of what was made while workers were killed, the account or group
-    /// of a worker that died before it could say so stays when it is deleted at once: only a sweep finds it.
+    /// Those that have nothing below.
     empty: Vec<u64>,
     members: Vec<String>,
     /// As many of the members, whom nobody has as a leader: of a leader's new id WeCom says nothing to those who are led.
@@ -103,16 +102,8 @@ impl Now {
         let above = records.iter().map(|it| &it["parentid"]);
         let full: BTreeSet<u64> = within.chain(above).filter_map(Value::as_u64).collect();
         Self {
-            empty: departments
-                .iter()
-                .copied()
-                .filter(|id| (2..1_000).contains(id) && !full.contains(id))
-                .collect(),
-            followers: members
-                .iter()
-                .filter(|userid| userid.starts_with("Member") && !leaders.contains(*userid))
-                .cloned()
-                .collect(),
+            empty: departments.iter().copied().filter(|id| *id > 1 && !full.contains(id)).collect(),
+            followers: members.iter().filter(|userid| !leaders.contains(*userid)).cloned().collect(),
             departments,
             members,
         }

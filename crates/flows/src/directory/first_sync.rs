@@ -136,8 +136,8 @@ pub enum Task {
     Departments(Vec<DepartmentId>),
     /// Settle the members listed in this department whose first one it is ([`is_first`]), by userid, after this one.
     Members(DepartmentId, Option<MemberId>),
-    /// Compare the members of this department's group with those listed, and with the groups below it.
-    Memberships(DepartmentId),
+    /// Compare the members of these departments' groups with those listed, and with the groups below them.
+    Memberships(Vec<DepartmentId>),
     /// Set the managers of the members whose first department it is, by userid, after this one.
     Leaders(DepartmentId, Option<MemberId>),
     /// Hint at the unlinked records on this page of the target's list, the first one for none.
@@ -197,10 +197,7 @@ impl FirstSync {
 
     /// What is to be done next; none when it is over. What the tree has not any more is not asked for.
     pub fn next(&self, tree: &Tree, batch_max: usize) -> Option<Task> {
-        let later = || {
-            let after = self.cursor.department;
-            tree.departments().map(|department| department.id).find(|id| Some(*id) > after)
-        };
+        let later = || ids_after(self.cursor.department, tree).next();
         let within = || match (&self.cursor.department, &self.cursor.member) {
             (Some(id), Some(member)) if tree.get(*id).is_some() => Some((*id, Some(member.clone()))),
             _ => later().map(|id| (id, None)),
@@ -209,9 +206,9 @@ impl FirstSync {
         loop {
             let task = match phase.phase {
                 Phase::Departments => phase.next_level(tree, batch_max).map(Task::Departments),
-                _ if phase.phase != self.phase => first_of(phase.phase, tree),
+                _ if phase.phase != self.phase => first_of(phase.phase, tree, batch_max),
                 Phase::Members => within().map(|(id, after)| Task::Members(id, after)),
-                Phase::Memberships => later().map(Task::Memberships),
+                Phase::Memberships => memberships_after(self.cursor.department, tree, batch_max),
                 Phase::Leaders => within().map(|(id, after)| Task::Leaders(id, after)),
                 Phase::Strays => Some(Task::Strays(self.cursor.page.clone())),
                 Phase::Done => return None,
@@ -245,7 +242,9 @@ impl FirstSync {
         let (phase, cursor) = match task {
             Task::Departments(ids) => (Phase::Departments, self.after_departments(ids, tree)),
             Task::Members(id, _) => (Phase::Members, after_member(*id, finished)),
-            Task::Memberships(id) => (Phase::Memberships, after_member(*id, &Finished::default())),
+            Task::Memberships(ids) => {
+                (Phase::Memberships, Cursor { department: ids.last().copied(), ..Cursor::default() })
+            }
             Task::Leaders(id, _) => (Phase::Leaders, after_member(*id, finished)),
             Task::Strays(_) => {
                 (Phase::Strays, Cursor { page: finished.next_page.clone(), ..Cursor::default() })
@@ -302,12 +301,21 @@ fn after(phase: Phase) -> Phase {
     }
 }
 
-fn first_of(phase: Phase, tree: &Tree) -> Option<Task> {
-    let first = tree.departments().map(|department| department.id).next();
+fn ids_after(after: Option<DepartmentId>, tree: &Tree) -> impl Iterator<Item = DepartmentId> {
+    tree.departments().map(|department| department.id).filter(move |id| Some(*id) > after)
+}
+
+fn memberships_after(after: Option<DepartmentId>, tree: &Tree, batch_max: usize) -> Option<Task> {
+    let ids: Vec<DepartmentId> = ids_after(after, tree).take(batch_max.max(1)).collect();
+    (!ids.is_empty()).then_some(Task::Memberships(ids))
+}
+
+fn first_of(phase: Phase, tree: &Tree, batch_max: usize) -> Option<Task> {
+    let first = ids_after(None, tree).next();
     match phase {
         Phase::Departments | Phase::Done => None,
         Phase::Members => first.map(|id| Task::Members(id, None)),
-        Phase::Memberships => first.map(Task::Memberships),
+        Phase::Memberships => memberships_after(None, tree, batch_max),
         Phase::Leaders => first.map(|id| Task::Leaders(id, None)),
         Phase::Strays => Some(Task::Strays(None)),
     }

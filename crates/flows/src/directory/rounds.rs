@@ -163,9 +163,11 @@ impl World {
                 }
                 finished.more_after = batch.last().filter(|_| more).cloned();
             }
-            Task::Memberships(id) => {
-                self.compare_group(&lists, *id);
-                finished.done += 1;
+            Task::Memberships(ids) => {
+                for id in ids {
+                    self.compare_group(&lists, *id);
+                    finished.done += 1;
+                }
             }
             Task::Leaders(id, after) => {
                 let (batch, more) = self.listed(&lists, *id, after.as_ref(), batch);

@@ -18,6 +18,7 @@ use super::ids::DepartmentId;
 use super::key::{Key, Subject};
 use super::known::{Answer, Read};
 use super::leases::Leases;
+use super::members_compare::MembersCompared;
 use super::roll::Roll;
 use super::scope::Scope;
 use super::settle::{Seed, Settled};
@@ -192,7 +193,7 @@ impl Portion<'_> {
                 let (batch, finished) = self.members_after(*id, after.as_ref()).await?;
                 Ok(and(self.settle_all(batch).await?, finished))
             }
-            Task::Memberships(id) => self.memberships(*id).await,
+            Task::Memberships(ids) => self.memberships(ids).await,
             Task::Leaders(id, after) => {
                 let (batch, finished) = self.leaders_after(*id, after.as_ref()).await?;
                 Ok(and(self.settle_all(batch).await?, finished))
@@ -208,23 +209,43 @@ impl Portion<'_> {
         listed.map(|(id, department)| Answer::Department(id, Read::Found(department))).collect()
     }
 
-    async fn memberships(&mut self, id: DepartmentId) -> Result<Finished, Fault> {
-        let result = self.flow.compare_group(&self.run, Mode::FirstSync, &self.scope, id).await;
-        let (keys, odd) = match result {
-            Ok(compared) => {
-                if compared.changes > 0 {
-                    self.actions.insert("change_members");
+    /// Compares their groups, some at once. Where one fails in a way that passes, those under way are waited for and the task
+    /// ends: it is repeated, and what is done by then costs a look.
+    async fn memberships(&mut self, ids: &[DepartmentId]) -> Result<Finished, Fault> {
+        let at_once = self.flow.settings.first_sync_concurrency_max.max(1);
+        let (mut ids, mut under_way) = (ids.iter().copied(), FuturesUnordered::new());
+        let (mut finished, mut hints, mut failed) = (Finished::default(), BTreeSet::new(), None);
+        loop {
+            while failed.is_none() && under_way.len() < at_once {
+                let Some(id) = ids.next() else { break };
+                under_way.push(compare_listed(self.flow, &self.run, &self.scope, id));
+            }
+            match under_way.next().await {
+                None => break,
+                Some((_, Ok(compared))) => {
+                    finished.done += 1;
+                    if compared.changes > 0 {
+                        self.actions.insert("change_members");
+                    }
+                    hints.extend(compared.hints);
                 }
-                (compared.hints, 0)
+                Some((id, Err(fault))) if is_of_its_own(&fault) || self.may_be_left(&fault) => {
+                    tracing::warn!(department = %id, "The first sync leaves a group's members to a run of their own: {fault}");
+                    finished.done += 1;
+                    finished.odd += 1;
+                    hints.insert(Key::Members(id));
+                }
+                Some((_, Err(fault))) => failed = failed.or(Some(fault)),
             }
-            Err(fault) if is_of_its_own(&fault) || self.may_be_left(&fault) => {
-                tracing::warn!(department = %id, "The first sync leaves a group's members to a run of their own: {fault}");
-                (BTreeSet::from([Key::Members(id)]), 1)
+        }
+        drop(under_way);
+        match failed {
+            Some(fault) => Err(fault),
+            None => {
+                self.flow.hint_at(&self.as_sweep(), hints).await?;
+                Ok(finished)
             }
-            Err(fault) => return Err(fault),
-        };
-        self.flow.hint_at(&self.as_sweep(), keys).await?;
-        Ok(Finished { done: 1, odd, ..Finished::default() })
+        }
     }
 
     /// Settles them, some at once. Where one fails in a way that passes, those under way are waited for and the task ends:
@@ -288,6 +309,15 @@ fn and(settled: Finished, listed: Finished) -> Finished {
 /// Whether a fault is of the one that was settled, and not of the fleet or the moment.
 fn is_of_its_own(fault: &Fault) -> bool {
     matches!(fault.kind, FaultKind::Parked | FaultKind::Permanent | FaultKind::Bug)
+}
+
+async fn compare_listed(
+    flow: &DirectoryFlow,
+    run: &Run,
+    scope: &Scope,
+    id: DepartmentId,
+) -> (DepartmentId, Result<MembersCompared, Fault>) {
+    (id, flow.compare_group(run, Mode::FirstSync, scope, id).await)
 }
 
 async fn settle_listed(

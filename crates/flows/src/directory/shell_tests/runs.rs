@@ -5,10 +5,10 @@ use shared::fault::FaultKind;
 use shared::flow::Flow as _;
 
 use super::super::fixtures::id;
-use super::super::ids::{DepartmentId, ExternalId};
+use super::super::ids::{DepartmentId, ExternalId, TargetId};
 use super::super::key::Key;
 use super::super::member::Member;
-use super::super::model::User;
+use super::super::model::{Group, User};
 use super::super::record::{Attributes, Field, Value};
 use super::super::rules::Rules;
 use super::super::tests::{dept, person};
@@ -97,7 +97,7 @@ async fn a_login_name_of_somebody_else_is_for_a_person() {
     let name = Value::Text("N".to_owned());
     let theirs =
         User { external_id: None, attributes: Attributes::from([(Field::UserName, name)]), version: 0 };
-    let foreign = super::super::ids::TargetId("foreign".to_owned());
+    let foreign = TargetId("foreign".to_owned());
     stage.target.records.lock().unwrap().users.insert(foreign.clone(), theirs);
     stage.source.wecom.lock().unwrap().members.insert(id("n"), person("n", &[20]));
     stage.publish(Key::Member(id("n")));
@@ -235,4 +235,60 @@ async fn a_record_of_no_kind_is_refused() {
     let message = Message { key, cause: Cause::Webhook, sweep_id: None };
     let fault = stage.flow.handle(&stage.run(&message)).await.unwrap_err();
     assert_eq!((fault.kind, fault.code), (FaultKind::Permanent, "record_id"));
+}
+
+/// What a run leaves in the target that is stopped between a create and the saving of its link.
+fn made_and_forgotten(stage: &Stage, userid: &str, department: DepartmentId) {
+    let mut records = stage.target.records.lock().unwrap();
+    let attributes = Attributes::from([
+        (Field::UserName, Value::Text(userid.to_uppercase())),
+        (Field::Active, Value::Flag(true)),
+    ]);
+    let external_id = Some(ExternalId::Member(id(userid)));
+    records.users.insert(TargetId("u-lost".to_owned()), User { external_id, attributes, version: 1 });
+    let (external_id, name) = (Some(ExternalId::Department(department)), format!("D{department}"));
+    let group = Group { external_id, name, members: std::collections::BTreeSet::new(), version: 1 };
+    records.groups.insert(TargetId("g-lost".to_owned()), group);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_stopped_run_made_of_whom_wecom_has_deleted_since_is_ended() {
+    let stage = small().await;
+    made_and_forgotten(&stage, "n", d(99));
+    stage.handle(Key::Member(id("n"))).await.unwrap();
+    stage.handle(Key::Department(d(99))).await.unwrap();
+    let records = stage.target.records.lock().unwrap();
+    let user = &records.users[&TargetId("u-lost".to_owned())];
+    assert_eq!(user.attributes[&Field::Active], Value::Flag(false));
+    assert!(!records.groups.contains_key(&TargetId("g-lost".to_owned())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_stopped_run_made_of_whom_wecom_has_renamed_since_is_kept_for_the_new_name() {
+    let stage = small().await;
+    made_and_forgotten(&stage, "old", d(99));
+    stage.source.wecom.lock().unwrap().members.insert(id("new"), person("new", &[20]));
+    stage.publish(Key::Rename { old: id("old"), new: id("new") });
+    stage.publish(Key::Department(d(99)));
+    stage.work(1).await;
+    let world = stage.world().await;
+    world.assert_converged();
+    assert_eq!(world.member_links[&id("new")].1.target, TargetId("u-lost".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_that_were_changed_in_a_circle_come_to_an_end() {
+    let stage = small().await;
+    let message = |key| Message { key: stage.record_key(key), cause: Cause::Sweep, sweep_id: None };
+    let fence = stage.run(&message(Key::Member(id("a")))).guard.fence().unwrap();
+    for (old, new) in [("a", "b"), ("b", "a")] {
+        stage.flow.documents.save_rename(&id(old), &id(new), fence.as_ref()).await.unwrap();
+    }
+    made_and_forgotten(&stage, "a", d(99));
+    for key in [Key::Member(id("a")), Key::Rename { old: id("b"), new: id("a") }] {
+        stage.handle(key.clone()).await.unwrap();
+        stage.flow.handle(&stage.run(&message(key))).await.unwrap();
+    }
+    let records = stage.target.records.lock().unwrap();
+    assert_eq!(records.users[&TargetId("u-lost".to_owned())].attributes[&Field::Active], Value::Flag(false));
 }
