@@ -33,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use worker::run::{self as working, WorkerSettings};
 
+use super::counted::{Counted, Waited};
 use super::place::Place;
 
 /// Longest time in which everything that was published is done.
@@ -84,6 +85,8 @@ pub struct Installation {
     pub flow: Arc<DirectoryFlow>,
     pub store: Embedded,
     pub callback_url: String,
+    /// Runs that had to wait for another record.
+    pub waited: Waited,
     setup: Setup,
     workers: Vec<Worker>,
     producer: Option<Task>,
@@ -130,6 +133,7 @@ impl Installation {
             flow,
             store,
             callback_url,
+            waited: Waited::default(),
             setup,
             workers: Vec::new(),
             producer: None,
@@ -179,7 +183,8 @@ impl Installation {
         let (queue, state) = (self.store.queue.clone(), self.store.state.clone());
         let stop = CancellationToken::new();
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let (flows, stopped): (Vec<Arc<dyn Flow>>, _) = (vec![flow], stop.clone());
+        let (flows, stopped): (Vec<Arc<dyn Flow>>, _) =
+            (vec![Arc::new(Counted { flow, waited: self.waited.clone() })], stop.clone());
         let task = runtime.spawn(async move {
             let engine = working::Engine::new(settings, queue, state, vec![topology]);
             working::run(Arc::new(engine), flows, stopped).await;
