@@ -1,13 +1,15 @@
 //! The journal of intents: written before a request that has no idempotency key, removed after its outcome is
 //! saved. An intent that is found means: search first, adopt what the lost request may have created.
 
+use std::fmt::Display;
+
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::ports::PortError;
-use crate::ports::state::{Fence, State, Write};
-use crate::record_key::RecordKey;
+use crate::ports::state::{Fence, State, Versioned, Write};
+use crate::record_key::{FlowName, RecordKey};
 
 /// What was about to be done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,8 +20,12 @@ pub struct Intent<T> {
     pub at: Timestamp,
 }
 
+fn prefix(flow: &FlowName) -> String {
+    format!("intent/{flow}/")
+}
+
 fn key(record: &RecordKey) -> String {
-    format!("intent/{}/{}", record.flow(), record.id())
+    format!("{}{}", prefix(record.flow()), record.id())
 }
 
 /// The intent without outcome, if there is one.
@@ -32,9 +38,30 @@ pub async fn pending<T: DeserializeOwned>(
     record: &RecordKey,
 ) -> Result<Option<Intent<T>>, PortError> {
     let Some(document) = state.get(&key(record)).await? else { return Ok(None) };
+    read(&document, record).map(Some)
+}
+
+/// Intents without outcome of a flow's records whose ids come after this one, by id and in its order. Empty after
+/// the last one.
+///
+/// # Errors
+/// As [`pending`].
+pub async fn page<T: DeserializeOwned>(
+    state: &dyn State,
+    flow: &FlowName,
+    after: Option<&str>,
+    limit: u32,
+) -> Result<Vec<(String, Intent<T>)>, PortError> {
+    let prefix = prefix(flow);
+    let after = after.map(|id| format!("{prefix}{id}"));
+    let found = state.scan(&prefix, after.as_deref(), limit).await?;
+    let id = |key: &str| key.strip_prefix(&prefix).unwrap_or(key).to_owned();
+    found.iter().map(|(key, document)| Ok((id(key), read(document, key)?))).collect()
+}
+
+fn read<T: DeserializeOwned>(document: &Versioned, whose: impl Display) -> Result<Intent<T>, PortError> {
     serde_json::from_slice(&document.value)
-        .map(Some)
-        .map_err(|e| PortError::Misconfigured(format!("the intent of {record} cannot be read: {e}")))
+        .map_err(|e| PortError::Misconfigured(format!("the intent of {whose} cannot be read: {e}")))
 }
 
 /// Writes the intent down, durably, before the request is sent.

@@ -1,33 +1,47 @@
-//! The vendors' own client libraries work against the simulators, so that those are not merely our own opinion. What
-//! they are led through stands in `tests/clients/`.
+//! The vendors' own client libraries, and for SCIM a conformance client of independent make, work against the simulators,
+//! so that those are not merely our own opinion. What they are led through stands in `tests/clients/`.
 
 use std::path::{Path, PathBuf};
 
 use simulators::google::{Consent, MAIL};
+use simulators::scim::{ScimDiscovery, TOKEN};
 use simulators::{
-    ActorKind, GoogleOptions, GoogleSimulator, MicrosoftOptions, MicrosoftSimulator, Operation,
+    ActorKind, GoogleOptions, GoogleSimulator, MicrosoftOptions, MicrosoftSimulator, Operation, ScimOptions,
+    ScimSimulator,
 };
 use system_tests::{Program, python};
 
 use crate::SOON;
 
-/// Where the libraries are, below the target folder.
-const FOLDER: &str = "client-libraries";
+/// Where libraries are, below the target folder, and what says which, beside the tests.
+type Set = (&'static str, &'static str);
 
-fn scripts() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("clients")
+const VENDORS: Set = ("client-libraries", "clients/requirements.txt");
+const SCIM: Set = ("scim-server", "scim_server/requirements.txt");
+
+fn tests() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Plays a script to its end.
-async fn play(script: &str, args: &[&str]) {
-    let folder = python::environment(FOLDER, &scripts().join("requirements.txt")).unwrap();
+fn scripts() -> PathBuf {
+    tests().join("clients")
+}
+
+/// Plays a script to its end; answers what it wrote, and whether all was well.
+async fn played((folder, requirements): Set, script: &str, args: &[&str]) -> (bool, String) {
+    let folder = python::environment(folder, &tests().join(requirements)).unwrap();
     let program = Program::at(folder.join("bin/python")).arg(scripts().join(script)).args(args);
     // Nothing is compiled into the source tree, nor asked through a proxy.
     let program = program.env("PYTHONPYCACHEPREFIX", folder.join("compiled"));
     let mut running = program.env("NO_PROXY", "127.0.0.1").env("no_proxy", "127.0.0.1").start().unwrap();
     let ended = running.wait_exit(SOON).await.unwrap();
     let log = running.complete_log(SOON).await.unwrap();
-    assert!(ended.success() && log.contains("all calls behaved"), "{script} ended with {ended}:\n{log}");
+    (ended.success() && log.contains("all calls behaved"), log)
+}
+
+async fn play(set: Set, script: &str, args: &[&str]) {
+    let (is_well, log) = played(set, script, args).await;
+    assert!(is_well, "{script}:\n{log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -40,7 +54,7 @@ async fn googles_own_libraries_work_against_the_simulator() {
     };
     let google = GoogleSimulator::start(options).await.unwrap();
     let document = scripts().join("../../crates/simulators/src/google/data/calendar.v3.json");
-    play("google_calendar.py", &[&google.base_url(), document.to_str().unwrap()]).await;
+    play(VENDORS, "google_calendar.py", &[&google.base_url(), document.to_str().unwrap()]).await;
 
     assert!(google.outside_description().is_empty(), "{:?}", google.outside_description());
     let counters = google.counters();
@@ -71,7 +85,7 @@ async fn googles_own_libraries_work_against_the_simulator() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn microsofts_own_libraries_work_against_the_simulator() {
     let microsoft = MicrosoftSimulator::start(MicrosoftOptions::default()).await.unwrap();
-    play("microsoft_graph.py", &[&microsoft.base_url()]).await;
+    play(VENDORS, "microsoft_graph.py", &[&microsoft.base_url()]).await;
 
     assert!(microsoft.outside_description().is_empty(), "{:?}", microsoft.outside_description());
     let tokens = microsoft.token_requests();
@@ -88,4 +102,37 @@ async fn microsofts_own_libraries_work_against_the_simulator() {
     assert_eq!(of_api("subscription", Operation::Delete), 1);
     let mails = microsoft.mails_by_clients();
     assert!(!mails.is_empty() && mails.iter().all(|mail| mail["to"] == "bernd@kanzlei.example"), "{mails:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_conformance_client_has_nothing_against_the_scim_simulator() {
+    let scim = ScimSimulator::start(ScimOptions::default()).await.unwrap();
+    play(SCIM, "scim_conformance.py", &[&scim.service_url(), TOKEN]).await;
+
+    let counters = scim.counters();
+    for request in [
+        "GET /ServiceProviderConfig",
+        "GET /ResourceTypes/{id}",
+        "GET /Schemas/{id}",
+        "DELETE /Schemas",
+        "POST /.search",
+        "GET /Users",
+        "PUT /Users/{id}",
+        "PATCH /Users/{id}",
+        "DELETE /Users/{id}",
+        "PUT /Groups/{id}",
+        "PATCH /Groups/{id}",
+    ] {
+        assert!(counters.contains_key(request), "{request}: {counters:?}");
+    }
+    assert_eq!(scim.records(), Vec::<serde_json::Value>::new(), "what was made was deleted");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_conformance_client_finds_out_a_scim_simulator_that_says_more_than_it_can() {
+    let discovery = ScimDiscovery::Boasting;
+    let scim = ScimSimulator::start(ScimOptions { discovery, patch: false, ..ScimOptions::default() });
+    let scim = scim.await.unwrap();
+    let (is_well, log) = played(SCIM, "scim_conformance.py", &[&scim.service_url(), TOKEN]).await;
+    assert!(!is_well && log.contains("ERROR User check_replace_attribute"), "{log}");
 }

@@ -12,6 +12,8 @@ const FORM: &str = "application/x-www-form-urlencoded";
 
 struct Bench {
     demo: DemoFolder,
+    /// The day of the first events, also when midnight passes meanwhile.
+    day: jiff::civil::Date,
     browser: reqwest::Client,
 }
 
@@ -41,7 +43,7 @@ impl Bench {
     fn new() -> Self {
         let _installed = rustls::crypto::ring::default_provider().install_default();
         let browser = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        Self { demo: DemoFolder::new(), browser }
+        Self { demo: DemoFolder::new(), day: tomorrow(), browser }
     }
 
     async fn start(&self, args: &[&str]) -> RunningProgram {
@@ -68,7 +70,7 @@ impl Bench {
     }
 
     async fn add(&self, page: &str, title: &str, kind: &str) {
-        let day = tomorrow().to_string();
+        let day = self.day.to_string();
         let what = [("do", "add"), ("kind", kind), ("title", title)];
         self.submit(page, &[&what[..], &[("day", &*day), ("from", "09:00"), ("to", "10:00")]].concat()).await;
     }
@@ -89,6 +91,18 @@ impl Bench {
         let own = format!("name=\"title_before\" value=\"{title}\"");
         let form = page.split("<form").find(|form| form.contains(&own));
         attribute(form.unwrap_or_else(|| panic!("{title} is not in {page}")), "name=\"id\"", "value")
+    }
+
+    /// The pages that the demo printed.
+    fn pages(&self, running: &RunningProgram) -> (Option<String>, String, String) {
+        let log = running.log();
+        let address = |what: &str| {
+            let mut lines = log.lines().filter_map(|line| line.trim().strip_prefix(what));
+            let address = lines.next().unwrap_or_else(|| panic!("{what} is not in {log}")).trim().to_owned();
+            Some(address).filter(|address| address.starts_with("http"))
+        };
+        let week = |what: &str| format!("{}?week={}", address(what).unwrap(), self.day);
+        (address("connect her account"), week("Outlook"), week("EspoCRM"))
     }
 
     /// Opens the link, accepts on the page of the provider, and comes back.
@@ -127,25 +141,11 @@ impl Bench {
     }
 }
 
-/// The pages that a demo printed.
-fn pages(running: &RunningProgram) -> (Option<String>, String, String) {
-    let log = running.log();
-    let address = |what: &str| {
-        let mut lines = log.lines().filter_map(|line| line.trim().strip_prefix(what));
-        let address = lines.next().unwrap_or_else(|| panic!("{what} is not in {log}")).trim().to_owned();
-        Some(address).filter(|address| address.starts_with("http"))
-    };
-    // A week that has tomorrow in it.
-    let day = tomorrow();
-    let week = |what: &str| format!("{}?week={day}", address(what).unwrap());
-    (address("connect her account"), week("Outlook"), week("EspoCRM"))
-}
-
 #[tokio::test]
 async fn an_account_is_connected_in_the_browser_and_events_arrive_on_either_page() {
     let bench = Bench::new();
     let mut running = bench.start(&[]).await;
-    let (link, outlook, espocrm) = pages(&running);
+    let (link, outlook, espocrm) = bench.pages(&running);
     bench.until(&outlook, "Jour fixe", true).await;
     bench.until(&espocrm, "Jour fixe", false).await;
     bench.connect(&link.unwrap()).await;
@@ -165,7 +165,7 @@ async fn an_account_is_connected_in_the_browser_and_events_arrive_on_either_page
     bench.rename(&espocrm, "Made in Outlook", "Renamed meanwhile").await;
     let mut running = bench.start(&[]).await;
     assert_eq!(
-        pages(&running),
+        bench.pages(&running),
         (None, outlook.clone(), espocrm.clone()),
         "connected it is, and in its place"
     );
@@ -191,7 +191,7 @@ async fn the_account_connects_itself_where_that_is_asked_for() {
     let bench = Bench::new();
     let mut running = bench.start(&["--connect"]).await;
     running.wait_for_log("Connected: an account at microsoft", SOON).await.unwrap();
-    let (link, outlook, _) = pages(&running);
+    let (link, outlook, _) = bench.pages(&running);
     assert_eq!(link, None);
     bench.until(&outlook, "Client meeting: Müller", true).await;
     // The other demo has other things in its directory.

@@ -23,8 +23,8 @@ use run::{Failure, Outcome};
 const HELP: &str = "\
 cargo xtask <command>
 
-  test [arguments of cargo test]  install RabbitMQ, Redis, the vendors' client libraries and a SCIM server (Python) if
-                                  missing, build the programs, run all tests
+  test [arguments of cargo test]  install RabbitMQ, Redis, the vendors' client libraries, a SCIM server and a conformance
+                                  client for SCIM (Python) if missing, build the programs, run all tests
   bench [--quick] [measures]      the measures, against the programs of the release profile
   chaos [--minutes N] [--seed S] [--case NAME]
                                   the chaos suite in its long form, for an hour where nothing is said

@@ -1,6 +1,6 @@
 //! Python packages that the tests use: the vendors' own client libraries, which `tests/scenarios/clients.rs` lets work
-//! against the simulators, and the independent SCIM server, which `tests/scenarios/scim_server.rs` lets the connector work
-//! against. Each set in a private virtual environment below the target folder, made anew when the pinned versions change.
+//! against the simulators, and SCIM of independent make: the server, which `tests/scenarios/scim_server.rs` lets the
+//! connector work against, and the conformance client, which `clients.rs` lets check the simulator. Each set in a private virtual environment below the target folder, made anew when the pinned versions change.
 
 use std::fs;
 use std::path::Path;
@@ -23,7 +23,7 @@ const SETS: [Set; 2] = [
         folder: "client-libraries",
     },
     Set {
-        what: "The independent SCIM server",
+        what: "The independent SCIM server and conformance client",
         requirements: "tests/scim_server/requirements.txt",
         folder: "scim-server",
     },
@@ -76,7 +76,7 @@ mod tests {
     fn every_version_is_pinned_by_hashes() {
         let libraries: [&[&str]; 2] = [
             &["msal==", "msgraph-sdk==", "google-api-python-client==", "google-auth-oauthlib=="],
-            &["scim2-server==0.8.3", "scim2-models==", "pydantic=="],
+            &["scim2-server==0.8.3", "scim2-tester==0.5.2", "scim2-models==", "pydantic=="],
         ];
         for (set, libraries) in SETS.iter().zip(libraries) {
             let text = fs::read_to_string(root().join(set.requirements)).unwrap();

@@ -4,7 +4,8 @@
 //! `fixtures/` are replayed by this crate's tests); [`AdvowareSimulator`] as the vendor's documentation and
 //! production write-ups describe, with the harder case wherever those are silent; [`GoogleSimulator`] takes only what
 //! the vendor's discovery document has; [`WecomSimulator`] as the vendor's pages and reports of users describe WeCom;
-//! [`ScimSimulator`] as the independent SCIM server of the tests, and worse ones.
+//! [`ScimSimulator`] as the independent SCIM server of the tests, so that a conformance client has no complaint, and worse
+//! ones.
 //!
 //! ```no_run
 //! # async fn example() -> std::io::Result<()> {

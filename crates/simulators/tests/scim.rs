@@ -101,7 +101,17 @@ async fn bad_input_is_refused_as_measured() {
     let broken = send(&scim, "POST", "Users", &[], "{\"schemas\": [").await;
     assert_eq!((broken.status, broken.json()["scimType"].clone()), (400, json!("invalidSyntax")));
     assert_eq!(call(&scim, "GET", "Me", Value::Null).await.0, 501);
-    assert_eq!(call(&scim, "DELETE", "Users", Value::Null).await.0, 405);
+    for (method, path, allowed) in [
+        ("DELETE", "Users", "GET, POST"),
+        ("POST", "Users/x/y", ""),
+        ("GET", "Bulk", "POST"),
+        ("GET", ".search", "POST"),
+        ("PUT", "Groups/.search", "POST"),
+    ] {
+        let refused = send(&scim, method, path, &[], "").await;
+        assert_eq!(refused.header("allow").unwrap_or_default(), allowed, "{method} {path}");
+        assert_eq!(refused.status, if allowed.is_empty() { 404 } else { 405 }, "{method} {path}");
+    }
     let other = http::send(&scim.base_url(), "GET", "/scim/v2/Users", &[("Authorization", "Bearer no")], "")
         .await
         .unwrap();
@@ -158,6 +168,73 @@ async fn lists_are_filtered_and_come_page_by_page() {
 }
 
 #[tokio::test]
+async fn it_tells_of_itself() {
+    let scim = start(ScimOptions::default()).await;
+    for (endpoint, ids) in
+        [("ResourceTypes", vec!["User", "Group"]), ("Schemas", vec![USER, GROUP, ENTERPRISE])]
+    {
+        let (_, list) = call(&scim, "GET", endpoint, Value::Null).await;
+        let found: Vec<&str> =
+            list["Resources"].as_array().unwrap().iter().map(|it| it["id"].as_str().unwrap()).collect();
+        assert_eq!(found, ids);
+        for (at, id) in ids.iter().enumerate() {
+            let path = format!("{endpoint}/{}", id.replace(':', "%3A"));
+            let (status, one) = call(&scim, "GET", &path, Value::Null).await;
+            assert_eq!((status, &one), (200, &list["Resources"][at]));
+            let location = format!("{}/{endpoint}/{id}", scim.service_url());
+            assert_eq!(one["meta"]["location"], location);
+        }
+        assert_eq!(call(&scim, "GET", &format!("{endpoint}/nosuch"), Value::Null).await.0, 404);
+        assert_eq!(call(&scim, "GET", &format!("{endpoint}?filter=id%20pr"), Value::Null).await.0, 403);
+        for method in ["POST", "PUT", "PATCH", "DELETE"] {
+            assert_eq!(send(&scim, method, endpoint, &[], "").await.header("allow"), Some("GET"), "{method}");
+        }
+    }
+    let (_, group) = call(&scim, "GET", &format!("Schemas/{GROUP}"), Value::Null).await;
+    let names: Vec<&Value> = group["attributes"].as_array().unwrap().iter().map(|it| &it["name"]).collect();
+    assert_eq!(names, ["displayName", "members"]);
+    let kinds = &group["attributes"][1]["subAttributes"][2]["canonicalValues"];
+    assert_eq!(kinds, &json!(["User", "Group"]));
+}
+
+#[tokio::test]
+async fn what_is_asked_for_is_shown() {
+    let scim = start(ScimOptions::default()).await;
+    let lisi = json!({
+        "userName": "lisi", "title": "CEO", "emails": [{ "value": "l@x.test", "type": "work" }],
+        ENTERPRISE: { "department": "研发", "division": "x" },
+    });
+    let id = create(&scim, "Users", lisi).await;
+    let group = create(&scim, "Groups", group(1, "a")).await;
+    for (query, shown) in [
+        ("attributes=userName", json!({ "schemas": [USER], "userName": "lisi" })),
+        ("attributes=emails.value", json!({ "schemas": [USER], "emails": [{ "value": "l@x.test" }] })),
+        (
+            &format!("attributes={ENTERPRISE}:Department,{USER}:title"),
+            json!({ "schemas": [USER, ENTERPRISE], "title": "CEO", ENTERPRISE: { "department": "研发" } }),
+        ),
+        (
+            &format!("excludedAttributes=meta,id,userName,emails.type,{ENTERPRISE}"),
+            json!({ "schemas": [USER], "title": "CEO", "emails": [{ "value": "l@x.test" }] }),
+        ),
+    ] {
+        let (_, mut got) = call(&scim, "GET", &format!("Users/{id}?{query}"), Value::Null).await;
+        assert_eq!(got.as_object_mut().unwrap().remove("id"), Some(json!(id)), "always: {query}");
+        assert_eq!(got, shown, "{query}");
+    }
+    let title = patch(json!([{ "op": "remove", "path": "title" }]));
+    let patched = call(&scim, "PATCH", &format!("Users/{id}?attributes=title,userName"), title).await;
+    assert_eq!(patched, (200, json!({ "schemas": [USER], "id": id, "userName": "lisi" })));
+
+    let search = json!({ "attributes": ["displayName"], "sortBy": "displayName", "sortOrder": "descending" });
+    let (_, both) = call(&scim, "POST", ".search", search).await;
+    let found: Vec<&Value> = both["Resources"].as_array().unwrap().iter().map(|it| &it["id"]).collect();
+    assert_eq!(found, [&json!(group), &json!(id)]);
+    scim.configure(&object(json!({ "groups": false }))).unwrap();
+    assert_eq!(call(&scim, "POST", ".search", json!({})).await.1["totalResults"], 1);
+}
+
+#[tokio::test]
 async fn a_patch_does_all_or_nothing() {
     let scim = start(ScimOptions::default()).await;
     create(&scim, "Users", user("lisi")).await;
@@ -189,6 +266,11 @@ async fn a_patch_does_all_or_nothing() {
         (json!({ "op": "replace", "path": "id", "value": "x" }), "mutability"),
         (json!({ "op": "replace", "path": "emails[type eq \"home\"].value", "value": "x" }), "noTarget"),
         (json!({ "op": "replace", "path": format!("{ENTERPRISE}:manager"), "value": "x" }), "invalidValue"),
+        (
+            json!({ "op": "replace", "path": format!("{ENTERPRISE}:manager.displayName"), "value": "x" }),
+            "mutability",
+        ),
+        (json!({ "op": "replace", "path": "name.givenName", "value": 7 }), "invalidValue"),
         (json!({ "op": "remove", "path": "userName" }), "invalidValue"),
         (json!({ "op": "remove" }), "noTarget"),
         (json!({ "op": "move", "path": "title" }), "invalidSyntax"),

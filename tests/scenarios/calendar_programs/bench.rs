@@ -1,6 +1,7 @@
 //! An installation with calendars: the systems with their people, a file of settings, the real programs, a browser.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -49,14 +50,13 @@ pub const BERND: Person = Person { id: BERND_ID, mail: BERND_MAIL };
 /// What is shown somewhere: what it is called, and when it begins.
 pub type Shown = (String, Timestamp);
 
-/// Days are taken in UTC.
-pub fn tomorrow() -> Date {
-    SystemClock.now().to_zoned(TimeZone::UTC).date().tomorrow().unwrap()
-}
+/// The day of all that people plan, in UTC: tomorrow, and still the same one when midnight passes meanwhile.
+static DAY: LazyLock<Date> =
+    LazyLock::new(|| SystemClock.now().to_zoned(TimeZone::UTC).date().tomorrow().unwrap());
 
-/// Tomorrow at that hour.
+/// That hour of the day of all that people plan.
 pub fn at(hour: i8) -> Timestamp {
-    tomorrow().at(hour, 0, 0, 0).to_zoned(TimeZone::UTC).unwrap().timestamp()
+    DAY.at(hour, 0, 0, 0).to_zoned(TimeZone::UTC).unwrap().timestamp()
 }
 
 fn wall(at: Timestamp) -> DateTime {

@@ -6,7 +6,7 @@ use serde_json::json;
 use shared::flow::Flow as _;
 use simulators::{FaultKind, FaultRule};
 
-use super::bench::{At, Bench, CRM_GET, CRM_PUT, GET, POST, company, erika};
+use super::bench::{At, Bench, CRM_GET, CRM_PUT, GET, POST, PUT, company, erika, object};
 
 #[tokio::test]
 async fn a_new_record_is_created_with_three_calls() {
@@ -108,6 +108,35 @@ async fn several_candidates_are_left_to_a_person() {
         (bench.counterpart(&id)["betNr"].as_i64(), bench.advoware.records().len()),
         (Some(twins[1]), 2)
     );
+}
+
+#[tokio::test]
+async fn creates_of_namesakes_that_are_lost_at_once_each_keep_a_party() {
+    for other in [json!({ "rechtsform": "AG" }), json!({})] {
+        let bench = Bench::new(PartiesSettings::default()).await;
+        let mut second = erika();
+        second.as_object_mut().unwrap().extend(object(other.clone()));
+        let ids = [bench.record(erika()), bench.record(second)];
+        bench.advoware.fault(FaultRule::new(FaultKind::CloseAfter).on("POST", "*/Beteiligte").times(2));
+        for id in &ids {
+            assert!(bench.handle(id).await.is_err());
+        }
+        assert_eq!(bench.advoware.records().len(), 2);
+        // The second one first: its party is not the first that the search finds.
+        for id in ids.iter().rev() {
+            bench.handle(id).await.unwrap();
+        }
+        assert_eq!(bench.advoware.records().len(), 2, "{other}");
+        let linked = ids.each_ref().map(|id| bench.counterpart(id));
+        assert_ne!(linked[0]["betNr"], linked[1]["betNr"], "{other}");
+        assert!(linked[0]["rechtsform"].is_null());
+        assert_eq!(linked[1]["rechtsform"].as_str(), other["rechtsform"].as_str());
+        // Nobody's party was adopted and written over.
+        assert_eq!(bench.calls().get(PUT), None, "{other}");
+        for id in &ids {
+            assert_eq!(bench.handle(id).await.unwrap().actions, Vec::<&str>::new(), "{other}");
+        }
+    }
 }
 
 #[tokio::test]

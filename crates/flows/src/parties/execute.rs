@@ -8,18 +8,11 @@ use shared::names::{CONFLICTS, PLAN_ACTIONS};
 use super::action::{Plan, Verdict};
 use super::apply::Steps;
 use super::look::Look;
+use super::lost::Lost;
 use super::marker::Marker;
 use super::plan::{CreateIntent, plan};
 use super::sides::Status;
-use super::{Parties, crm_id, map};
-
-/// What became of a create without outcome.
-enum Lost {
-    /// This party.
-    Found(i64),
-    /// Nothing.
-    Nothing,
-}
+use super::{Parties, crm_id};
 
 impl Parties {
     pub(super) async fn execute(&self, run: &Run) -> Result<Outcome, Fault> {
@@ -93,49 +86,6 @@ impl Parties {
                 self.look_at_party(look, bet_nr).await
             }
         }
-    }
-
-    async fn search_lost(&self, run: &Run, intent: &CreateIntent, is_supposed: bool) -> Result<Lost, Fault> {
-        let wanted = &intent.party;
-        let search = if is_supposed { map::search_namesakes(wanted) } else { map::search(wanted) };
-        let mut found = Vec::new();
-        for party in self.advoware.search(&search).await? {
-            let side = map::remote_side(&party, &self.table, None)?;
-            if is_supposed && map::is_namesake(&side, wanted) || map::is_candidate(&side, wanted) {
-                found.push((party.betnr().get(), map::is_candidate(&side, wanted)));
-            }
-        }
-        if !found.is_empty() {
-            let keys: Vec<i64> = found.iter().map(|(key, _)| *key).collect();
-            let taken = self.taken(&keys, run.key.id()).await?;
-            found.retain(|(key, _)| !taken.contains(key));
-        }
-        let same: Vec<i64> = found.iter().filter(|(_, is_same)| *is_same).map(|(key, _)| *key).collect();
-        match same.as_slice() {
-            [] if found.is_empty() => Ok(Lost::Nothing),
-            [key] => Ok(Lost::Found(*key)),
-            several => {
-                let keys = found.iter().filter(|(_, is_same)| *is_same || several.is_empty());
-                let keys: Vec<String> = keys.map(|(key, _)| key.to_string()).collect();
-                Err(self.ambiguous(run, several.is_empty(), &keys.join(", ")))
-            }
-        }
-    }
-
-    fn ambiguous(&self, run: &Run, is_by_name: bool, keys: &str) -> Fault {
-        let why = if is_by_name {
-            "The state store was lost, perhaps while a create in Advoware was under way, and parties there of the same \
-             name are linked to nobody"
-        } else {
-            "The answer to a create in Advoware was lost, and several parties there fit that are linked to nobody"
-        };
-        let text = format!(
-            "{why}: betNr {keys}. Enter the right one as betnr of {} {}; where none is, create the party there and \
-             enter its betNr.",
-            self.entity_type,
-            run.key.id()
-        );
-        Fault::permanent("lost_create_ambiguous", text)
     }
 
     /// Says what the plan amounts to, in metrics and log.

@@ -5,7 +5,7 @@
 //! - A message names a CBeteiligte; a run reads both sides afresh, plans (`plan.rs`, pure), and executes.
 //! - No key (`betnr`): it is created in Advoware. The intent is written down before the request; an intent without
 //!   outcome means: search first, adopt the one party that fits and is linked to nobody, create when there is
-//!   none, stop when there are several.
+//!   none, stop when there are several and other records' intents do not say whose they are.
 //! - Else three-way, field by field, with the base both sides last agreed on. Where there is none (first sync),
 //!   equal records are adopted, else EspoCRM wins and what it overwrites is kept in the link's history. Data of an
 //!   older integration, with neither base nor row id, is judged by `modifiedAt` and `geaendertAm` against
@@ -40,6 +40,7 @@ mod conclude;
 mod execute;
 mod link;
 mod look;
+mod lost;
 mod map;
 mod marker;
 mod merge;

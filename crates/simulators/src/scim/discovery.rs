@@ -1,4 +1,4 @@
-//! What the service says about itself. RFC 7643, sections 5 and 6.
+//! What the service says about itself. RFC 7643, sections 5 to 7; RFC 7644, section 4.
 
 use serde_json::{Value, json};
 
@@ -6,30 +6,45 @@ use super::Scim;
 use super::lists::response;
 use super::options::{ScimDiscovery, ScimOptions};
 use super::refusal::Refusal;
-use super::schema::{ENTERPRISE, Kind};
+use super::schema::{ENTERPRISE, Kind, published};
+use crate::wire::Request;
+
+const CONFIG: &str = "ServiceProviderConfig";
+const TYPES: &str = "ResourceTypes";
+const SCHEMAS: &str = "Schemas";
+
+/// Whether it is an endpoint that tells of the service.
+pub(super) fn is_discovery(segments: &[&str]) -> bool {
+    segments.first().is_some_and(|name| [CONFIG, TYPES, SCHEMAS].contains(name))
+}
 
 impl Scim {
-    pub(super) fn discover(&self, name: &str) -> Result<Value, Refusal> {
+    pub(super) fn discover(&self, request: &Request, segments: &[&str]) -> Result<Value, Refusal> {
+        let unknown = || Refusal::plain(404, format!("{} not found", segments.join("/")));
         let boasting;
         let options = match self.options.discovery {
             ScimDiscovery::Honest => &self.options,
-            ScimDiscovery::Missing => return Err(Refusal::plain(404, format!("{name} not found"))),
+            ScimDiscovery::Missing => return Err(unknown()),
             ScimDiscovery::Boasting => {
                 boasting = ScimOptions::default();
                 &boasting
             }
         };
-        match name {
-            "ServiceProviderConfig" => Ok(self.config(options)),
-            "ResourceTypes" => {
-                let types: Vec<Value> = self.types(options);
-                Ok(response(types.len(), 1, types))
-            }
-            _ => {
-                let mut schemas: Vec<Value> = Kind::ALL.map(|kind| schema(kind.schema(), kind.name())).into();
-                schemas.extend(options.enterprise.then(|| schema(ENTERPRISE, "EnterpriseUser")));
-                Ok(response(schemas.len(), 1, schemas))
-            }
+        if request.method != "GET" {
+            return Err(Refusal::method("GET"));
+        }
+        if request.query_value("filter").is_some() {
+            return Err(Refusal::plain(403, "Discovery endpoints do not support filtering"));
+        }
+        let list = |all: Vec<Value>| response(all.len(), 1, all);
+        let one = |all: Vec<Value>, id: &str| all.into_iter().find(|it| it["id"] == id).ok_or_else(unknown);
+        match segments {
+            [CONFIG] => Ok(self.config(options)),
+            [TYPES] => Ok(list(self.types(options))),
+            [TYPES, id] => one(self.types(options), id),
+            [SCHEMAS] => Ok(list(self.schemas(options))),
+            [SCHEMAS, id] => one(self.schemas(options), id),
+            _ => Err(unknown()),
         }
     }
 
@@ -37,9 +52,7 @@ impl Scim {
         let supported = |on: bool| json!({ "supported": on });
         json!({
             "schemas": ["urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig"],
-            "meta": {
-                "resourceType": "ServiceProviderConfig", "location": format!("{}/ServiceProviderConfig", self.base),
-            },
+            "meta": { "resourceType": CONFIG, "location": format!("{}/{CONFIG}", self.base) },
             "patch": supported(options.patch),
             "bulk": {
                 "supported": options.bulk_operations_max.is_some(),
@@ -51,30 +64,38 @@ impl Scim {
             "etag": supported(options.etag),
             "authenticationSchemes": [{
                 "type": "oauthbearertoken", "name": "bearer_token", "description": "HTTP Bearer Token",
+                "specUri": "https://datatracker.ietf.org/doc/html/rfc6750",
             }],
         })
     }
 
     fn types(&self, options: &ScimOptions) -> Vec<Value> {
-        let kinds = Kind::ALL.into_iter().filter(|kind| *kind == Kind::User || options.groups);
         let one = |kind: Kind| {
+            let name = kind.name();
             let mut one = json!({
-                "schemas": ["urn:ietf:params:scim:schemas:core:2.0:ResourceType"], "id": kind.name(),
-                "meta": {
-                    "resourceType": "ResourceType", "location": format!("{}/ResourceTypes/{}", self.base, kind.name()),
-                },
-                "name": kind.name(), "endpoint": format!("/{}", kind.endpoint()), "schema": kind.schema(),
+                "schemas": ["urn:ietf:params:scim:schemas:core:2.0:ResourceType"], "id": name,
+                "meta": { "resourceType": "ResourceType", "location": format!("{}/{TYPES}/{name}", self.base) },
+                "name": name, "endpoint": format!("/{}", kind.endpoint()), "schema": kind.schema(),
             });
+            if let Some(schema) = published(kind.schema()) {
+                one["description"] = schema["description"].clone();
+            }
             if kind == Kind::User && options.enterprise {
                 one["schemaExtensions"] = json!([{ "schema": ENTERPRISE, "required": false }]);
             }
             one
         };
-        kinds.map(one).collect()
+        options.kinds().map(one).collect()
     }
-}
 
-/// Without its attributes: no client of ours asks for them.
-fn schema(id: &str, name: &str) -> Value {
-    json!({ "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Schema"], "id": id, "name": name, "attributes": [] })
+    fn schemas(&self, options: &ScimOptions) -> Vec<Value> {
+        let ids = options.kinds().map(Kind::schema).chain(options.enterprise.then_some(ENTERPRISE));
+        let one = |id: &str| {
+            let mut schema = published(id)?.clone();
+            schema["meta"] =
+                json!({ "resourceType": "Schema", "location": format!("{}/{SCHEMAS}/{id}", self.base) });
+            Some(schema)
+        };
+        ids.filter_map(one).collect()
+    }
 }

@@ -6,7 +6,7 @@ use super::Scim;
 use super::filter::Filter;
 use super::refusal::Refusal;
 use super::resources::{ids_by_external_id, ids_by_name, whole};
-use super::schema::Kind;
+use super::schema::{ENTERPRISE, Kind};
 use crate::store::Store;
 use crate::upstream::Record;
 use crate::wire::Request;
@@ -22,15 +22,54 @@ pub(super) struct Query {
     view: View,
 }
 
-/// Which attributes are shown.
+/// Which attributes are shown. RFC 7644, section 3.9.
 #[derive(Debug, Clone, Default)]
 pub(super) struct View {
-    only: Option<Vec<String>>,
-    without: Vec<String>,
+    only: Option<Vec<Name>>,
+    without: Vec<Name>,
 }
 
-fn names(text: &str) -> Vec<String> {
-    text.split(',').map(|name| name.trim().to_lowercase()).filter(|name| !name.is_empty()).collect()
+/// An attribute, or a part of it; in lower case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Name {
+    attribute: String,
+    part: Option<String>,
+}
+
+impl Name {
+    /// `userName`, `emails.value`, either with the schema's URN before it.
+    fn parse(text: &str) -> Self {
+        let text = text.trim().to_lowercase();
+        let below =
+            |schema: &str| Some(text.strip_prefix(&schema.to_lowercase())?.strip_prefix(':')?.to_owned());
+        if text == ENTERPRISE.to_lowercase() {
+            return Self { attribute: text, part: None };
+        }
+        if let Some(name) = below(ENTERPRISE) {
+            // Deeper parts are shown as a whole.
+            let name = name.split('.').next().map(str::to_owned);
+            return Self { attribute: ENTERPRISE.to_lowercase(), part: name };
+        }
+        let name = Kind::ALL.into_iter().find_map(|kind| below(kind.schema())).unwrap_or(text);
+        match name.split_once('.') {
+            Some((attribute, part)) => Self { attribute: attribute.to_owned(), part: Some(part.to_owned()) },
+            None => Self { attribute: name, part: None },
+        }
+    }
+}
+
+fn names(text: &str) -> Vec<Name> {
+    text.split(',').filter(|name| !name.trim().is_empty()).map(Name::parse).collect()
+}
+
+/// Whether all of an attribute is among these.
+fn has_all(names: &[Name], attribute: &str) -> bool {
+    names.iter().any(|name| name.attribute == attribute && name.part.is_none())
+}
+
+/// The parts of an attribute that are among these.
+fn parts<'a>(names: &'a [Name], attribute: &str) -> Vec<&'a str> {
+    names.iter().filter(|name| name.attribute == attribute).filter_map(|name| name.part.as_deref()).collect()
 }
 
 impl View {
@@ -39,20 +78,48 @@ impl View {
         Self { only: list("attributes"), without: list("excludedAttributes").unwrap_or_default() }
     }
 
+    /// Whether not all is asked for.
+    pub(super) fn is_chosen(&self) -> bool {
+        self.only.is_some() || !self.without.is_empty()
+    }
+
     fn shows(&self, name: &str) -> bool {
         let name = name.to_lowercase();
         let always = ["id", "schemas"].contains(&name.as_str());
-        let chosen = self.only.as_ref().is_none_or(|only| only.contains(&name));
-        always || (chosen && !self.without.contains(&name))
+        let chosen = self.only.as_ref().is_none_or(|only| only.iter().any(|it| it.attribute == name));
+        always || (chosen && !has_all(&self.without, &name))
     }
 
     pub(super) fn shows_members(&self) -> bool {
         self.shows("members")
     }
 
+    fn shows_part(&self, attribute: &str, part: &str) -> bool {
+        let (attribute, part) = (attribute.to_lowercase(), part.to_lowercase());
+        let chosen = self
+            .only
+            .as_ref()
+            .is_none_or(|only| has_all(only, &attribute) || parts(only, &attribute).contains(&part.as_str()));
+        chosen && !parts(&self.without, &attribute).contains(&part.as_str())
+    }
+
     pub(super) fn apply(&self, mut resource: Value) -> Value {
-        if let Some(record) = resource.as_object_mut() {
-            record.retain(|name, _| self.shows(name));
+        let Some(record) = resource.as_object_mut().filter(|_| self.is_chosen()) else { return resource };
+        record.retain(|name, _| self.shows(name));
+        for (name, value) in record.iter_mut() {
+            match value {
+                Value::Object(whole) => whole.retain(|part, _| self.shows_part(name, part)),
+                Value::Array(list) => {
+                    let items = list.iter_mut().filter_map(Value::as_object_mut);
+                    items.for_each(|item| item.retain(|part, _| self.shows_part(name, part)));
+                }
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+            }
+        }
+        if !record.contains_key(ENTERPRISE)
+            && let Some(Value::Array(schemas)) = record.get_mut("schemas")
+        {
+            schemas.retain(|schema| schema != ENTERPRISE);
         }
         resource
     }
@@ -79,7 +146,7 @@ impl Query {
         let text = |name: &str| body[name].as_str().map(str::to_owned);
         let list = |name: &str| {
             let list = body[name].as_array()?;
-            Some(list.iter().filter_map(Value::as_str).map(str::to_lowercase).collect())
+            Some(list.iter().filter_map(Value::as_str).map(Name::parse).collect())
         };
         Self {
             filter: text("filter"),
@@ -100,29 +167,30 @@ pub(super) fn response(total: usize, start: usize, resources: Vec<Value>) -> Val
 }
 
 impl Scim {
-    pub(super) fn list(&self, store: &Store, kind: Kind, query: &Query) -> Result<Value, Refusal> {
-        let mut ids = self.found(store, kind, query)?;
-        if let Some(name) = query.sort_by.as_deref().filter(|name| !name.eq_ignore_ascii_case("id")) {
-            if !self.options.sort {
-                return Err(Refusal::plain(400, "Sorting is not supported"));
-            }
-            let attribute = kind.attribute(name);
-            let attribute = attribute.ok_or_else(|| Refusal::bad("invalidPath", "sortBy is no attribute"))?;
-            ids.sort_by_cached_key(|id| {
-                let value =
-                    &store.get(kind.endpoint(), id).map(|row| row["attributes"][attribute.name].clone());
-                value.as_ref().and_then(Value::as_str).unwrap_or_default().to_lowercase()
-            });
-        } else if query.sort_by.is_some() && !self.options.sort {
+    pub(super) fn list(&self, store: &Store, kinds: &[Kind], query: &Query) -> Result<Value, Refusal> {
+        let mut found = Vec::new();
+        for kind in kinds {
+            found.extend(self.found(store, *kind, query)?.into_iter().map(|id| (*kind, id)));
+        }
+        if query.sort_by.is_some() && !self.options.sort {
             return Err(Refusal::plain(400, "Sorting is not supported"));
         }
+        if let Some(name) = query.sort_by.as_deref().filter(|name| !name.eq_ignore_ascii_case("id")) {
+            let attribute = kinds.iter().find_map(|kind| kind.attribute(name));
+            let attribute = attribute.ok_or_else(|| Refusal::bad("invalidPath", "sortBy is no attribute"))?;
+            found.sort_by_cached_key(|(kind, id)| {
+                let row = store.get(kind.endpoint(), id);
+                let value = row.and_then(|row| row["attributes"][&attribute.name].as_str());
+                value.unwrap_or_default().to_lowercase()
+            });
+        }
         if query.is_descending {
-            ids.reverse();
+            found.reverse();
         }
         let count = query.count.unwrap_or(self.options.page_max).min(self.options.page_max);
-        let page = ids.iter().skip(query.start.saturating_sub(1)).take(count);
-        let shown = page.filter_map(|id| self.shown(store, kind, id, &query.view)).collect();
-        Ok(response(ids.len(), query.start, shown))
+        let page = found.iter().skip(query.start.saturating_sub(1)).take(count);
+        let shown = page.filter_map(|(kind, id)| self.shown(store, *kind, id, &query.view)).collect();
+        Ok(response(found.len(), query.start, shown))
     }
 
     fn found(&self, store: &Store, kind: Kind, query: &Query) -> Result<Vec<String>, Refusal> {

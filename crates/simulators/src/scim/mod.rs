@@ -2,9 +2,9 @@
 //!
 //! | path, below `/scim/v2` or without it | what |
 //! |---|---|
-//! | `GET ServiceProviderConfig`, `ResourceTypes`, `Schemas` | what it can do, or says that it can |
+//! | `GET ServiceProviderConfig`, `ResourceTypes`, `Schemas`, and one of them | what it can do, or says that it can |
 //! | `POST`, `GET Users`, `Groups` | create; list with `filter`, `sortBy`, `startIndex`, `count`, `attributes` |
-//! | `POST Users/.search`, `Groups/.search` | list |
+//! | `POST Users/.search`, `Groups/.search`, `.search` | list; the last one users and groups |
 //! | `GET`, `PUT`, `PATCH`, `DELETE Users/{id}`, `Groups/{id}` | one |
 //! | `POST Bulk` | several; references in any order, but not in a circle |
 //!
@@ -12,7 +12,7 @@
 //! `externalId` is not unique, members are not checked, and who is deleted stays a member. Main records are users and groups
 //! together; a seed with a `userName` is a user. Requests are counted as `PATCH /Groups/{id}`.
 //!
-//! Not simulated: `Users` `groups`, `/Me`, cursors (RFC 9865), attributes in `Schemas`, passwords.
+//! Not simulated: `Users` `groups`, `/Me`, cursors (RFC 9865), lists at the base address by `GET`, certificates, passwords.
 
 mod bulk;
 mod discovery;
@@ -30,6 +30,7 @@ use std::io;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use self::discovery::is_discovery;
 use self::lists::{Query, View, fields};
 use self::refusal::{Refusal, scim_json};
 use self::resources::{By, Draft, delete};
@@ -120,18 +121,24 @@ impl Scim {
         now: Timestamp,
         request: &Request,
     ) -> io::Result<Result<Answer, Refusal>> {
-        let segments = segments(request);
+        let segments: Vec<String> = segments(request).into_iter().map(decoded).collect();
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        if is_discovery(&segments) {
+            return Ok(self.discover(request, &segments).map(|body| scim_json(200, &body)));
+        }
         if let Err(refusal) = self.check_media_type(request) {
             return Ok(Err(refusal));
         }
         match (request.method.as_str(), segments.as_slice()) {
-            ("GET", [name @ ("ServiceProviderConfig" | "ResourceTypes" | "Schemas")]) => {
-                Ok(self.discover(name).map(|body| scim_json(200, &body)))
-            }
             ("POST", ["Bulk"]) => Ok(self.bulk(store, now, &request.body)?.map(|body| scim_json(200, &body))),
+            ("POST", [".search"]) => {
+                let call = Call::of(request);
+                let kinds: Vec<Kind> = self.options.kinds().collect();
+                let listed = call.body().and_then(|body| self.list(store, &kinds, &Query::of_body(body)));
+                Ok(listed.map(|body| scim_json(200, &body)))
+            }
+            (_, ["Bulk" | ".search"]) => Ok(Err(Refusal::method("POST"))),
             _ => {
-                let segments: Vec<String> = segments.iter().map(|segment| decoded(segment)).collect();
-                let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
                 let call = Call::of(request);
                 let done = self.resource(store, now, &segments, &call)?;
                 Ok(done.map(|done| self.answer_of(store, request, &done)))
@@ -194,9 +201,9 @@ impl Scim {
         }
         let listed = |body| Done { status: 200, kind, id: String::new(), body: Some(body) };
         match (call.method.as_str(), &segments[1..]) {
-            ("GET", []) => Ok(self.list(store, kind, &call.query).map(listed)),
+            ("GET", []) => Ok(self.list(store, &[kind], &call.query).map(listed)),
             ("POST", [".search"]) => {
-                Ok(call.body().and_then(|body| self.list(store, kind, &Query::of_body(body)).map(listed)))
+                Ok(call.body().and_then(|body| self.list(store, &[kind], &Query::of_body(body)).map(listed)))
             }
             ("POST", []) => {
                 let made = call.body().and_then(|body| schema::resource(kind, body));
@@ -204,14 +211,16 @@ impl Scim {
                     Ok(attributes) => Draft::new(store, kind, attributes),
                     Err(refusal) => return Ok(Err(refusal)),
                 };
-                self.keep(store, now, draft, 201, Scim::take_members)
+                self.keep(store, now, draft, (201, Some(&call.view)), Scim::take_members)
             }
+            (_, []) => Ok(Err(Refusal::method("GET, POST"))),
+            (_, [".search"]) => Ok(Err(Refusal::method("POST"))),
             (_, [id]) => {
                 let not_found = || Refusal::plain(404, format!("{} '{id}' not found", kind.name()));
                 let Some(draft) = Draft::of(store, kind, id) else { return Ok(Err(not_found())) };
                 self.one_call(store, now, draft, call)
             }
-            _ => Ok(Err(Refusal::plain(405, "The endpoint does not support this method"))),
+            _ => Ok(Err(unknown())),
         }
     }
 
@@ -234,7 +243,7 @@ impl Scim {
             "PUT" => match call.body().and_then(|body| schema::resource(kind, body)) {
                 Ok(attributes) => {
                     draft.attributes = attributes;
-                    self.keep(store, now, draft, 200, Scim::take_members)
+                    self.keep(store, now, draft, (200, Some(&call.view)), Scim::take_members)
                 }
                 Err(refusal) => Ok(Err(refusal)),
             },
@@ -244,7 +253,8 @@ impl Scim {
                     Ok(body) => body.clone(),
                     Err(refusal) => return Ok(Err(refusal)),
                 };
-                self.keep(store, now, draft, 204, |scim, store, draft| {
+                let answer = if call.view.is_chosen() { (200, Some(&call.view)) } else { (204, None) };
+                self.keep(store, now, draft, answer, |scim, store, draft| {
                     patch::apply(draft, store, &scim.options, &body)
                 })
             }
@@ -252,7 +262,7 @@ impl Scim {
                 delete(store, now, kind, &id, By::Api)?;
                 Ok(Ok(Done { status: 204, kind, id, body: None }))
             }
-            _ => Ok(Err(Refusal::plain(405, "The endpoint does not support this method"))),
+            _ => Ok(Err(Refusal::method("GET, PUT, PATCH, DELETE"))),
         }
     }
 
@@ -263,13 +273,13 @@ impl Scim {
         }
     }
 
-    /// Changes a draft and keeps it.
+    /// Changes a draft and keeps it; answers with this status, and with what of it is asked for.
     fn keep(
         &self,
         store: &mut Store,
         now: Timestamp,
         mut draft: Draft,
-        status: u16,
+        (status, view): (u16, Option<&View>),
         change: impl Fn(&Self, &Store, &mut Draft) -> Result<(), Refusal>,
     ) -> io::Result<Result<Done, Refusal>> {
         if let Err(refusal) = change(self, store, &mut draft) {
@@ -278,7 +288,7 @@ impl Scim {
         let kind = draft.kind;
         let saved = draft.save(store, now, &self.options, By::Api)?;
         Ok(saved.map(|id| {
-            let body = (status != 204).then(|| self.one(store, kind, &id)).flatten();
+            let body = view.and_then(|view| self.shown(store, kind, &id, view));
             Done { status, kind, id, body }
         }))
     }

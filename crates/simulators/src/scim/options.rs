@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::schema::Kind;
 use crate::host::Hosting;
 use crate::upstream::Record;
 
@@ -111,6 +112,12 @@ impl Default for ScimOptions {
 }
 
 impl ScimOptions {
+    /// What it has.
+    pub(super) fn kinds(&self) -> impl Iterator<Item = Kind> + use<> {
+        let groups = self.groups;
+        Kind::ALL.into_iter().filter(move |kind| *kind == Kind::User || groups)
+    }
+
     pub(super) fn configure(&mut self, settings: &Record) -> Result<(), String> {
         let mut changed = self.clone();
         for (name, value) in settings {

@@ -6,7 +6,7 @@ use super::filter::Filter;
 use super::options::ScimOptions;
 use super::refusal::Refusal;
 use super::resources::Draft;
-use super::schema::{Attribute, ENTERPRISE, Kind, Shape, checked, extended, is_nothing};
+use super::schema::{Attribute, ENTERPRISE, Kind, checked, is_nothing, one};
 use crate::store::Store;
 use crate::upstream::Record;
 
@@ -21,9 +21,9 @@ enum Op {
 #[derive(Debug, Clone, PartialEq)]
 struct Path {
     is_extended: bool,
-    attribute: Attribute,
+    attribute: &'static Attribute,
     filter: Option<Filter>,
-    part: Option<String>,
+    part: Option<&'static Attribute>,
 }
 
 fn invalid_path(path: &str) -> Refusal {
@@ -56,15 +56,14 @@ impl Path {
                 None => (rest, None, None),
             },
         };
-        let found = if is_extended { extended(name) } else { kind.attribute(name) };
+        let found = match is_extended {
+            true => kind.attribute(ENTERPRISE).and_then(|extension| extension.part(name)),
+            false => kind.attribute(name),
+        };
         let attribute = found.ok_or_else(|| invalid_path(text))?;
-        let part = match (part, attribute.shape) {
-            (None, _) => None,
-            (Some(part), Shape::Whole(parts) | Shape::List(parts)) => {
-                let known = parts.iter().find(|known| known.eq_ignore_ascii_case(part));
-                Some((*known.ok_or_else(|| invalid_path(text))?).to_owned())
-            }
-            (Some(_), _) => return Err(invalid_path(text)),
+        let part = match part {
+            None => None,
+            Some(part) => Some(attribute.part(part).ok_or_else(|| invalid_path(text))?),
         };
         Ok(Self { is_extended, attribute, filter, part })
     }
@@ -128,16 +127,15 @@ fn at(
     value: &Value,
 ) -> Result<(), Refusal> {
     let attribute = path.attribute;
-    if attribute.shape == Shape::ReadOnly {
-        // Some clients repeat them, where no path says that they mean it.
+    if attribute.is_read_only() || path.part.is_some_and(Attribute::is_read_only) {
         return Err(Refusal::bad("mutability", format!("'{}' is read-only", attribute.name)));
     }
     if op == Op::Remove && !value.is_null() {
         let detail = "a remove operation carries no value, a filter in the path selects what to remove";
         return Err(Refusal::value(detail));
     }
-    if (path.is_extended || attribute.shape == Shape::Extension) && !options.enterprise {
-        return Err(invalid_path(attribute.name));
+    if (path.is_extended || attribute.name == ENTERPRISE) && !options.enterprise {
+        return Err(invalid_path(&attribute.name));
     }
     if draft.kind == Kind::Group && attribute.name == "members" {
         return members(draft, store, options, op, path, value);
@@ -199,6 +197,11 @@ fn members(
     Ok(())
 }
 
+fn part_value(op: Op, part: &Attribute, value: &Value) -> Result<Value, Refusal> {
+    let given = if op == Op::Remove { None } else { checked(part, value)? };
+    Ok(given.unwrap_or_default())
+}
+
 fn no_target(name: &str) -> Refusal {
     Refusal::bad("noTarget", format!("no value of '{name}' matches the path filter"))
 }
@@ -210,38 +213,34 @@ fn change(
     path: &Path,
     value: &Value,
 ) -> Result<(), Refusal> {
-    let Attribute { name, shape } = path.attribute;
-    match (&path.filter, &path.part) {
+    let (attribute, name) = (path.attribute, path.attribute.name.as_str());
+    match (&path.filter, path.part) {
         (None, None) => {
-            let given = if op == Op::Remove { None } else { checked(path.attribute, value)? };
-            let kept = match (given, record.get(name), shape) {
-                (
-                    Some(Value::Object(parts)),
-                    Some(Value::Object(before)),
-                    Shape::Whole(_) | Shape::Extension,
-                ) => {
+            let given = if op == Op::Remove { None } else { checked(attribute, value)? };
+            let kept = match (given, record.get(name)) {
+                (Some(Value::Object(parts)), Some(Value::Object(before))) => {
                     let mut whole = before.clone();
                     whole.extend(parts);
                     Value::Object(whole)
                 }
-                (Some(Value::Array(more)), Some(Value::Array(before)), Shape::List(_)) if op == Op::Add => {
+                (Some(Value::Array(more)), Some(Value::Array(before))) if op == Op::Add => {
                     let mut list = before.clone();
                     list.extend(more.into_iter().filter(|item| !before.contains(item)));
                     Value::Array(list)
                 }
-                (given, _, _) => given.unwrap_or_default(),
+                (given, _) => given.unwrap_or_default(),
             };
             put(record, name, kept);
         }
-        (None, Some(part)) if matches!(shape, Shape::Whole(_)) => {
+        (None, Some(part)) if attribute.is_whole() => {
             let mut whole = record.get(name).and_then(Value::as_object).cloned().unwrap_or_default();
-            put(&mut whole, part, if op == Op::Remove { Value::Null } else { value.clone() });
+            put(&mut whole, &part.name, part_value(op, part, value)?);
             put(record, name, Value::Object(whole));
         }
         (filter, part) => {
-            let mut list = match (record.get(name), shape) {
-                (Some(Value::Array(list)), _) => list.clone(),
-                (_, Shape::List(_)) => Vec::new(),
+            let mut list = match record.get(name) {
+                Some(Value::Array(list)) => list.clone(),
+                _ if attribute.is_list() => Vec::new(),
                 _ => return Err(Refusal::bad("invalidPath", format!("'{name}' is no list"))),
             };
             let is_meant = |item: &Value| filter.as_ref().is_none_or(|filter| filter.matches(item));
@@ -253,10 +252,9 @@ fn change(
             } else {
                 for item in list.iter_mut().filter(|item| is_meant(item)) {
                     let Some(parts) = item.as_object_mut() else { continue };
-                    match (part, value.as_object()) {
-                        (Some(part), _) => put(parts, part, value.clone()),
-                        (None, Some(more)) => parts.extend(more.clone()),
-                        (None, None) => return Err(Refusal::value("value is no object")),
+                    match part {
+                        Some(part) => put(parts, &part.name, part_value(op, part, value)?),
+                        None => parts.extend(one(attribute, value)?.as_object().cloned().unwrap_or_default()),
                     }
                 }
             }

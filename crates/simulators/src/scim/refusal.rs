@@ -10,15 +10,17 @@ pub(super) struct Refusal {
     pub(super) status: u16,
     scim_type: Option<&'static str>,
     detail: String,
+    /// The methods that there are instead.
+    allowed: Option<&'static str>,
 }
 
 impl Refusal {
     pub(super) fn plain(status: u16, detail: impl Into<String>) -> Self {
-        Self { status, scim_type: None, detail: detail.into() }
+        Self { status, scim_type: None, detail: detail.into(), allowed: None }
     }
 
     pub(super) fn bad(scim_type: &'static str, detail: impl Into<String>) -> Self {
-        Self { status: 400, scim_type: Some(scim_type), detail: detail.into() }
+        Self { scim_type: Some(scim_type), ..Self::plain(400, detail) }
     }
 
     pub(super) fn value(detail: impl Into<String>) -> Self {
@@ -26,11 +28,14 @@ impl Refusal {
     }
 
     pub(super) fn taken() -> Self {
-        Self {
-            status: 409,
-            scim_type: Some("uniqueness"),
-            detail: "One or more of the attribute values are already in use or are reserved".to_owned(),
-        }
+        let detail = "One or more of the attribute values are already in use or are reserved";
+        Self { scim_type: Some("uniqueness"), ..Self::plain(409, detail) }
+    }
+
+    /// For `Allow`: `GET, POST`.
+    pub(super) fn method(allowed: &'static str) -> Self {
+        let detail = "The endpoint does not support this method";
+        Self { allowed: Some(allowed), ..Self::plain(405, detail) }
     }
 
     pub(super) fn stale() -> Self {
@@ -50,7 +55,11 @@ impl Refusal {
     }
 
     pub(super) fn answer(&self, bare: bool) -> Answer {
-        if bare { Answer::status(self.status) } else { scim_json(self.status, &self.body()) }
+        let answer = if bare { Answer::status(self.status) } else { scim_json(self.status, &self.body()) };
+        match self.allowed {
+            Some(allowed) => answer.with("Allow", allowed),
+            None => answer,
+        }
     }
 
     /// As what is said to a person.

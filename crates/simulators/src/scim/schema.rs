@@ -1,5 +1,9 @@
-//! The attributes that users and groups have, and what values they take. RFC 7643, sections 4 and 7.
+//! The attributes that users and groups have, and what values they take: `data/schemas.json`, which is what `Schemas`
+//! publishes. RFC 7643, sections 3.1, 4, 7 and 8.7.1; what is not simulated is left out of it.
 
+use std::sync::LazyLock;
+
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::refusal::Refusal;
@@ -14,72 +18,108 @@ pub(super) enum Kind {
     Group,
 }
 
-/// What an attribute holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shape {
-    Text,
-    Flag,
-    /// One value with these parts.
-    Whole(&'static [&'static str]),
-    /// A list of values with these parts.
-    List(&'static [&'static str]),
-    /// Attributes of its own: the extension.
-    Extension,
-    /// The service's own.
+/// What a value is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Type {
+    String,
+    Boolean,
+    Reference,
+    Complex,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Mutability {
+    ReadWrite,
+    Immutable,
     ReadOnly,
 }
 
-/// An attribute with its name as the schema spells it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// An attribute, or a part of one.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Attribute {
-    pub(super) name: &'static str,
-    pub(super) shape: Shape,
+    /// As the schema spells it.
+    pub(super) name: String,
+    #[serde(rename = "type")]
+    value_type: Type,
+    multi_valued: bool,
+    mutability: Mutability,
+    #[serde(default, rename = "subAttributes")]
+    parts: Vec<Attribute>,
 }
 
-const NAME: &[&str] =
-    &["formatted", "familyName", "givenName", "middleName", "honorificPrefix", "honorificSuffix"];
-const VALUES: &[&str] = &["value", "display", "type", "primary", "$ref"];
-const ADDRESS: &[&str] =
-    &["formatted", "streetAddress", "locality", "region", "postalCode", "country", "type", "primary"];
-const MANAGER: &[&str] = &["value", "$ref", "displayName"];
+impl Attribute {
+    fn of_service(name: &str) -> Self {
+        Self { mutability: Mutability::ReadOnly, ..Self::text(name) }
+    }
 
-const COMMON: &[(&str, Shape)] = &[
-    ("externalId", Shape::Text),
-    ("id", Shape::ReadOnly),
-    ("meta", Shape::ReadOnly),
-    ("schemas", Shape::ReadOnly),
-];
-const USER: &[(&str, Shape)] = &[
-    ("userName", Shape::Text),
-    ("name", Shape::Whole(NAME)),
-    ("displayName", Shape::Text),
-    ("nickName", Shape::Text),
-    ("profileUrl", Shape::Text),
-    ("title", Shape::Text),
-    ("userType", Shape::Text),
-    ("preferredLanguage", Shape::Text),
-    ("locale", Shape::Text),
-    ("timezone", Shape::Text),
-    ("active", Shape::Flag),
-    ("emails", Shape::List(VALUES)),
-    ("phoneNumbers", Shape::List(VALUES)),
-    ("ims", Shape::List(VALUES)),
-    ("photos", Shape::List(VALUES)),
-    ("addresses", Shape::List(ADDRESS)),
-    ("entitlements", Shape::List(VALUES)),
-    ("roles", Shape::List(VALUES)),
-    ("groups", Shape::ReadOnly),
-    (ENTERPRISE, Shape::Extension),
-];
-const GROUP: &[(&str, Shape)] = &[("displayName", Shape::Text), ("members", Shape::List(VALUES))];
-const EXTENSION: &[(&str, Shape)] = &[
-    ("employeeNumber", Shape::Text),
-    ("costCenter", Shape::Text),
-    ("organization", Shape::Text),
-    ("division", Shape::Text),
-    ("department", Shape::Text),
-    ("manager", Shape::Whole(MANAGER)),
-];
+    fn text(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            value_type: Type::String,
+            multi_valued: false,
+            mutability: Mutability::ReadWrite,
+            parts: Vec::new(),
+        }
+    }
+
+    fn extension(schema: &str, mut parts: Vec<Self>) -> Self {
+        // Clients that take an extension for a resource name its schema in it.
+        parts.push(Self::of_service("schemas"));
+        Self { value_type: Type::Complex, parts, ..Self::text(schema) }
+    }
+
+    pub(super) fn is_read_only(&self) -> bool {
+        self.mutability == Mutability::ReadOnly
+    }
+
+    pub(super) fn is_list(&self) -> bool {
+        self.multi_valued
+    }
+
+    /// One value with parts: also the extension.
+    pub(super) fn is_whole(&self) -> bool {
+        self.value_type == Type::Complex && !self.multi_valued
+    }
+
+    pub(super) fn part(&self, name: &str) -> Option<&Self> {
+        find(&self.parts, name)
+    }
+}
+
+/// What is published, and the attributes by it.
+#[derive(Default)]
+struct Schemas {
+    published: Vec<Value>,
+    user: Vec<Attribute>,
+    group: Vec<Attribute>,
+}
+
+static SCHEMAS: LazyLock<Schemas> =
+    LazyLock::new(|| Schemas::read(include_str!("data/schemas.json")).unwrap_or_default());
+
+impl Schemas {
+    fn read(text: &str) -> Option<Self> {
+        let published: Vec<Value> = serde_json::from_str(text).ok()?;
+        let attributes = |id: &str| {
+            let schema = published.iter().find(|schema| schema["id"] == id)?;
+            Vec::<Attribute>::deserialize(&schema["attributes"]).ok()
+        };
+        let common = || ["id", "meta", "schemas"].map(Attribute::of_service).into_iter();
+        let common = || common().chain([Attribute::text("externalId")]);
+        let user = common().chain(attributes(Kind::User.schema())?);
+        let user = user.chain([Attribute::extension(ENTERPRISE, attributes(ENTERPRISE)?)]).collect();
+        let group = common().chain(attributes(Kind::Group.schema())?).collect();
+        Some(Self { user, group, published })
+    }
+}
+
+/// A schema as it is published, without where it is found.
+pub(super) fn published(id: &str) -> Option<&'static Value> {
+    SCHEMAS.published.iter().find(|schema| schema["id"] == id)
+}
 
 impl Kind {
     pub(super) const ALL: [Self; 2] = [Self::User, Self::Group];
@@ -114,23 +154,16 @@ impl Kind {
         }
     }
 
-    pub(super) fn attribute(self, name: &str) -> Option<Attribute> {
-        let own = match self {
-            Self::User => USER,
-            Self::Group => GROUP,
-        };
-        find(COMMON, name).or_else(|| find(own, name))
+    pub(super) fn attribute(self, name: &str) -> Option<&'static Attribute> {
+        match self {
+            Self::User => find(&SCHEMAS.user, name),
+            Self::Group => find(&SCHEMAS.group, name),
+        }
     }
 }
 
-/// An attribute of the extension.
-pub(super) fn extended(name: &str) -> Option<Attribute> {
-    find(EXTENSION, name)
-}
-
-fn find(all: &[(&'static str, Shape)], name: &str) -> Option<Attribute> {
-    let found = all.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
-    found.map(|(name, shape)| Attribute { name, shape: *shape })
+fn find<'a>(all: &'a [Attribute], name: &str) -> Option<&'a Attribute> {
+    all.iter().find(|known| known.name.eq_ignore_ascii_case(name))
 }
 
 /// Null, the empty list and the empty object are no value.
@@ -146,65 +179,55 @@ pub(super) fn is_nothing(value: &Value) -> bool {
 /// A whole resource as it is kept, of what a client gives: in the schema's spelling, without what is the service's.
 pub(super) fn resource(kind: Kind, body: &Value) -> Result<Record, Refusal> {
     let body = body.as_object().ok_or_else(|| Refusal::bad("invalidSyntax", "Input should be an object"))?;
+    kept(body, |name| kind.attribute(name))
+}
+
+fn kept<'a>(given: &Record, known: impl Fn(&str) -> Option<&'a Attribute>) -> Result<Record, Refusal> {
     let mut kept = Record::new();
-    for (name, value) in body {
+    for (name, value) in given {
         let unknown = || Refusal::bad("invalidSyntax", format!("Extra inputs are not permitted: {name}"));
-        let attribute = kind.attribute(name).ok_or_else(unknown)?;
+        let attribute = known(name).ok_or_else(unknown)?;
         if let Some(value) = checked(attribute, value)? {
-            kept.insert(attribute.name.to_owned(), value);
+            kept.insert(attribute.name.clone(), value);
         }
     }
     Ok(kept)
 }
 
 /// A value as it is kept; none where there is none, or it is the service's.
-pub(super) fn checked(attribute: Attribute, value: &Value) -> Result<Option<Value>, Refusal> {
-    if is_nothing(value) || attribute.shape == Shape::ReadOnly {
+pub(super) fn checked(attribute: &Attribute, value: &Value) -> Result<Option<Value>, Refusal> {
+    if is_nothing(value) || attribute.is_read_only() {
         return Ok(None);
     }
-    let wrong = |what: &str| Refusal::value(format!("Input should be a valid {what}: {}", attribute.name));
-    let kept = match attribute.shape {
-        Shape::Text => json!(value.as_str().ok_or_else(|| wrong("string"))?),
-        Shape::Flag => match value {
-            Value::Bool(flag) => json!(flag),
-            Value::String(text) if text.eq_ignore_ascii_case("true") => json!(true),
-            Value::String(text) if text.eq_ignore_ascii_case("false") => json!(false),
-            _ => return Err(wrong("boolean")),
-        },
-        Shape::Whole(parts) => object(parts, value).ok_or_else(|| wrong("dictionary"))?,
-        Shape::List(parts) => {
-            let list = value.as_array().ok_or_else(|| wrong("array"))?;
-            let list: Option<Vec<Value>> = list.iter().map(|item| object(parts, item)).collect();
-            Value::Array(list.ok_or_else(|| wrong("list of objects"))?)
+    let kept = match value {
+        Value::Array(list) if attribute.multi_valued => {
+            let list: Result<Vec<Value>, Refusal> = list.iter().map(|item| one(attribute, item)).collect();
+            Value::Array(list?)
         }
-        Shape::Extension => {
-            let own = value.as_object().ok_or_else(|| wrong("dictionary"))?;
-            let mut kept = Record::new();
-            for (name, value) in own {
-                let unknown =
-                    || Refusal::bad("invalidSyntax", format!("Extra inputs are not permitted: {name}"));
-                let attribute = extended(name).ok_or_else(unknown)?;
-                if let Some(value) = checked(attribute, value)? {
-                    kept.insert(attribute.name.to_owned(), value);
-                }
-            }
-            Value::Object(kept)
-        }
-        Shape::ReadOnly => return Ok(None),
+        _ if attribute.multi_valued => return Err(wrong(attribute, "array")),
+        value => one(attribute, value)?,
     };
     Ok(Some(kept).filter(|kept| !is_nothing(kept)))
 }
 
-/// An object with its parts in the schema's spelling; none where it has others.
-fn object(parts: &[&str], value: &Value) -> Option<Value> {
-    let mut kept = Record::new();
-    for (name, value) in value.as_object()? {
-        let part = parts.iter().find(|part| part.eq_ignore_ascii_case(name))?;
-        if !is_nothing(value) {
-            kept.insert((*part).to_owned(), value.clone());
+/// One value, or one of several.
+pub(super) fn one(attribute: &Attribute, value: &Value) -> Result<Value, Refusal> {
+    match (attribute.value_type, value) {
+        (Type::String | Type::Reference, Value::String(_)) | (Type::Boolean, Value::Bool(_)) => {
+            Ok(value.clone())
         }
+        // As some clients say it.
+        (Type::Boolean, Value::String(text)) if text.eq_ignore_ascii_case("true") => Ok(json!(true)),
+        (Type::Boolean, Value::String(text)) if text.eq_ignore_ascii_case("false") => Ok(json!(false)),
+        (Type::Complex, Value::Object(given)) => Ok(Value::Object(kept(given, |name| attribute.part(name))?)),
+        (Type::String | Type::Reference, _) => Err(wrong(attribute, "string")),
+        (Type::Boolean, _) => Err(wrong(attribute, "boolean")),
+        (Type::Complex, _) => Err(wrong(attribute, "dictionary")),
     }
-    Some(Value::Object(kept))
+}
+
+fn wrong(attribute: &Attribute, what: &str) -> Refusal {
+    Refusal::value(format!("Input should be a valid {what}: {}", attribute.name))
 }
 
 /// As a service keeps it that spells things in its own way.
@@ -233,6 +256,35 @@ fn each_value(list: &mut [Value], spell: impl Fn(&str) -> String) {
             && !text.starts_with("tel:")
         {
             *text = spell(text);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schemas_are_read() {
+        for (name, is_list) in
+            [("USERNAME", false), ("emails", true), ("externalId", false), (ENTERPRISE, false)]
+        {
+            assert_eq!(Kind::User.attribute(name).map(Attribute::is_list), Some(is_list), "{name}");
+        }
+        assert!(Kind::Group.attribute("members").unwrap().part("$REF").is_some());
+        assert!(Kind::User.attribute(ENTERPRISE).unwrap().part("manager").unwrap().part("value").is_some());
+        assert!(Kind::User.attribute("meta").unwrap().is_read_only());
+        assert_eq!(published(ENTERPRISE).unwrap()["name"], "EnterpriseUser");
+    }
+
+    #[test]
+    fn parts_are_checked_as_the_whole_is() {
+        let emails = Kind::User.attribute("emails").unwrap();
+        let given = json!([{ "VALUE": "a@x.test", "primary": "True", "display": null }]);
+        let kept = json!([{ "value": "a@x.test", "primary": true }]);
+        assert_eq!(checked(emails, &given), Ok(Some(kept)));
+        for wrong in [json!([{ "value": 7 }]), json!([{ "mail": "a@x.test" }]), json!(["a@x.test"])] {
+            assert_eq!(checked(emails, &wrong).unwrap_err().status, 400, "{wrong}");
         }
     }
 }
