@@ -31,6 +31,7 @@ metrics! {
     DEAD_LETTERS_OPENED = "syncfleet_dead_letters_total", Counter, ["flow", "reason"], "Messages that became dead letters.";
     PLAN_ACTIONS = "syncfleet_plan_actions_total", Counter, ["flow", "action"], "Actions applied, by kind.";
     CONFLICTS = "syncfleet_conflicts_total", Counter, ["flow", "policy"], "Fields that both sides had changed, by the policy that decided.";
+    ODDITIES = "syncfleet_oddities_total", Counter, ["flow", "kind"], "What runs came upon that somebody should look at, though they succeeded; each run counts it again.";
     UPSTREAM_REQUESTS = "syncfleet_upstream_requests_total", Counter, ["system", "operation", "outcome"], "Requests to upstream systems by outcome.";
     UPSTREAM_REQUEST_DURATION = "syncfleet_upstream_request_duration_seconds", Histogram, ["system", "operation"], "Time from sending a request to having read its answer.";
     UPSTREAM_BREAKER_OPEN = "syncfleet_upstream_breaker_open", Gauge, ["system"], "1 while requests to the system are held back because it failed.";

@@ -217,6 +217,19 @@ pub enum Oddity {
     SecondAccount(MemberId, TargetId),
 }
 
+impl Oddity {
+    /// What it is, for counting.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Attached(..) => "attached_to_root",
+            Self::InvisibleDepartment(..) => "invisible_department",
+            Self::Invisible(_) => "invisible",
+            Self::UnknownLeader(..) => "unknown_leader",
+            Self::SecondAccount(..) => "second_account",
+        }
+    }
+}
+
 impl fmt::Display for Oddity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -40,6 +40,7 @@ pub struct DirectoryFlow {
     pub(super) guard: MassGuard,
     pub(super) sweeping: Sweeping,
     pub(super) state: Arc<dyn State>,
+    pub(super) meter: Arc<dyn Meter>,
 }
 
 /// What the flow is made of.
@@ -80,7 +81,7 @@ impl DirectoryFlow {
             share_max: settings.mass_change_share_max,
             count_min: settings.mass_change_count_min,
             state: state.clone(),
-            meter,
+            meter: meter.clone(),
         };
         Ok(Self {
             first_sync_key: Subject::FirstSync.key(&spec.name).map_err(|e| e.to_string())?,
@@ -92,6 +93,7 @@ impl DirectoryFlow {
             guard,
             sweeping: Sweeping::default(),
             state,
+            meter,
             settings,
         })
     }

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use shared::fault::{Fault, FaultKind};
 use shared::flow::Run;
 use shared::link::Stored;
+use shared::names::ODDITIES;
 use shared::ports::state::Fence;
 use shared::record_key::RecordKey;
 
@@ -415,6 +416,7 @@ impl Settling<'_> {
     fn over(self, plan: Plan) -> Result<Settled, Fault> {
         for oddity in &plan.oddities {
             tracing::warn!(key = %self.key, "{oddity}");
+            self.flow.meter.add(&ODDITIES, &[self.run.key.flow().as_str(), oddity.kind()], 1);
         }
         match plan.verdict {
             Verdict::Parks { awaited } => {
