@@ -1,6 +1,7 @@
 //! The flow `directory` and its targets.
 
 mod burst;
+mod contract;
 mod espo_company;
 mod espo_target;
 mod first_sync;
