@@ -2,16 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use connector_espocrm::provision::{Action, Found, Plan, Wanted, plan_provision};
-use connector_espocrm::{Credentials, EspoCrm, Settings, Version};
+use connector_espocrm::{
+    Created, Credentials, DuplicateCheck, EntityType, EspoCrm, EspoId, Patch, Settings, Version,
+};
 use flows::directory::espocrm::{Country, EspoTarget, rules};
-use flows::directory::ids::{DepartmentId, ExternalId, MemberId, TargetId};
+use flows::directory::ids::{DepartmentId, ExternalId, TargetId};
 use flows::directory::record::{Attributes, Child, Field, GroupSide, UserSide, Value};
 use flows::directory::rules::{GroupNames, Hierarchy};
 use flows::directory::target::{MembersWritten, Target as _, UserWritten};
 use http_client::Limits;
+use jiff::SignedDuration;
 use serde_json::{Value as Json, json};
 use shared::clock::SystemClock;
 use shared::fault::{Fault, FaultKind};
@@ -19,10 +24,15 @@ use shared::flow::{Check, Verdict};
 use shared::meter::NoMeter;
 use shared::ports::state::State;
 use simulators::espocrm::{ADMIN_PASSWORD, API_KEY, PERSON_ID};
-use simulators::{EspocrmOptions, EspocrmSimulator, Operation, writes_without_change};
+use simulators::{
+    EspocrmOptions, EspocrmSimulator, FaultKind as Trouble, FaultRule, Operation, writes_without_change,
+};
 use system_tests::supervise::Folder;
 use system_tests::wait;
 
+use super::contract::{
+    Contract, Nature, Others, done, member_id, of_department as department, of_member as member, text,
+};
 use crate::SOON;
 use crate::sealed::store;
 
@@ -33,6 +43,17 @@ struct Bench {
     target: EspoTarget,
     /// As administrators do by hand.
     admin: EspoCrm,
+    /// Seconds that its clock is ahead.
+    ahead: AtomicI64,
+}
+
+/// How old what is overwritten may be told to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Grain {
+    /// By the versions of users; teams have none, and are as without.
+    Version,
+    /// By the second of the last change.
+    Second,
 }
 
 pub fn connect(crm: &EspocrmSimulator, credentials: Credentials) -> EspoCrm {
@@ -74,7 +95,7 @@ async fn bare() -> Bench {
     let crm = EspocrmSimulator::start(EspocrmOptions::default()).await.unwrap();
     let target = EspoTarget::new(as_admin(&crm), china()).unwrap();
     let admin = as_admin(&crm);
-    Bench { crm, target, admin }
+    Bench { crm, target, admin, ahead: AtomicI64::new(0) }
 }
 
 /// What `syncfleet provision` would do for this flow.
@@ -99,6 +120,10 @@ async fn lacking(admin: &EspoCrm) -> Plan {
 
 /// With what the flow needs of EspoCRM, made as `syncfleet provision` makes it.
 async fn bench() -> Bench {
+    bench_with(Grain::Version).await
+}
+
+async fn bench_with(grain: Grain) -> Bench {
     let bench = bare().await;
     let plan = lacking(&bench.admin).await;
     assert_eq!(plan.obstacles, []);
@@ -109,6 +134,7 @@ async fn bench() -> Bench {
                 made += 1;
                 bench.admin.create_field(entity, body).await.unwrap();
             }
+            Action::SwitchOnVersions { .. } if grain == Grain::Second => {}
             Action::SwitchOnVersions { entity } => bench.admin.switch_on_versions(entity).await.unwrap(),
             Action::ChangeField { .. } | Action::CreateEntity { .. } => panic!("{action}"),
             _ => {}
@@ -121,13 +147,21 @@ async fn bench() -> Bench {
 impl Bench {
     async fn by_hand(&self, path: &str, body: Json) {
         let (kind, id) = path.split_once('/').unwrap();
-        let mut patch = connector_espocrm::Patch::new();
+        let mut patch = Patch::new();
         for (name, value) in body.as_object().unwrap() {
             patch = patch.set_raw(name, value.clone());
         }
-        let kind = connector_espocrm::EntityType::new(kind).unwrap();
-        let id = connector_espocrm::EspoId::new(id).unwrap();
+        let kind = EntityType::new(kind).unwrap();
+        let id = EspoId::new(id).unwrap();
         self.admin.update(&kind, &id, &patch, None).await.unwrap().unwrap();
+    }
+
+    async fn made(&self, entity: &str, patch: &Patch) -> TargetId {
+        let entity = EntityType::new(entity).unwrap();
+        match self.admin.create(&entity, patch, DuplicateCheck::Skip).await.unwrap() {
+            Created::Record(record) => TargetId(record.id().to_string()),
+            Created::Duplicates(_) => panic!("{entity} is no duplicate"),
+        }
     }
 
     fn user(&self, id: &TargetId) -> Json {
@@ -148,26 +182,15 @@ impl Bench {
     }
 }
 
-fn department(id: u32) -> ExternalId {
-    ExternalId::Department(DepartmentId(id))
-}
-
-fn member(userid: &str) -> ExternalId {
-    ExternalId::Member(MemberId::new(userid).unwrap())
-}
-
 fn child(userid: &str) -> Child {
-    Child::Member(MemberId::new(userid).unwrap())
-}
-
-fn text(text: &str) -> Value {
-    Value::Text(text.to_owned())
+    Child::Member(member_id(userid))
 }
 
 /// What is wanted of a member, in the form in which the plan wants it of EspoCRM.
 fn of(userid: &str) -> Attributes {
+    let userid = userid.to_lowercase();
     Attributes::from([
-        (Field::UserName, text(userid)),
+        (Field::UserName, text(&userid)),
         (Field::FamilyName, text("李")),
         (Field::GivenName, text("四")),
         (Field::Title, text("经理")),
@@ -179,13 +202,6 @@ fn of(userid: &str) -> Attributes {
     ])
 }
 
-fn done(written: UserWritten) -> UserSide {
-    match written {
-        UserWritten::Done(side) => side,
-        UserWritten::NameTaken => panic!("the name is taken"),
-    }
-}
-
 fn broken(checks: &[Check]) -> Vec<&str> {
     let broken = checks.iter().filter(|check| check.verdict == Verdict::Broken);
     broken.map(|check| check.subject.as_str()).collect()
@@ -193,6 +209,84 @@ fn broken(checks: &[Check]) -> Vec<&str> {
 
 fn code(fault: &Fault) -> (&'static str, &'static str) {
     (fault.kind.name(), fault.code)
+}
+
+#[async_trait]
+impl Others for Bench {
+    async fn create_user(&self, login: &str, external_id: &str) -> Option<TargetId> {
+        let user = Patch::new().set("type", "regular").set("userName", login).set("lastName", login);
+        Some(self.made("User", &user.set("cWecomId", external_id)).await)
+    }
+
+    async fn create_group(&self, name: &str, external_id: &str) -> TargetId {
+        let team = Patch::new().set("name", name).set_raw("positionList", json!([external_id]));
+        self.made("Team", &team).await
+    }
+
+    async fn user(&self, id: &TargetId) -> Option<(String, bool)> {
+        let user = self.user(id);
+        Some((user["cWecomId"].as_str()?.to_owned(), user["isActive"].as_bool()?))
+    }
+
+    async fn has_group(&self, id: &TargetId) -> bool {
+        self.crm.teams().iter().any(|team| team["id"] == *id.0)
+    }
+
+    async fn delete_group(&self, id: &TargetId) {
+        let team = EspoId::new(id.0.clone()).unwrap();
+        self.admin.delete(&EntityType::new("Team").unwrap(), &team).await.unwrap();
+    }
+
+    fn wait(&self) {
+        let ahead = self.ahead.fetch_add(1, Ordering::SeqCst) + 1;
+        self.crm.set_clock_offset(SignedDuration::from_secs(ahead));
+    }
+}
+
+#[tokio::test]
+async fn it_keeps_to_what_the_flow_expects_of_a_target_whether_or_not_users_have_versions() {
+    for grain in [Grain::Version, Grain::Second] {
+        let bench = bench_with(grain).await;
+        let nature = Nature { has_versions: true, nests: false, attributes: of };
+        Contract { target: &bench.target, others: &bench, nature }.is_kept().await;
+        let journal = bench.crm.journal();
+        let vain = writes_without_change(&journal);
+        assert!(vain.is_empty(), "{grain:?}: {vain:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_created_though_the_answer_was_lost_is_found() {
+    let bench = bench().await;
+    bench.crm.fault(FaultRule::new(Trouble::CloseAfter).on("POST", "*/User").times(1));
+    bench.crm.fault(FaultRule::new(Trouble::CloseAfter).on("POST", "*/Team").times(1));
+    let lost = bench.target.create_user(&member("lisi"), &of("lisi")).await.unwrap_err();
+    assert!(lost.kind.may_pass(), "{lost:?}");
+    let lost = bench.target.create_group(&department(7), "研发").await.unwrap_err();
+    assert!(lost.kind.may_pass(), "{lost:?}");
+    assert_eq!(bench.target.find_user(&member("lisi")).await.unwrap().unwrap().attributes, of("lisi"));
+    assert_eq!(bench.target.find_group(&department(7)).await.unwrap().unwrap().name, "研发");
+    let journal = bench.crm.journal();
+    let made = journal.iter().filter(|entry| entry.operation == Operation::Create);
+    let made: Vec<&str> = made.map(|entry| entry.entity.as_str()).collect();
+    assert_eq!(made, ["Field", "User", "Team"], "the field by provisioning");
+}
+
+#[tokio::test]
+async fn troubles_are_told_by_their_kinds() {
+    let bench = bench().await;
+    for (trouble, expected) in [
+        (Trouble::Throttled { retry_after: "7".to_owned() }, "throttled"),
+        (Trouble::HtmlBadGateway, "retryable"),
+        (Trouble::HtmlPage, "retryable"),
+        (Trouble::CutBody, "retryable"),
+        (Trouble::Unauthorized, "unauthorized"),
+    ] {
+        let target = EspoTarget::new(as_admin(&bench.crm), china()).unwrap();
+        bench.crm.fault(FaultRule::new(trouble.clone()).on("GET", "*/User*").times(1));
+        let fault = target.find_user(&member("lisi")).await.unwrap_err();
+        assert_eq!(fault.kind.name(), expected, "{trouble:?}: {fault:?}");
+    }
 }
 
 #[tokio::test]
@@ -483,7 +577,7 @@ async fn the_check_names_what_is_missing_and_provisioning_makes_it() {
 #[tokio::test]
 async fn a_team_takes_no_field_of_ours() {
     let bench = bare().await;
-    let team = connector_espocrm::EntityType::new("Team").unwrap();
+    let team = EntityType::new("Team").unwrap();
     let body = json!({ "type": "varchar", "name": "wecomId" });
     let refused = bench.admin.create_field(&team, body.as_object().unwrap()).await.unwrap_err();
     assert_eq!(refused.kind.name(), "retryable");

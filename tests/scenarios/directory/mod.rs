@@ -2,6 +2,7 @@
 
 mod burst;
 mod counted;
+mod contract;
 mod espo_company;
 mod espo_target;
 mod first_sync;

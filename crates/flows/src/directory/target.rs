@@ -117,7 +117,7 @@ pub trait Target: Send + Sync + Debug {
         remove: &[(Child, TargetId)],
     ) -> Result<MembersWritten, Fault>;
 
-    /// The ids of a group's members, users and groups, ours or not; none where the group is gone.
+    /// The ids of a group's members, users and groups, ours or not; none where the group is gone or not ours.
     async fn members_of(&self, group: &TargetId) -> Result<Option<BTreeSet<TargetId>>, Fault>;
 
     /// A page of all groups, from the beginning without a cursor.

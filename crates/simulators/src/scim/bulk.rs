@@ -64,7 +64,7 @@ impl Scim {
                 && run.errors < errors_max
             {
                 let detail = format!("No resource was created with the bulkId {reference}");
-                run.refuse(at, &operations[at], &Refusal::plain(409, detail));
+                run.refuse(at, &operations[at], &Refusal::plain(409, detail), &self.base);
             }
         }
         let answers: Vec<Value> = run.answers.into_iter().flatten().collect();
@@ -93,6 +93,8 @@ impl Scim {
         match self.resource(store, now, &segments, &call)? {
             Ok(Done { status, kind, id, .. }) => {
                 let mut answer = head(operation);
+                // As measured: what a PATCH alone answers is 204.
+                let status = if call.method == "PATCH" { 200 } else { status };
                 answer["status"] = json!(status.to_string());
                 answer["location"] = json!(format!("{}/{}/{id}", self.base, kind.endpoint()));
                 if let Some(version) = self.version(store, kind, &id) {
@@ -103,7 +105,7 @@ impl Scim {
                 }
                 run.answers[at] = Some(answer);
             }
-            Err(refusal) => run.refuse(at, operation, &refusal),
+            Err(refusal) => run.refuse(at, operation, &refusal, &self.base),
         }
         Ok(())
     }
@@ -116,8 +118,12 @@ struct Run {
 }
 
 impl Run {
-    fn refuse(&mut self, at: usize, operation: &Value, refusal: &Refusal) {
+    fn refuse(&mut self, at: usize, operation: &Value, refusal: &Refusal, base: &str) {
         let mut answer = head(operation);
+        // What was to be made is nowhere.
+        if let Some(path) = operation["path"].as_str().filter(|_| operation["method"] != "POST") {
+            answer["location"] = json!(format!("{base}/{}", path.trim_start_matches('/')));
+        }
         answer["response"] = refusal.body();
         answer["status"] = json!(refusal.status.to_string());
         self.errors += 1;

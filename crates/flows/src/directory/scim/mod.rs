@@ -281,7 +281,8 @@ impl Target for ScimTarget {
 
     async fn members_of(&self, group: &TargetId) -> Result<Option<BTreeSet<TargetId>>, Fault> {
         let read = self.scim.group(&group.0, MemberList::Read).await?;
-        Ok(read.map(|group| group.members().into_iter().map(|member| TargetId(member.id)).collect()))
+        let own = read.filter(|group| wire::group_side(group).is_some());
+        Ok(own.map(|group| group.members().into_iter().map(|member| TargetId(member.id)).collect()))
     }
 
     async fn groups(&self, cursor: Option<&str>) -> Result<Page<GroupSide>, Fault> {
