@@ -70,12 +70,7 @@ pub(crate) fn write(
         .prepare_cached(sql)?
         .query_row(params![write.key, time::floor(now)], |row| row.get(0))
         .optional()?;
-    let as_expected = match write.expected {
-        Expected::Any => true,
-        Expected::Absent => present.is_none(),
-        Expected::Version(version) => present == Some(time::column(version)),
-    };
-    if !as_expected {
+    if !write.expected.fits(present.map(time::number)) {
         return Ok(Written::Clash);
     }
     let Some(value) = &write.value else {

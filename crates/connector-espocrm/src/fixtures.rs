@@ -1,73 +1,17 @@
-//! Reads the recorded exchanges in `fixtures/`: one exchange a file, request and answer as on the wire.
+//! The recorded exchanges in `fixtures/`.
 
-use http_client::Answer;
+use doubles::{Exchange, Recordings};
 use serde_json::Value;
 
-/// A recorded exchange.
-#[derive(Debug)]
-pub(crate) struct Exchange {
-    pub(crate) method: String,
-    /// Path and query, without `/api/v1/`.
-    pub(crate) target: String,
-    pub(crate) request_headers: Vec<(String, String)>,
-    pub(crate) request_body: String,
-    status: u16,
-    headers: Vec<(String, String)>,
-    body: String,
-}
+const RECORDINGS: Recordings =
+    Recordings { system: crate::SYSTEM, folder: env!("CARGO_MANIFEST_DIR"), base: "/api/v1/" };
 
-/// Loads `fixtures/{name}.http`.
+/// Reads `fixtures/{name}.http`.
 pub(crate) fn load(name: &str) -> Exchange {
-    let path = format!("{}/fixtures/{name}.http", env!("CARGO_MANIFEST_DIR"));
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
-    let text: String =
-        text.lines().skip_while(|l| l.starts_with('#') || l.is_empty()).collect::<Vec<_>>().join("\n");
-    let (request, answer) = match text.find("\nHTTP/1.1 ") {
-        Some(at) => (&text[..at], &text[at + 1..]),
-        None => (text.as_str(), "HTTP/1.1 0\n\n"),
-    };
-    let (request_line, request_headers, request_body) = split(request);
-    let (status_line, headers, body) = split(answer);
-    let mut words = request_line.split(' ');
-    let method = words.next().unwrap().to_owned();
-    let target = words.next().unwrap().trim_start_matches("/api/v1/").to_owned();
-    let status = status_line.split(' ').nth(1).unwrap().parse().unwrap();
-    Exchange { method, target, request_headers, request_body, status, headers, body }
+    RECORDINGS.load(name)
 }
 
-fn split(message: &str) -> (&str, Vec<(String, String)>, String) {
-    let (head, body) = message.split_once("\n\n").unwrap_or((message, ""));
-    let mut lines = head.lines();
-    let first = lines.next().unwrap();
-    let headers =
-        lines.filter_map(|l| l.split_once(':')).map(|(n, v)| (n.to_lowercase(), v.trim().to_owned()));
-    (first, headers.collect(), body.trim().to_owned())
-}
-
-impl Exchange {
-    /// The recorded answer, as if the connector had received it.
-    pub(crate) fn answer(&self, operation: &str) -> Answer {
-        let headers: Vec<_> = self.headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
-        Answer::recorded(crate::SYSTEM, operation, self.status, &headers, self.body.clone())
-    }
-
-    pub(crate) fn answer_json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap()
-    }
-
-    pub(crate) fn request_json(&self) -> Value {
-        serde_json::from_str(&self.request_body).unwrap()
-    }
-
-    /// The decoded parameter `searchParams`.
-    pub(crate) fn search_params(&self) -> Value {
-        let url = url::Url::parse(&format!("http://x/{}", self.target)).unwrap();
-        let (_, params) = url.query_pairs().find(|(name, _)| name == "searchParams").unwrap();
-        serde_json::from_str(&params).unwrap()
-    }
-
-    /// The value of a request's header.
-    pub(crate) fn request_header(&self, name: &str) -> Option<&str> {
-        self.request_headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
-    }
+/// The decoded parameter `searchParams`.
+pub(crate) fn search_params(name: &str) -> Value {
+    serde_json::from_str(&load(name).query("searchParams").unwrap()).unwrap()
 }

@@ -197,7 +197,7 @@ mod tests {
             .select(&["id", "betnr"])
             .order_by("betnr", Order::Ascending)
             .page_size(2);
-        let mut expected = fixtures::load("158-searchparams-json").search_params();
+        let mut expected = fixtures::search_params("158-searchparams-json");
         expected["offset"] = json!(0);
         assert_eq!(query.to_json(), expected);
     }

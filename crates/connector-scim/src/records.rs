@@ -331,8 +331,10 @@ fn version_of(answer: &Answer) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use doubles::Exchange;
+
     use super::*;
-    use crate::fixtures::{self, Exchange};
+    use crate::fixtures;
 
     fn check(request: &Request, recorded: &Exchange, operation: &str) {
         assert_eq!((request.operation().as_str(), request.path().as_str()), (operation, recorded.path()));

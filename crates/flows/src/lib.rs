@@ -5,8 +5,6 @@
 pub mod calendar;
 mod crm_checks;
 pub mod directory;
-#[cfg(test)]
-mod doubles;
 mod guard;
 pub mod parties;
 pub mod relay;

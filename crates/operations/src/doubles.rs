@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use shared::dead_letter::DeadLetterEvent;
 use shared::ports::PortError;
 use shared::ports::queue::{Consumer, DeadLetterPage, Depth, FlowTopology, LogEntry, Outbound, Queue};
-use shared::ports::state::{Expected, Fence, Grant, State, Versioned, Write, Written};
+use shared::ports::state::{Fence, Grant, State, Versioned, Write, Written};
 use shared::routing::Shard;
 use tokio::time::Instant;
 
@@ -193,12 +193,7 @@ impl State for MemoryState {
         }
         let mut documents = self.documents.lock().unwrap();
         let present = documents.get(write.key).map(|(document, _)| document.version);
-        let fits = match write.expected {
-            Expected::Any => true,
-            Expected::Absent => present.is_none(),
-            Expected::Version(version) => present == Some(version),
-        };
-        if !fits {
+        if !write.expected.fits(present) {
             return Ok(Written::Clash);
         }
         let Some(value) = write.value else {

@@ -66,6 +66,17 @@ pub enum Expected {
     Version(u64),
 }
 
+impl Expected {
+    /// Whether a document of this version, or none, is what was expected.
+    pub fn fits(self, present: Option<u64>) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Absent => present.is_none(),
+            Self::Version(version) => present == Some(version),
+        }
+    }
+}
+
 /// The proof of a lease that a write can be made to depend on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fence {

@@ -24,6 +24,9 @@ const RESTRICTED: [(&str, &[&str]); 8] = [
 /// A test may serve HTTP for itself.
 const SERVER: &str = "axum";
 
+/// What tests of any crate may stand on, and nothing else.
+const DOUBLES: &str = "doubles";
+
 /// `shared` has no runtime either, except in its tests.
 const RUNTIME: &str = "tokio";
 
@@ -50,6 +53,9 @@ pub fn check(files: &[File]) -> Vec<Finding> {
 }
 
 fn forbidden(package: &str, dependency: &str, table: &str, ours: &BTreeSet<&str>) -> Option<String> {
+    if dependency == DOUBLES {
+        return (table != "dev-dependencies").then(|| format!("`{DOUBLES}` is for dev-dependencies only"));
+    }
     if ours.contains(dependency) {
         let ok = may_import(package, dependency);
         return (!ok).then(|| {
@@ -89,7 +95,7 @@ fn may_import(package: &str, dependency: &str) -> bool {
         }
         "flows" => connector || matches!(dependency, "shared" | "vault"),
         "operations" | "http-client" | "leasing" | "telemetry" | "configuration" => dependency == "shared",
-        "vault" => matches!(dependency, "shared" | "http-client"),
+        "vault" | DOUBLES => matches!(dependency, "shared" | "http-client"),
         "shared" | "simulators" | "xtask" => false,
         _ if package.starts_with("connector-") => matches!(dependency, "shared" | "http-client"),
         _ if package.starts_with("adapter-") => dependency == "shared",
@@ -162,6 +168,17 @@ mod tests {
             file("connector-espocrm/src/lib.rs", "use axum::X;\nuse lapin::X;\n"),
         ];
         assert_finds(check, &files, &[("connector-espocrm/Cargo.toml:5", "`lapin` is for")]);
+    }
+
+    #[test]
+    fn only_tests_stand_on_doubles() {
+        let manifest = |table: &str| {
+            let text = format!("[package]\nname = \"vault\"\n[{table}]\ndoubles = \"1\"\n");
+            [file("vault/Cargo.toml", &text), file("vault/src/lib.rs", "use doubles::X;\n")]
+        };
+        assert_finds(check, &manifest("dev-dependencies"), &[]);
+        assert_finds(check, &manifest("dependencies"), &[("vault/Cargo.toml:4", "dev-dependencies only")]);
+        assert_finds(check, &workspace(&[("doubles", &["shared", "http-client"])]), &[]);
     }
 
     #[test]

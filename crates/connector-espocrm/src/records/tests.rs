@@ -1,9 +1,10 @@
 //! Both halves of each operation against the recorded exchanges.
 
+use doubles::Exchange;
 use serde_json::json;
 
 use super::*;
-use crate::fixtures::{self, Exchange};
+use crate::fixtures;
 use crate::{Order, Where};
 
 fn beteiligte() -> EntityType {

@@ -2,6 +2,7 @@ use std::collections::{HashMap, VecDeque};
 
 use axum::Router;
 use axum::extract::Request as Incoming;
+use doubles::MemoryState;
 use serde_json::json;
 use shared::clock::ManualClock;
 use shared::fault::FaultKind;
@@ -10,10 +11,7 @@ use shared::meter::NoMeter;
 use super::*;
 use crate::{DepartmentId, Lookup, MemoryShelf, UserId};
 
-mod doubles;
 mod probing;
-
-use doubles::MemoryState;
 
 /// A WeCom that gives the answers of a path in turn, the last one again and again. Its tokens are the secret's name and a
 /// number that rises with each.

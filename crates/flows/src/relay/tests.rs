@@ -7,6 +7,7 @@ use axum::Router;
 use axum::extract::Request as Incoming;
 use axum::http::StatusCode;
 use bytes::Bytes;
+use doubles::MemoryState;
 use shared::clock::SystemClock;
 use shared::envelope::{Cause, Operation};
 use shared::fault::{Fault, FaultKind};
@@ -18,7 +19,6 @@ use shared::record_key::RecordKey;
 use shared::retry::RetryPolicy;
 
 use super::*;
-use crate::doubles::MemoryState;
 
 /// What came to the receiver.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use shared::ports::PortError;
-use shared::ports::state::{Expected, Fence, Grant, State, Versioned, Write, Written};
+use shared::ports::state::{Fence, Grant, State, Versioned, Write, Written};
 use tokio::sync::Notify;
 
 /// Documents and counters end only when they are told to; leases as well.
@@ -97,12 +97,7 @@ impl State for MemoryState {
         assert!(write.fence.is_none(), "this double has no fences");
         let mut documents = self.documents.lock().unwrap();
         let present = documents.get(write.key).map(|(document, _)| document.version);
-        let fits = match write.expected {
-            Expected::Any => true,
-            Expected::Absent => present.is_none(),
-            Expected::Version(version) => present == Some(version),
-        };
-        if !fits {
+        if !write.expected.fits(present) {
             return Ok(Written::Clash);
         }
         let Some(value) = write.value else {

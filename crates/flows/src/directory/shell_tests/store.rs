@@ -7,9 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 use shared::ports::PortError;
-use shared::ports::state::{
-    Expected, Fence, Grant, KEY_BYTES_MAX, READ_KEYS_MAX, State, Versioned, Write, Written,
-};
+use shared::ports::state::{Fence, Grant, KEY_BYTES_MAX, READ_KEYS_MAX, State, Versioned, Write, Written};
 use tokio::time::Instant;
 
 use super::chance::{Chance, Fate};
@@ -53,12 +51,7 @@ impl Content {
             return Err(PortError::Fenced(format!("{} was not written", write.key)));
         }
         let present = self.documents.get(write.key).map(|document| document.version);
-        let fits = match write.expected {
-            Expected::Any => true,
-            Expected::Absent => present.is_none(),
-            Expected::Version(version) => present == Some(version),
-        };
-        if !fits {
+        if !write.expected.fits(present) {
             return Ok(Written::Clash);
         }
         self.link_writes += u64::from(write.key.starts_with("link/"));

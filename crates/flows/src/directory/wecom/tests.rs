@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use axum::Router;
 use axum::extract::Request as Incoming;
 use connector_wecom::{Limits, MemoryShelf, Settings, TokenShelf, default_limits};
+use doubles::MemoryState;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use shared::clock::SystemClock;
@@ -14,7 +15,6 @@ use shared::meter::NoMeter;
 use vault::{Key, KeySource, Secrets};
 
 use super::*;
-use crate::doubles::MemoryState;
 
 /// Answers by path and query, without the token; what is not there is refused with its number.
 #[derive(Debug, Default)]

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use async_trait::async_trait;
 use shared::ports::PortError;
-use shared::ports::state::{Expected, Fence, Grant, State, Versioned, Write, Written};
+use shared::ports::state::{Fence, Grant, State, Versioned, Write, Written};
 use tokio::task::JoinSet;
 
 use super::*;
@@ -50,12 +50,7 @@ impl State for Store {
         tokio::task::yield_now().await;
         let mut documents = self.documents.lock().unwrap();
         let present = documents.get(write.key).map(|document| document.version);
-        let as_expected = match write.expected {
-            Expected::Any => true,
-            Expected::Absent => present.is_none(),
-            Expected::Version(version) => present == Some(version),
-        };
-        if !as_expected {
+        if !write.expected.fits(present) {
             return Ok(Written::Clash);
         }
         let version = present.unwrap_or(0) + 1;

@@ -1,4 +1,4 @@
-//! Doubles for tests of flows: a state store in memory, which is away when it is told to.
+//! A state store in memory, which is away when it is told to.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use shared::ports::PortError;
-use shared::ports::state::{Expected, Fence, Grant, State, Versioned, Write, Written};
+use shared::ports::state::{Fence, Grant, State, Versioned, Write, Written};
 
-/// Documents and leases end only when they are told to. A fence counts as long as its lease is held.
+/// A state store in memory. Documents end only when they are told to, leases when they are released. A fence counts
+/// as long as its lease is held.
 #[derive(Debug, Default)]
-pub(crate) struct MemoryState {
+pub struct MemoryState {
     documents: Mutex<BTreeMap<String, Versioned>>,
     lives: Mutex<BTreeMap<String, Duration>>,
     leases: Mutex<BTreeMap<String, (String, u64)>>,
@@ -22,28 +23,28 @@ pub(crate) struct MemoryState {
 
 impl MemoryState {
     /// From now on nothing is answered, or everything again.
-    pub(crate) fn set_away(&self, is_away: bool) {
+    pub fn set_away(&self, is_away: bool) {
         self.is_away.store(is_away, Ordering::SeqCst);
     }
 
     /// The keys of what is stored.
-    pub(crate) fn keys(&self) -> Vec<String> {
+    pub fn keys(&self) -> Vec<String> {
         self.documents.lock().unwrap().keys().cloned().collect()
     }
 
     /// Whether a document holds a text.
-    pub(crate) fn holds(&self, text: &str) -> bool {
+    pub fn holds(&self, text: &str) -> bool {
         let documents = self.documents.lock().unwrap();
         documents.values().any(|document| String::from_utf8_lossy(&document.value).contains(text))
     }
 
     /// How long a document lives, where it ends by itself.
-    pub(crate) fn life(&self, key: &str) -> Option<Duration> {
+    pub fn life(&self, key: &str) -> Option<Duration> {
         self.lives.lock().unwrap().get(key).copied()
     }
 
     /// All documents end.
-    pub(crate) fn end_documents(&self) {
+    pub fn end_documents(&self) {
         self.documents.lock().unwrap().clear();
     }
 
@@ -79,12 +80,7 @@ impl State for MemoryState {
         let version = self.rise();
         let mut documents = self.documents.lock().unwrap();
         let present = documents.get(write.key).map(|document| document.version);
-        let fits = match write.expected {
-            Expected::Any => true,
-            Expected::Absent => present.is_none(),
-            Expected::Version(version) => present == Some(version),
-        };
-        if !fits {
+        if !write.expected.fits(present) {
             return Ok(Written::Clash);
         }
         let Some(value) = write.value else {
