@@ -1,8 +1,8 @@
 //! The flow `directory` and its targets.
 
 mod burst;
-mod counted;
 mod contract;
+mod counted;
 mod espo_company;
 mod espo_target;
 mod first_sync;
