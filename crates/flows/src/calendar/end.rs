@@ -65,8 +65,14 @@ fn removal(input: &Input<'_>, meeting: &MeetingSide) -> Option<Action> {
 
 /// The CRM's record is no more.
 pub(super) fn meeting_gone(input: &Input<'_>, event: &EventSide) -> Plan {
-    // Without link, the event's stamp names a record that is no more: it is not made anew.
-    let link = PairLink { event_id: Some(event.id.clone()), ..input.link.cloned().unwrap_or_default() };
+    // Without link, the event's stamp names a record that is no more: it is not made anew, nor by other users' copies, which
+    // have the key in common with it.
+    let link = input.link.cloned().unwrap_or_else(|| PairLink {
+        key: Some(event.key.clone()),
+        is_organizer: event.is_organizer,
+        ..PairLink::default()
+    });
+    let link = PairLink { event_id: Some(event.id.clone()), ..link };
     let role = role(&this_copy(input, event), input.copies, None, None);
     let stays = |notices| match missing_stamp(&link, event) {
         Some(stamp) => Plan::again(Verdict::Ended, vec![stamp]),

@@ -647,6 +647,23 @@ fn an_outsiders_event_whose_meeting_was_deleted_has_no_other_one_where_our_memor
 }
 
 #[test]
+fn a_copy_that_comes_back_makes_no_meeting_anew_where_our_memory_is_lost() {
+    let mut world = world(&[Provider::Microsoft, Provider::Microsoft], Policy::NewestWins);
+    let own = world.add_event(0, simple("A"), "uid1", true);
+    world.settle();
+    let record = first_meeting(&world).unwrap();
+    world.edit_event(0, &own, |side| side.event.body = "Edited".into());
+    world.meetings.remove(&record);
+    world.settle();
+    forget(&mut world);
+    world.settle();
+    // The other user had declined; a change of the organiser's brings the invitation back.
+    world.add_event(1, simple("A"), "uid1", false);
+    world.settle();
+    assert_eq!((world.meetings_created, world.meetings.len()), (1, 0));
+}
+
+#[test]
 fn a_users_own_affairs_stay_as_they_are_where_our_memory_is_lost() {
     let mut world = world(&[Provider::Google, Provider::Microsoft], Policy::NewestWins);
     let record = world.add_meeting(MeetingKind::Meeting, simple("A"), &["user0", "user1"]);
