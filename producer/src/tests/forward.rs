@@ -111,6 +111,7 @@ async fn content_is_kept_and_its_message_names_it_only() {
 async fn what_was_sent_is_not_kept_again() {
     let bench = Bench::new();
     let running = start_all(engine_with(&bench, |_| {}), flows()).await;
+    bench.until_swept().await;
     assert_eq!(post(&running, &["relay_oa:1 x"]).await, 200);
     let key = RecordKey::new(relay(), "1").unwrap();
     forward::sent(bench.store.state.as_ref(), &key).await.unwrap();
@@ -143,6 +144,7 @@ async fn where_content_cannot_be_kept_nothing_is_accepted() {
 async fn what_is_too_long_or_for_nobody_is_not_accepted() {
     let bench = Bench::new();
     let running = start_all(engine_with(&bench, |_| {}), flows()).await;
+    bench.until_swept().await;
     let long = format!("relay_oa:1 {}", "x".repeat(forward::CONTENT_BYTES_MAX + 1));
     assert_eq!(post(&running, &[&long]).await, 503);
     let fits = format!("relay_oa:1 {}", "x".repeat(forward::CONTENT_BYTES_MAX));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use assembly::{Parts, Role};
+use secrecy::ExposeSecret as _;
 use serde_json::Value;
 use shared::clock::SystemClock;
 use shared::meter::NoMeter;
@@ -14,6 +15,7 @@ use system_tests::http::Http;
 use system_tests::ports::free_port;
 use system_tests::supervise::Folder;
 use system_tests::{Backing, Program, RunningProgram, unique_name, wait};
+use vault::Key;
 
 use crate::servers::load;
 
@@ -58,6 +60,8 @@ impl Place {
         };
         format!(
             r#"{backing}
+[vault]
+key = {vault}
 [operations]
 listen = "{private}"
 [connector.wecom]
@@ -80,6 +84,7 @@ sweep_cron = "0 0 1 1 *"
 [producer]
 webhook_listen = "{webhooks}"
 "#,
+            vault = secret("vault", Key::generate().expose_secret()),
             private = self.private,
             webhooks = self.webhooks,
             corp_id = wecom.corp_id,
