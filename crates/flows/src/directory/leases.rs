@@ -16,9 +16,9 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::action::Lease;
 use super::ids::ExternalId;
 
-/// How often a lease that somebody else holds is asked for before the run gives way: about ten seconds, in which a record is
+/// How often a lease that somebody else holds is asked for before the run gives way: about half a minute, in which a record is
 /// written with all that it depends on. A run that gives way has read in vain.
-const LOOKS_MAX: u32 = 28;
+const LOOKS_MAX: u32 = 78;
 /// How long to wait between two of them: first, and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(400));
 /// When a run that gave way is tried again.
