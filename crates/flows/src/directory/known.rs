@@ -141,9 +141,10 @@ impl Known {
     pub fn look_again(&mut self, lease: &Lease) {
         match lease {
             Lease::Record(ExternalId::Department(id)) => drop(self.department_links.remove(id)),
-            Lease::Record(ExternalId::Member(id)) => {
-                self.member_links.remove(id);
-                self.renames.remove(id);
+            // An account may have been moved along a chain of names.
+            Lease::Record(ExternalId::Member(_)) => {
+                self.member_links.clear();
+                self.renames.clear();
             }
             Lease::Record(ExternalId::Retired(_)) => {}
             Lease::Members(id) => drop(self.notes.remove(id)),
