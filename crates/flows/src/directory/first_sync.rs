@@ -134,12 +134,13 @@ pub fn begin(found: Option<&FirstSync>, request: &Request<'_>) -> Begin {
 pub enum Task {
     /// Settle these departments, all of one level.
     Departments(Vec<DepartmentId>),
-    /// Settle the members listed in this department whose first one it is ([`is_first`]), by userid, after this one.
-    Members(DepartmentId, Option<MemberId>),
+    /// Settle the members listed in these departments, each with its first one ([`is_first`]), by department and userid; in the
+    /// first of them after this one.
+    Members(Vec<DepartmentId>, Option<MemberId>),
     /// Compare the members of these departments' groups with those listed, and with the groups below them.
     Memberships(Vec<DepartmentId>),
-    /// Set the managers of the members whose first department it is, by userid, after this one.
-    Leaders(DepartmentId, Option<MemberId>),
+    /// Set the managers of the members of these departments, likewise.
+    Leaders(Vec<DepartmentId>, Option<MemberId>),
     /// Hint at the unlinked records on this page of the target's list, the first one for none.
     Strays(Option<String>),
 }
@@ -151,8 +152,8 @@ pub struct Finished {
     pub done: u64,
     /// Those refused or odd.
     pub odd: u64,
-    /// With members: the last one that was handled, where there are more.
-    pub more_after: Option<MemberId>,
+    /// With members: the department that was handled last, and the last member of it where there are more; none where all were.
+    pub reached: Option<(DepartmentId, Option<MemberId>)>,
     /// With strays: the next page.
     pub next_page: Option<String>,
 }
@@ -197,19 +198,23 @@ impl FirstSync {
 
     /// What is to be done next; none when it is over. What the tree has not any more is not asked for.
     pub fn next(&self, tree: &Tree, batch_max: usize) -> Option<Task> {
-        let later = || ids_after(self.cursor.department, tree).next();
         let within = || match (&self.cursor.department, &self.cursor.member) {
-            (Some(id), Some(member)) if tree.get(*id).is_some() => Some((*id, Some(member.clone()))),
-            _ => later().map(|id| (id, None)),
+            (Some(id), Some(member)) if tree.get(*id).is_some() => {
+                let ids = std::iter::once(*id).chain(ids_after(Some(*id), tree));
+                Some((ids.take(batch_max.max(1)).collect(), Some(member.clone())))
+            }
+            _ => batch_after(self.cursor.department, tree, batch_max).map(|ids| (ids, None)),
         };
         let mut phase = self.clone();
         loop {
             let task = match phase.phase {
                 Phase::Departments => phase.next_level(tree, batch_max).map(Task::Departments),
                 _ if phase.phase != self.phase => first_of(phase.phase, tree, batch_max),
-                Phase::Members => within().map(|(id, after)| Task::Members(id, after)),
-                Phase::Memberships => memberships_after(self.cursor.department, tree, batch_max),
-                Phase::Leaders => within().map(|(id, after)| Task::Leaders(id, after)),
+                Phase::Members => within().map(|(ids, after)| Task::Members(ids, after)),
+                Phase::Memberships => {
+                    batch_after(self.cursor.department, tree, batch_max).map(Task::Memberships)
+                }
+                Phase::Leaders => within().map(|(ids, after)| Task::Leaders(ids, after)),
                 Phase::Strays => Some(Task::Strays(self.cursor.page.clone())),
                 Phase::Done => return None,
             };
@@ -241,11 +246,9 @@ impl FirstSync {
     pub fn finished(&self, task: &Task, tree: &Tree, finished: &Finished, now: Timestamp) -> Self {
         let (phase, cursor) = match task {
             Task::Departments(ids) => (Phase::Departments, self.after_departments(ids, tree)),
-            Task::Members(id, _) => (Phase::Members, after_member(*id, finished)),
-            Task::Memberships(ids) => {
-                (Phase::Memberships, Cursor { department: ids.last().copied(), ..Cursor::default() })
-            }
-            Task::Leaders(id, _) => (Phase::Leaders, after_member(*id, finished)),
+            Task::Members(ids, _) => (Phase::Members, after_member(ids, finished)),
+            Task::Memberships(ids) => (Phase::Memberships, after_member(ids, &Finished::default())),
+            Task::Leaders(ids, _) => (Phase::Leaders, after_member(ids, finished)),
             Task::Strays(_) => {
                 (Phase::Strays, Cursor { page: finished.next_page.clone(), ..Cursor::default() })
             }
@@ -305,24 +308,28 @@ fn ids_after(after: Option<DepartmentId>, tree: &Tree) -> impl Iterator<Item = D
     tree.departments().map(|department| department.id).filter(move |id| Some(*id) > after)
 }
 
-fn memberships_after(after: Option<DepartmentId>, tree: &Tree, batch_max: usize) -> Option<Task> {
+fn batch_after(after: Option<DepartmentId>, tree: &Tree, batch_max: usize) -> Option<Vec<DepartmentId>> {
     let ids: Vec<DepartmentId> = ids_after(after, tree).take(batch_max.max(1)).collect();
-    (!ids.is_empty()).then_some(Task::Memberships(ids))
+    (!ids.is_empty()).then_some(ids)
 }
 
 fn first_of(phase: Phase, tree: &Tree, batch_max: usize) -> Option<Task> {
-    let first = ids_after(None, tree).next();
+    let first = batch_after(None, tree, batch_max);
     match phase {
         Phase::Departments | Phase::Done => None,
-        Phase::Members => first.map(|id| Task::Members(id, None)),
-        Phase::Memberships => memberships_after(None, tree, batch_max),
-        Phase::Leaders => first.map(|id| Task::Leaders(id, None)),
+        Phase::Members => first.map(|ids| Task::Members(ids, None)),
+        Phase::Memberships => first.map(Task::Memberships),
+        Phase::Leaders => first.map(|ids| Task::Leaders(ids, None)),
         Phase::Strays => Some(Task::Strays(None)),
     }
 }
 
-fn after_member(id: DepartmentId, finished: &Finished) -> Cursor {
-    Cursor { department: Some(id), member: finished.more_after.clone(), ..Cursor::default() }
+fn after_member(ids: &[DepartmentId], finished: &Finished) -> Cursor {
+    let (department, member) = match &finished.reached {
+        Some((department, member)) => (Some(*department), member.clone()),
+        None => (ids.last().copied(), None),
+    };
+    Cursor { department, member, ..Cursor::default() }
 }
 
 /// Stands for which departments are where.

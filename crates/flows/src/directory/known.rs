@@ -133,16 +133,22 @@ impl Known {
 
     /// A lease was taken. What others may have done before that is looked up anew.
     pub fn leased(&mut self, lease: Lease) {
-        match &lease {
+        self.look_again(&lease);
+        self.leases.insert(lease);
+    }
+
+    /// What a lease is about is looked up anew.
+    pub fn look_again(&mut self, lease: &Lease) {
+        match lease {
             Lease::Record(ExternalId::Department(id)) => drop(self.department_links.remove(id)),
-            Lease::Record(ExternalId::Member(id)) => {
-                self.member_links.remove(id);
-                self.renames.remove(id);
+            // An account may have been moved along a chain of names.
+            Lease::Record(ExternalId::Member(_)) => {
+                self.member_links.clear();
+                self.renames.clear();
             }
             Lease::Record(ExternalId::Retired(_)) => {}
             Lease::Members(id) => drop(self.notes.remove(id)),
         }
-        self.leases.insert(lease);
     }
 
     /// The leases that the run holds: they are given back when it is over.

@@ -98,20 +98,32 @@ impl<'a> Leases<'a> {
 
     /// As [`Self::take`].
     pub(super) async fn take_named(&self, name: String) -> Result<(), Fault> {
-        let mut pause = PAUSE.0;
-        for look in 0..LOOKS_MAX {
-            if look > 0 {
-                sleep(pause).await;
-                pause = (pause * 2).min(PAUSE.1);
-            }
-            let asked = self.asked();
-            if let Some(Grant { term }) = self.state.acquire_lease(&name, &self.holder, self.ttl).await? {
-                self.held().push(Held::new(Fence { lease: name, term }, asked, self.ttl));
-                return Ok(());
-            }
+        let mut looks = 0;
+        while !self.try_named(&name).await? {
+            looks += 1;
+            wait(&name, looks).await?;
         }
-        let text = format!("Another run has the lease {name}, and keeps it.");
-        Err(Fault::new(FaultKind::Busy { after: BUSY_PAUSE }, "lease_held", text))
+        Ok(())
+    }
+
+    /// Takes a lease, unless somebody else has it: then waits a little, for the `looks`th time, and answers false. What is
+    /// known under it may be what that one wrote meanwhile, and no lease needed any more.
+    pub(super) async fn take_or_wait(&self, lease: &Lease, looks: u32) -> Result<bool, Fault> {
+        let name = name_of(lease);
+        if self.try_named(&name).await? {
+            return Ok(true);
+        }
+        wait(&name, looks).await?;
+        Ok(false)
+    }
+
+    async fn try_named(&self, name: &str) -> Result<bool, Fault> {
+        let asked = self.asked();
+        let granted = self.state.acquire_lease(name, &self.holder, self.ttl).await?;
+        if let Some(Grant { term }) = granted {
+            self.held().push(Held::new(Fence { lease: name.to_owned(), term }, asked, self.ttl));
+        }
+        Ok(granted.is_some())
     }
 
     /// That all leases are still held: asked before each write.
@@ -160,6 +172,16 @@ impl<'a> Leases<'a> {
             Err(_) => tracing::warn!("Leases could not be given back in time; they end by themselves."),
         }
     }
+}
+
+/// Waits after so many looks at a lease that somebody else has.
+async fn wait(name: &str, looks: u32) -> Result<(), Fault> {
+    if looks >= LOOKS_MAX {
+        let text = format!("Another run has the lease {name}, and keeps it.");
+        return Err(Fault::new(FaultKind::Busy { after: BUSY_PAUSE }, "lease_held", text));
+    }
+    sleep((PAUSE.0 * 2_u32.saturating_pow(looks.saturating_sub(1).min(8))).min(PAUSE.1)).await;
+    Ok(())
 }
 
 fn lost(name: &str) -> Fault {

@@ -31,60 +31,74 @@ struct List {
 }
 
 impl Portion<'_> {
-    /// The next members to settle.
+    /// The next members to settle, of these departments: in the first one after this member.
     pub(super) async fn members_after(
         &mut self,
-        id: DepartmentId,
-        after: Option<&MemberId>,
+        ids: &[DepartmentId],
+        mut after: Option<&MemberId>,
     ) -> Result<(Vec<Listed>, Finished), Fault> {
-        let odd = self.read_roll(id).await?;
-        let mut batch = Batch::new(self.task_max, odd);
-        for rows in self.rows_after(id, after).chunks(ROWS_AT_ONCE) {
-            if batch.is_full(rows) {
+        let (mut batch, rows_at_once) = (Batch::new(self.task_max), ROWS_AT_ONCE.min(self.task_max));
+        for id in ids.iter().copied() {
+            if batch.is_full() {
                 break;
             }
-            for (member, read) in try_join_all(rows.iter().map(|row| self.whole(row))).await? {
-                let is_here = match &read {
-                    Read::Found(found) => is_handled_with(id, found, &self.tree),
-                    Read::Unknown | Read::Invisible | Read::Unavailable => true,
-                };
-                if is_here {
-                    let answer = Answer::Member(member.clone(), Box::new(read));
-                    batch.keys.push((Key::Member(member), vec![answer]));
+            batch.odd += self.read_roll(id).await?;
+            for rows in self.rows_after(id, after.take()).chunks(rows_at_once) {
+                if batch.is_full() {
+                    break;
                 }
+                for (member, read) in try_join_all(rows.iter().map(|row| self.whole(row))).await? {
+                    let is_here = match &read {
+                        Read::Found(found) => is_handled_with(id, found, &self.tree),
+                        Read::Unknown | Read::Invisible | Read::Unavailable => true,
+                    };
+                    if is_here {
+                        let answer = Answer::Member(member.clone(), Box::new(read));
+                        batch.add(Key::Member(member), vec![answer]);
+                    }
+                }
+                batch.looked_at(id, rows);
             }
+            batch.through(id);
         }
         Ok(batch.over())
     }
 
-    /// The next members whose managers are set.
+    /// The next members whose managers are set, likewise.
     pub(super) async fn leaders_after(
         &mut self,
-        id: DepartmentId,
-        after: Option<&MemberId>,
+        ids: &[DepartmentId],
+        mut after: Option<&MemberId>,
     ) -> Result<(Vec<Listed>, Finished), Fault> {
-        self.read_roll(id).await?;
-        let mut batch = Batch::new(self.task_max, 0);
-        for rows in self.rows_after(id, after).chunks(ROWS_AT_ONCE) {
-            if batch.is_full(rows) {
+        let (mut batch, rows_at_once) = (Batch::new(self.task_max), ROWS_AT_ONCE.min(self.task_max));
+        for id in ids.iter().copied() {
+            if batch.is_full() {
                 break;
             }
-            let ids: Vec<MemberId> = rows.iter().map(|row| row.id().clone()).collect();
-            let links = self.flow.documents.member_links(&ids).await?;
-            for (row, link) in rows.iter().zip(links) {
-                let is_here = match (row, &link) {
-                    (Row::Whole(member), Some(_)) => is_handled_with(id, member, &self.tree),
-                    (Row::Id(_), Some(stored)) => {
-                        let departments = &stored.link.departments;
-                        !departments.contains(&id) || is_first(id, departments, &self.tree)
-                    }
-                    // No user was made of it.
-                    (_, None) => false,
-                };
-                if is_here {
-                    batch.keys.push((Key::Leader(row.id().clone()), Vec::new()));
+            self.read_roll(id).await?;
+            for rows in self.rows_after(id, after.take()).chunks(rows_at_once) {
+                if batch.is_full() {
+                    break;
                 }
+                let members: Vec<MemberId> = rows.iter().map(|row| row.id().clone()).collect();
+                let links = self.flow.documents.member_links(&members).await?;
+                for (row, link) in rows.iter().zip(links) {
+                    let is_here = match (row, &link) {
+                        (Row::Whole(member), Some(_)) => is_handled_with(id, member, &self.tree),
+                        (Row::Id(_), Some(stored)) => {
+                            let departments = &stored.link.departments;
+                            !departments.contains(&id) || is_first(id, departments, &self.tree)
+                        }
+                        // No user was made of it.
+                        (_, None) => false,
+                    };
+                    if is_here {
+                        batch.add(Key::Leader(row.id().clone()), Vec::new());
+                    }
+                }
+                batch.looked_at(id, rows);
             }
+            batch.through(id);
         }
         Ok(batch.over())
     }
@@ -142,27 +156,42 @@ struct Batch {
     keys: Vec<Listed>,
     keys_max: usize,
     odd: u64,
-    /// The last one that was looked at.
-    last: Option<MemberId>,
+    /// What was looked at last.
+    reached: Option<(DepartmentId, Option<MemberId>)>,
     has_more: bool,
 }
 
 impl Batch {
-    fn new(keys_max: usize, odd: u64) -> Self {
-        Self { keys: Vec::new(), keys_max, odd, last: None, has_more: false }
+    fn new(keys_max: usize) -> Self {
+        Self { keys: Vec::new(), keys_max, odd: 0, reached: None, has_more: false }
     }
 
-    /// Whether no more of these fit; else they are taken as looked at.
-    fn is_full(&mut self, rows: &[Row]) -> bool {
+    /// Whether no more of what comes next fits.
+    fn is_full(&mut self) -> bool {
         self.has_more = self.keys.len() >= self.keys_max;
-        if !self.has_more {
-            self.last = rows.last().map(|row| row.id().clone());
-        }
         self.has_more
     }
 
+    /// One that names none of the departments it is listed in is met in each of them.
+    fn add(&mut self, key: Key, answers: Vec<Answer>) {
+        if self.keys.iter().all(|(present, _)| *present != key) {
+            self.keys.push((key, answers));
+        }
+    }
+
+    fn looked_at(&mut self, id: DepartmentId, rows: &[Row]) {
+        self.reached = Some((id, rows.last().map(|row| row.id().clone())));
+    }
+
+    /// All of a department was looked at, unless no more fitted.
+    fn through(&mut self, id: DepartmentId) {
+        if !self.has_more {
+            self.reached = Some((id, None));
+        }
+    }
+
     fn over(self) -> (Vec<Listed>, Finished) {
-        let more_after = self.last.filter(|_| self.has_more);
-        (self.keys, Finished { odd: self.odd, more_after, ..Finished::default() })
+        let reached = self.reached.filter(|_| self.has_more);
+        (self.keys, Finished { odd: self.odd, reached, ..Finished::default() })
     }
 }

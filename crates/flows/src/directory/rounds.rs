@@ -155,13 +155,13 @@ impl World {
                     finished.done += 1;
                 }
             }
-            Task::Members(id, after) => {
-                let (batch, more) = self.listed(&lists, *id, after.as_ref(), batch);
-                for member in &batch {
-                    self.settle_listed(Key::Member(member.clone()), &lists, rng, stops)?;
+            Task::Members(ids, after) => {
+                let (batch, reached) = self.listed(&lists, ids, after.as_ref(), batch);
+                for member in batch {
+                    self.settle_listed(Key::Member(member), &lists, rng, stops)?;
                     finished.done += 1;
                 }
-                finished.more_after = batch.last().filter(|_| more).cloned();
+                finished.reached = reached;
             }
             Task::Memberships(ids) => {
                 for id in ids {
@@ -169,13 +169,13 @@ impl World {
                     finished.done += 1;
                 }
             }
-            Task::Leaders(id, after) => {
-                let (batch, more) = self.listed(&lists, *id, after.as_ref(), batch);
-                for member in &batch {
-                    self.settle_listed(Key::Leader(member.clone()), &lists, rng, stops)?;
+            Task::Leaders(ids, after) => {
+                let (batch, reached) = self.listed(&lists, ids, after.as_ref(), batch);
+                for member in batch {
+                    self.settle_listed(Key::Leader(member), &lists, rng, stops)?;
                     finished.done += 1;
                 }
-                finished.more_after = batch.last().filter(|_| more).cloned();
+                finished.reached = reached;
             }
             Task::Strays(_) => {
                 let linked: BTreeSet<_> = self.member_links.values().map(|(_, l)| l.target.clone()).collect();
@@ -199,17 +199,26 @@ impl World {
     fn listed(
         &self,
         lists: &Lists,
-        id: DepartmentId,
+        ids: &[DepartmentId],
         after: Option<&MemberId>,
-        batch: usize,
-    ) -> (Vec<MemberId>, bool) {
-        let is_here = |member: &&Member| {
-            let departments = member.departments.as_deref().unwrap_or_default();
-            is_first(id, departments, &lists.tree) && Some(&member.id) > after
-        };
-        let here: Vec<_> = lists.members.iter().filter(is_here).map(|member| member.id.clone()).collect();
-        let more = here.len() > batch;
-        (here.into_iter().take(batch).collect(), more)
+        batch_max: usize,
+    ) -> (Vec<MemberId>, Option<(DepartmentId, Option<MemberId>)>) {
+        let mut batch = Vec::new();
+        for (at, id) in ids.iter().enumerate() {
+            let is_here = |member: &&Member| {
+                let departments = member.departments.as_deref().unwrap_or_default();
+                is_first(*id, departments, &lists.tree) && (at > 0 || Some(&member.id) > after)
+            };
+            let mut last = None;
+            for member in lists.members.iter().filter(is_here) {
+                if batch.len() >= batch_max {
+                    return (batch, Some((if last.is_some() { *id } else { ids[at - 1] }, last)));
+                }
+                batch.push(member.id.clone());
+                last = Some(member.id.clone());
+            }
+        }
+        (batch, None)
     }
 
     /// Settles one by what the lists say, without reading it in WeCom.

@@ -133,6 +133,8 @@ struct Settling<'a> {
     leases: &'a Leases<'a>,
     seed: Seed,
     actions: Vec<&'static str>,
+    /// At leases that others have.
+    looks: u32,
 }
 
 impl DirectoryFlow {
@@ -147,7 +149,7 @@ impl DirectoryFlow {
     ) -> Result<Settled, Fault> {
         let leases = Leases::new(&*self.state, &*run.clock, key, self.settings.lease_ttl);
         let (now, actions) = (run.clock.now(), Vec::new());
-        let settling = Settling { flow: self, run, key, mode, now, leases: &leases, seed, actions };
+        let settling = Settling { flow: self, run, key, mode, now, leases: &leases, seed, actions, looks: 0 };
         // When a lease is lost, what is under way is dropped with the future.
         let result = tokio::select! {
             biased;
@@ -250,8 +252,13 @@ impl Settling<'_> {
             }
         }
         if let Some(lease) = &plan.lease {
-            self.leases.take(lease).await?;
-            self.seed.known.leased(lease.clone());
+            self.looks += 1;
+            if self.leases.take_or_wait(lease, self.looks).await? {
+                self.looks = 0;
+                self.seed.known.leased(lease.clone());
+            } else {
+                self.seed.known.look_again(lease);
+            }
         }
         if let Some(change) = plan.mass_change {
             let (sweep, id) = (self.run.sweep_id.as_deref(), self.key.to_string());

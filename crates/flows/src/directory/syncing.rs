@@ -189,13 +189,13 @@ impl Portion<'_> {
                 let keys = ids.iter().map(|id| (Key::Department(*id), self.way_up(*id))).collect();
                 self.settle_all(keys).await
             }
-            Task::Members(id, after) => {
-                let (batch, finished) = self.members_after(*id, after.as_ref()).await?;
+            Task::Members(ids, after) => {
+                let (batch, finished) = self.members_after(ids, after.as_ref()).await?;
                 Ok(and(self.settle_all(batch).await?, finished))
             }
             Task::Memberships(ids) => self.memberships(ids).await,
-            Task::Leaders(id, after) => {
-                let (batch, finished) = self.leaders_after(*id, after.as_ref()).await?;
+            Task::Leaders(ids, after) => {
+                let (batch, finished) = self.leaders_after(ids, after.as_ref()).await?;
                 Ok(and(self.settle_all(batch).await?, finished))
             }
             Task::Strays(page) => self.strays(page.as_deref()).await,

@@ -126,7 +126,8 @@ async fn a_suspect_does_a_little_and_asks_for_the_rest() {
         let (from, outcome) = (done().await, stage.flow.handle(&suspected).await.unwrap());
         assert!(outcome.converged);
         let to = done().await;
-        assert!(to.done - from.done <= 10, "{from:?} {to:?}");
+        // So many at most, and as many more as are looked at in one go.
+        assert!(to.done - from.done < 20, "{from:?} {to:?}");
         runs = before + 1;
         let asked = stage.take_waiting().iter().any(|message| message.key == key);
         assert_eq!(asked, to.phase != Phase::Done, "{to:?}");
@@ -134,7 +135,7 @@ async fn a_suspect_does_a_little_and_asks_for_the_rest() {
             break;
         }
     }
-    assert!(runs > 10, "{runs}");
+    assert!(runs > 8, "{runs}");
     stage.world().await.assert_converged();
 }
 
