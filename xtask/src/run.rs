@@ -47,7 +47,7 @@ pub fn run(mut command: Command) -> Outcome {
 /// When the build or the test fails.
 pub fn play(test: &str, variables: Vec<(&'static str, String)>) -> Outcome {
     let words =
-        ["test", "--release", "--workspace", "--test", "scenarios", "--", test, "--exact", "--nocapture"];
+        ["test", "--profile", "long", "--workspace", "--test", "scenarios", "--", test, "--exact", "--nocapture"];
     let mut suite = command("cargo", &words);
     suite.envs(variables);
     run(suite)

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+/// How long requests are spread evenly once an upstream asked for fewer.
+const THROTTLED_SHOWS: Duration = Duration::from_secs(60);
+
 /// Why an account is paused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -37,6 +40,12 @@ impl Account {
     /// The pause that holds requests back now.
     pub(crate) fn paused(&self, now: Duration) -> Option<&Pause> {
         self.pause.as_ref().filter(|pause| now < pause.until)
+    }
+
+    /// Whether the upstream asked for fewer requests a short time ago.
+    pub(crate) fn was_throttled(&self, now: Duration) -> bool {
+        let throttled = self.pause.as_ref().filter(|pause| pause.kind == PauseKind::Throttled);
+        throttled.is_some_and(|pause| now < pause.until.saturating_add(THROTTLED_SHOWS))
     }
 
     /// Whether requests may go out side by side.
@@ -100,6 +109,16 @@ mod tests {
         account.pause(pause(PauseKind::Throttled, 100));
         account.pause(pause(PauseKind::Throttled, 10));
         assert_eq!(account.paused(Duration::from_secs(50)), Some(&pause(PauseKind::Throttled, 100)));
+    }
+
+    #[test]
+    fn throttling_shows_for_a_minute() {
+        let mut account = Account::default();
+        assert!(!account.was_throttled(Duration::ZERO));
+        account.pause(pause(PauseKind::Throttled, 10));
+        assert!(account.was_throttled(Duration::from_secs(69)) && !account.was_throttled(Duration::from_secs(70)));
+        account.pause(pause(PauseKind::Refused, 80));
+        assert!(!account.was_throttled(Duration::from_secs(81)));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::account::{Account, Pause, PauseKind};
 use crate::breaker::{Admission, Breaker, PROBE_WAIT};
 use crate::fleet::ledger::{Ledger, Moment, News, TrialWish};
 use crate::fleet::seat::{Load, Seat, Trial};
-use crate::limiter::Bucket;
+use crate::limiter::{Bucket, Spread};
 use crate::settings::Limits;
 
 /// After a refusal the next request waits for so long, while the account is not proven: whoever sent it then has
@@ -160,7 +160,8 @@ impl Desk {
         let slots_max = self.limits.concurrency_max.max(1);
         let cap = self.seat.as_ref().map_or(slots_max, |seat| seat.cap(now));
         let rate = f64::from(self.limits.requests_per_second_max.max(1));
-        self.bucket.set_rate(rate * f64::from(cap) / f64::from(slots_max), now);
+        let spread = if self.account.was_throttled(now) { Spread::Even } else { Spread::Bursts };
+        self.bucket.set_rate(rate * f64::from(cap) / f64::from(slots_max), spread, now);
         cap
     }
 

@@ -4,19 +4,33 @@ use std::time::Duration;
 
 /// A token bucket. Pure: time is an argument, counted from any fixed instant.
 ///
-/// It holds one second's worth of requests, and at least one. When its rate changes it keeps what it holds, up to
-/// what it may hold then: a higher rate never comes with a burst.
+/// It holds one second's worth of requests, and at least one; for an upstream that counts strictly, one and no more.
+/// When its rate changes it keeps what it holds, up to what it may hold then: a higher rate never comes with a burst.
 #[derive(Debug, Clone)]
 pub struct Bucket {
     per_second: f64,
+    capacity: f64,
     level: f64,
     at: Duration,
 }
 
+/// How the requests of an account are spread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spread {
+    /// At the full rate, after a quiet second with a burst of as many at once.
+    Bursts,
+    /// One after the other, a little below the rate: what arrives somewhat sooner or later stays within it in every second.
+    Even,
+}
+
+/// Share of the rate at which requests are spread evenly.
+const EVEN_SHARE: f64 = 0.95;
+
 impl Bucket {
     /// A full bucket that gives `per_second` requests a second.
     pub fn full(per_second: f64) -> Self {
-        Self { per_second, level: capacity(per_second), at: Duration::ZERO }
+        let capacity = capacity(per_second);
+        Self { per_second, capacity, level: capacity, at: Duration::ZERO }
     }
 
     /// An empty one.
@@ -25,10 +39,13 @@ impl Bucket {
     }
 
     /// Changes the rate; 0 stops the flow.
-    pub fn set_rate(&mut self, per_second: f64, now: Duration) {
+    pub fn set_rate(&mut self, per_second: f64, spread: Spread, now: Duration) {
         self.refill(now);
-        self.per_second = per_second;
-        self.level = self.level.min(capacity(per_second));
+        (self.per_second, self.capacity) = match spread {
+            Spread::Bursts => (per_second, capacity(per_second)),
+            Spread::Even => (per_second * EVEN_SHARE, 1.0),
+        };
+        self.level = self.level.min(self.capacity);
     }
 
     /// Takes a request out.
@@ -48,7 +65,7 @@ impl Bucket {
 
     fn refill(&mut self, now: Duration) {
         let grown = now.saturating_sub(self.at).as_secs_f64() * self.per_second;
-        self.level = (self.level + grown).min(capacity(self.per_second));
+        self.level = (self.level + grown).min(self.capacity);
         self.at = self.at.max(now);
     }
 }
@@ -84,7 +101,7 @@ mod tests {
     #[test]
     fn a_higher_rate_comes_without_a_burst() {
         let mut bucket = Bucket::empty(1.0);
-        bucket.set_rate(100.0, Duration::ZERO);
+        bucket.set_rate(100.0, Spread::Bursts, Duration::ZERO);
         assert_eq!(bucket.take(Duration::ZERO), Err(Duration::from_millis(10)));
     }
 
@@ -103,7 +120,7 @@ mod tests {
             for (step, share) in steps {
                 now += Duration::from_millis(step);
                 if let Some(share) = share {
-                    bucket.set_rate(rate * share, now);
+                    bucket.set_rate(rate * share, Spread::Bursts, now);
                 }
                 while bucket.take(now).is_ok() {
                     sent.push(now);
@@ -114,6 +131,32 @@ mod tests {
                     let allowed = (*to - *from).as_secs_f64() * rate + rate;
                     prop_assert!((j - i + 1) as f64 <= allowed + 1e-3);
                 }
+            }
+        }
+
+        /// Spread evenly, no second has more requests than an upstream lets in that counts them, also where they arrive
+        /// up to 20 ms late, and after any quiet time.
+        #[test]
+        fn what_is_spread_evenly_is_let_in(
+            per_second_max in 1_u32..300,
+            rests in prop::collection::vec((0_u64..3_000, 0_u64..20), 1..5),
+        ) {
+            let rate = f64::from(per_second_max);
+            let mut bucket = Bucket::full(rate);
+            let (mut now, mut arrived) = (Duration::ZERO, Vec::new());
+            for (rest, late) in rests {
+                now += Duration::from_millis(rest);
+                bucket.set_rate(rate, Spread::Even, now);
+                for _ in 0..per_second_max * 2 {
+                    while let Err(wait) = bucket.take(now) {
+                        now += wait + Duration::from_nanos(1);
+                    }
+                    arrived.push(now + Duration::from_millis(late));
+                }
+            }
+            arrived.sort();
+            for within in arrived.windows(per_second_max as usize + 1) {
+                prop_assert!(within[per_second_max as usize] - within[0] >= Duration::from_secs(1));
             }
         }
 

@@ -542,6 +542,21 @@ fn an_organiser_who_comes_later_is_of_the_meeting_and_says_how_it_stands() {
 }
 
 #[test]
+fn an_organiser_goes_on_from_what_a_copy_began_whose_run_was_stopped() {
+    for (step, after_effect) in [(1, true), (2, false), (2, true)] {
+        let mut world = world(&[Provider::Microsoft, Provider::Microsoft], Policy::NewestWins);
+        let invited = Event { busy: Busy::Tentative, ..simple("Jour fixe") };
+        let id = world.add_event(1, invited, "uid1", false);
+        assert!(!world.run(&Look::Event(1, id), Some(Stop { step, after_effect })));
+        let own = world.add_event(0, simple("Jour fixe"), "uid1", true);
+        world.run(&Look::Event(0, own), None);
+        world.settle();
+        assert_eq!(world.meetings[&first_meeting(&world).unwrap()].event.busy, Busy::Busy);
+        assert_eq!((&world.notices, world.meetings_created), (&Vec::new(), 1), "{step} {after_effect}");
+    }
+}
+
+#[test]
 fn a_guest_is_invited_once_and_by_another_event_when_that_one_goes() {
     let providers = [Provider::Google, Provider::Microsoft, Provider::Google, Provider::Google];
     let mut world = world(&providers, Policy::NewestWins);

@@ -16,7 +16,7 @@ use shared::ports::state::{Expected, Fence, READ_KEYS_MAX, State, Versioned, Wri
 use super::copies::Copy;
 use super::event::Event;
 use super::key::{CalendarId, EventHash, digest, record_id};
-use super::link::{EndedBy, PairLink};
+use super::link::{EndedBy, PairLink, Side};
 use super::sides::{MeetingRef, SharedKey};
 
 /// Another run saved a link first.
@@ -217,6 +217,23 @@ impl Links {
         let key = link_key(&copy.calendar_id, EventHash::of(&copy.event_id).as_str());
         let Some(document) = self.0.get(&key).await? else { return Ok(None) };
         Ok(read::<PairLink>(&key, &document)?.base)
+    }
+
+    /// What the meeting was to say that a copy of this key began to create.
+    pub(super) async fn being_created(&self, key: &SharedKey) -> Result<Option<Event>, Fault> {
+        for (calendar, copy) in self.of_key(&key.text()).await? {
+            if copy.ended.is_some() || copy.record.is_some() {
+                continue;
+            }
+            let place = link_key(&calendar, EventHash::of(&copy.event_id).as_str());
+            if let Some(document) = self.0.get(&place).await?
+                && let Some(creating) = read::<PairLink>(&place, &document)?.creating
+                && creating.side == Side::Crm
+            {
+                return Ok(Some(creating.event));
+            }
+        }
+        Ok(None)
     }
 
     /// Whether anything is being created in a calendar.

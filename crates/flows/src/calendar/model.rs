@@ -8,7 +8,7 @@ use jiff::{Timestamp, ToSpan};
 use super::action::{Action, CreateToken, Notice, Plan};
 use super::copies::Copy;
 use super::event::{self, Attendees, Event, Field};
-use super::link::{EndedBy, PairLink};
+use super::link::{EndedBy, PairLink, Side};
 use super::plan::{Crm, Input, Remote, Rules, plan};
 use super::series::Holding;
 use super::sides::{
@@ -256,7 +256,15 @@ impl World {
             let is = |(_, link): &&(usize, PairLink)| link.event_id.as_ref() == Some(&copy.event_id);
             self.links.iter().find(is).and_then(|(_, link)| link.base.clone())
         };
-        copies.iter().filter(same).find_map(base).filter(|_| side.is_organizer && !known)
+        let begun = |(_, link): &(usize, PairLink)| {
+            let of_key = link.key.as_ref() == Some(&side.key) && link.meeting.is_none();
+            let creating = link.creating.as_ref().filter(|creating| creating.side == Side::Crm && of_key);
+            creating.map(|creating| creating.event.clone())
+        };
+        let is_born_of_it = run.record.as_ref().and_then(|record| self.meetings.get(record));
+        let is_born_of_it = is_born_of_it.is_some_and(|meeting| meeting.key == Some(side.key.text()));
+        let begun = || self.links.iter().find_map(begun).filter(|_| is_born_of_it);
+        copies.iter().filter(same).find_map(base).or_else(begun).filter(|_| side.is_organizer && !known)
     }
 
     fn copies(&self, run: &Run) -> Vec<Copy> {

@@ -525,7 +525,13 @@ impl<'a> Pair<'a> {
                 return Ok(Some(base));
             }
         }
-        Ok(None)
+        // A run that was stopped while it created the meeting has not noted which one it is.
+        match &self.meeting {
+            KnownRecord::Found(meeting) if meeting.key.as_ref() == Some(&event.key.text()) => {
+                self.flow.links.being_created(&event.key).await
+            }
+            _ => Ok(None),
+        }
     }
 
     async fn permit(&self) -> Result<(), Fault> {

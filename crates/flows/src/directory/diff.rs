@@ -12,6 +12,7 @@ use super::flow::DirectoryFlow;
 use super::ids::{DepartmentId, ExternalId};
 use super::key::Key;
 use super::lists::Lists;
+use super::patience::patiently;
 use super::reading::Reading;
 use super::record::{Attributes, Field, Value, differences};
 use super::report::{show, word};
@@ -62,7 +63,8 @@ impl DirectoryFlow {
         let ids: Vec<DepartmentId> =
             lists.groups.keys().copied().filter(|id| lists.tree.get(*id).is_some()).collect();
         for ids in ids.chunks(GROUPS_AT_ONCE) {
-            for (id, found) in ids.iter().zip(self.group_drifts(&lists, ids).await?) {
+            let drifts = patiently(async || self.group_drifts(&lists, ids).await).await?;
+            for (id, found) in ids.iter().zip(drifts) {
                 let Some(found) = found.filter(|found| *found != MembersDrift::default()) else { continue };
                 *counts.entry(Drifted::Members).or_default() += 1;
                 if first.len() < shown_max {

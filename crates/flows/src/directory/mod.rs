@@ -54,6 +54,7 @@ pub mod memberships;
 pub mod names;
 mod need;
 mod packed;
+mod patience;
 pub mod plan;
 mod pretend;
 mod reading;

@@ -11,6 +11,7 @@ use super::first_sync::is_handled_with;
 use super::ids::{DepartmentId, MemberId};
 use super::known::Read;
 use super::lists::Lists;
+use super::patience::patiently;
 use super::rules::Rules;
 use super::source::{Row, Source};
 use super::target::Target;
@@ -62,11 +63,11 @@ impl Reading {
         matches!(self.stage, Stage::Over).then_some(&self.lists)
     }
 
-    /// Reads all.
+    /// Reads all, for a person.
     pub(super) async fn all(sides: Sides<'_>) -> Result<Lists, Fault> {
         let mut reading = Self::default();
         while reading.lists().is_none() {
-            reading.step(sides).await?;
+            patiently(async || reading.step(sides).await).await?;
         }
         Ok(reading.lists)
     }
