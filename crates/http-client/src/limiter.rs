@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// A token bucket. Pure: time is an argument, counted from any fixed instant.
 ///
-/// It holds one second's worth of requests, and at least one; for an upstream that counts strictly, one and no more.
+/// It holds one second's worth of requests, and at least one; for an upstream that counts strictly, hardly more than one.
 /// When its rate changes it keeps what it holds, up to what it may hold then: a higher rate never comes with a burst.
 #[derive(Debug, Clone)]
 pub struct Bucket {
@@ -25,6 +25,8 @@ pub enum Spread {
 
 /// Share of the rate at which requests are spread evenly.
 const EVEN_SHARE: f64 = 0.95;
+/// Seconds by which whoever waits for a request may wake late without losing it.
+const EVEN_SLACK_SECONDS: f64 = 0.02;
 
 impl Bucket {
     /// A full bucket that gives `per_second` requests a second.
@@ -43,7 +45,7 @@ impl Bucket {
         self.refill(now);
         (self.per_second, self.capacity) = match spread {
             Spread::Bursts => (per_second, capacity(per_second)),
-            Spread::Even => (per_second * EVEN_SHARE, 1.0),
+            Spread::Even => (per_second * EVEN_SHARE, 1.0 + per_second * EVEN_SLACK_SECONDS),
         };
         self.level = self.level.min(self.capacity);
     }
@@ -140,6 +142,7 @@ mod tests {
         fn what_is_spread_evenly_is_let_in(
             per_second_max in 1_u32..300,
             rests in prop::collection::vec((0_u64..3_000, 0_u64..20), 1..5),
+            wakes_late in 0_u64..20_000_000,
         ) {
             let rate = f64::from(per_second_max);
             let mut bucket = Bucket::full(rate);
@@ -149,7 +152,7 @@ mod tests {
                 bucket.set_rate(rate, Spread::Even, now);
                 for _ in 0..per_second_max * 2 {
                     while let Err(wait) = bucket.take(now) {
-                        now += wait + Duration::from_nanos(1);
+                        now += wait + Duration::from_nanos(1 + wakes_late);
                     }
                     arrived.push(now + Duration::from_millis(late));
                 }
@@ -158,6 +161,22 @@ mod tests {
             for within in arrived.windows(per_second_max as usize + 1) {
                 prop_assert!(within[per_second_max as usize] - within[0] >= Duration::from_secs(1));
             }
+        }
+
+        /// Spread evenly, nearly the whole rate goes out, though whoever waits wakes late.
+        #[test]
+        fn waking_late_loses_no_request(per_second in 1.0_f64..300.0, wakes_late in 0_u64..20_000) {
+            let mut bucket = Bucket::empty(per_second);
+            bucket.set_rate(per_second, Spread::Even, Duration::ZERO);
+            let (mut now, mut sent) = (Duration::ZERO, 0.0);
+            while now < Duration::from_secs(20) {
+                match bucket.take(now) {
+                    Ok(()) => sent += 1.0,
+                    Err(wait) => now += wait + Duration::from_nanos(1) + Duration::from_micros(wakes_late),
+                }
+            }
+            let under_way = 1.0 + per_second * EVEN_SLACK_SECONDS;
+            prop_assert!(sent >= 20.0 * per_second * EVEN_SHARE - under_way, "{sent}");
         }
 
         /// Whoever waits as long as it was told gets out.

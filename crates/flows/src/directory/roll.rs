@@ -6,7 +6,7 @@ use futures_util::future::try_join_all;
 use shared::fault::Fault;
 use tokio::time::Instant;
 
-use super::first_sync::{Finished, is_first, is_handled_with};
+use super::first_sync::{Finished, Task, is_first, is_handled_with};
 use super::ids::{DepartmentId, MemberId};
 use super::key::Key;
 use super::known::{Answer, Read};
@@ -30,10 +30,50 @@ struct List {
     rows: Vec<Row>,
 }
 
+impl Roll {
+    fn rows_after(&self, id: DepartmentId, after: Option<&MemberId>) -> &[Row] {
+        let list = self.0.as_ref().filter(|list| list.department == id);
+        let rows = list.map(|list| list.rows.as_slice()).unwrap_or_default();
+        let first = rows.partition_point(|row| Some(row.id()) <= after);
+        rows.get(first..).unwrap_or_default()
+    }
+}
+
+/// What a task is about, read before it begins.
+#[derive(Debug)]
+pub(super) struct Gathered {
+    task: Task,
+    read_at: Instant,
+    pub(super) keys: Vec<Listed>,
+    pub(super) finished: Finished,
+}
+
+impl Gathered {
+    /// Whether this is what a task is about, and recent.
+    pub(super) fn is_of(&self, task: &Task) -> bool {
+        self.task == *task && self.read_at.elapsed() < LIST_KEPT
+    }
+}
+
 impl Portion<'_> {
+    /// Reads what a task settles.
+    pub(super) async fn gather(&self, task: &Task, roll: &mut Roll) -> Result<Gathered, Fault> {
+        let read_at = Instant::now();
+        let (keys, finished) = match task {
+            Task::Departments(ids) => {
+                (ids.iter().map(|id| (Key::Department(*id), self.way_up(*id))).collect(), Finished::default())
+            }
+            Task::Members(ids, after) => self.members_after(roll, ids, after.as_ref()).await?,
+            Task::Leaders(ids, after) => self.leaders_after(roll, ids, after.as_ref()).await?,
+            Task::Memberships(_) | Task::Strays(_) => (Vec::new(), Finished::default()),
+        };
+        Ok(Gathered { task: task.clone(), read_at, keys, finished })
+    }
+
     /// The next members to settle, of these departments: in the first one after this member.
-    pub(super) async fn members_after(
-        &mut self,
+    async fn members_after(
+        &self,
+        roll: &mut Roll,
         ids: &[DepartmentId],
         mut after: Option<&MemberId>,
     ) -> Result<(Vec<Listed>, Finished), Fault> {
@@ -42,8 +82,8 @@ impl Portion<'_> {
             if batch.is_full() {
                 break;
             }
-            batch.odd += self.read_roll(id).await?;
-            for rows in self.rows_after(id, after.take()).chunks(rows_at_once) {
+            batch.odd += self.read_roll(roll, id).await?;
+            for rows in roll.rows_after(id, after.take()).chunks(rows_at_once) {
                 if batch.is_full() {
                     break;
                 }
@@ -65,8 +105,9 @@ impl Portion<'_> {
     }
 
     /// The next members whose managers are set, likewise.
-    pub(super) async fn leaders_after(
-        &mut self,
+    async fn leaders_after(
+        &self,
+        roll: &mut Roll,
         ids: &[DepartmentId],
         mut after: Option<&MemberId>,
     ) -> Result<(Vec<Listed>, Finished), Fault> {
@@ -75,8 +116,8 @@ impl Portion<'_> {
             if batch.is_full() {
                 break;
             }
-            self.read_roll(id).await?;
-            for rows in self.rows_after(id, after.take()).chunks(rows_at_once) {
+            self.read_roll(roll, id).await?;
+            for rows in roll.rows_after(id, after.take()).chunks(rows_at_once) {
                 if batch.is_full() {
                     break;
                 }
@@ -119,9 +160,9 @@ impl Portion<'_> {
     }
 
     /// Reads the list of a department, unless it was just read; answers how many of it cannot be read.
-    async fn read_roll(&mut self, id: DepartmentId) -> Result<u64, Fault> {
+    async fn read_roll(&self, roll: &mut Roll, id: DepartmentId) -> Result<u64, Fault> {
         let is_fresh = |list: &List| list.department == id && list.read_at.elapsed() < LIST_KEPT;
-        if self.roll.0.as_ref().is_some_and(is_fresh) {
+        if roll.0.as_ref().is_some_and(is_fresh) {
             return Ok(0);
         }
         let read_at = Instant::now();
@@ -139,15 +180,8 @@ impl Portion<'_> {
         for sentence in &unreadable {
             tracing::warn!(department = %id, "A member cannot be read: {sentence}");
         }
-        self.roll.0 = Some(List { department: id, read_at, rows });
+        roll.0 = Some(List { department: id, read_at, rows });
         Ok(u64::try_from(unreadable.len()).unwrap_or(u64::MAX))
-    }
-
-    fn rows_after(&self, id: DepartmentId, after: Option<&MemberId>) -> &[Row] {
-        let list = self.roll.0.as_ref().filter(|list| list.department == id);
-        let rows = list.map(|list| list.rows.as_slice()).unwrap_or_default();
-        let first = rows.partition_point(|row| Some(row.id()) <= after);
-        rows.get(first..).unwrap_or_default()
     }
 }
 

@@ -19,7 +19,7 @@ use super::key::{Key, Subject};
 use super::known::{Answer, Read};
 use super::leases::Leases;
 use super::members_compare::MembersCompared;
-use super::roll::Roll;
+use super::roll::{Gathered, Roll};
 use super::scope::Scope;
 use super::settle::{Seed, Settled};
 use super::tree::Tree;
@@ -47,9 +47,11 @@ pub(super) struct Portion<'a> {
     pub(super) run: Run,
     pub(super) tree: Tree,
     pub(super) scope: Scope,
-    pub(super) roll: Roll,
+    roll: Roll,
     /// Departments, or members, in one task.
     pub(super) task_max: usize,
+    /// What the next task is about, where it was read already.
+    ahead: Option<Gathered>,
     actions: BTreeSet<&'static str>,
 }
 
@@ -86,7 +88,7 @@ impl DirectoryFlow {
         let scope = Scope::new(&tree, self.settings.rules.hierarchy);
         let (roll, actions) = (Roll::default(), BTreeSet::new());
         let task_max = if run.is_suspect { SUSPECTED_TASK_MAX } else { TASK_MAX };
-        let mut portion = Portion { flow: self, run: counted, tree, scope, roll, task_max, actions };
+        let mut portion = Portion { flow: self, run: counted, tree, scope, roll, task_max, ahead: None, actions };
         let mut is_further = false;
         while let Some(task) = sync.next(&portion.tree, task_max) {
             if is_further && (run.is_suspect || Instant::now() >= ends_at) {
@@ -104,7 +106,7 @@ impl DirectoryFlow {
                 run.hints.hint(run, &[self.first_sync_key()]).await?;
                 return Ok(portion.outcome());
             }
-            let finished = portion.done(&task).await.map_err(|fault| at_no_cost(fault, is_further))?;
+            let finished = portion.done(&task, &sync).await.map_err(|fault| at_no_cost(fault, is_further))?;
             is_further = true;
             sync = sync.finished(&task, &portion.tree, &finished, run.clock.now());
             version = self.save_progress(run, leases, &sync, version).await?;
@@ -183,27 +185,39 @@ impl Portion<'_> {
         Outcome { actions: self.actions.iter().copied().collect(), converged: true, look_again_at: None }
     }
 
-    async fn done(&mut self, task: &Task) -> Result<Finished, Fault> {
+    async fn done(&mut self, task: &Task, sync: &FirstSync) -> Result<Finished, Fault> {
         match task {
-            Task::Departments(ids) => {
-                let keys = ids.iter().map(|id| (Key::Department(*id), self.way_up(*id))).collect();
-                self.settle_all(keys).await
-            }
-            Task::Members(ids, after) => {
-                let (batch, finished) = self.members_after(ids, after.as_ref()).await?;
-                Ok(and(self.settle_all(batch).await?, finished))
-            }
             Task::Memberships(ids) => self.memberships(ids).await,
-            Task::Leaders(ids, after) => {
-                let (batch, finished) = self.leaders_after(ids, after.as_ref()).await?;
-                Ok(and(self.settle_all(batch).await?, finished))
-            }
             Task::Strays(page) => self.strays(page.as_deref()).await,
+            Task::Departments(_) | Task::Members(..) | Task::Leaders(..) => self.settle_listed(task, sync).await,
         }
     }
 
+    /// Settles what WeCom lists. What the next task is about is read meanwhile, so that the target does not wait for WeCom.
+    async fn settle_listed(&mut self, task: &Task, sync: &FirstSync) -> Result<Finished, Fault> {
+        let mut roll = std::mem::take(&mut self.roll);
+        let Gathered { keys, finished, .. } = match self.ahead.take().filter(|ahead| ahead.is_of(task)) {
+            Some(ahead) => ahead,
+            None => self.gather(task, &mut roll).await?,
+        };
+        let after = sync.finished(task, &self.tree, &finished, self.run.clock.now());
+        let next = after.next(&self.tree, self.task_max).filter(|next| is_more_of(task, next));
+        let reading = async {
+            match &next {
+                // What hinders this hinders the next task as well, which says so.
+                Some(next) if !self.run.is_suspect => self.gather(next, &mut roll).await.ok(),
+                _ => None,
+            }
+        };
+        let (settled, ahead) = tokio::join!(self.settle_all(keys), reading);
+        (self.roll, self.ahead) = (roll, ahead);
+        let (settled, actions) = settled?;
+        self.actions.extend(actions);
+        Ok(and(settled, finished))
+    }
+
     /// A department and those above it.
-    fn way_up(&self, id: DepartmentId) -> Vec<Answer> {
+    pub(super) fn way_up(&self, id: DepartmentId) -> Vec<Answer> {
         let up = std::iter::successors(Some(id), |id| self.tree.parent(*id));
         let listed = up.filter_map(|id| Some((id, self.tree.get(id)?.clone())));
         listed.map(|(id, department)| Answer::Department(id, Read::Found(department))).collect()
@@ -250,22 +264,23 @@ impl Portion<'_> {
 
     /// Settles them, some at once. Where one fails in a way that passes, those under way are waited for and the task ends:
     /// it is repeated. One that a person has to look at is left to a run of its own.
-    async fn settle_all(&mut self, keys: Vec<Listed>) -> Result<Finished, Fault> {
+    async fn settle_all(&self, keys: Vec<Listed>) -> Result<(Finished, BTreeSet<&'static str>), Fault> {
         let at_once = self.flow.settings.first_sync_concurrency_max.max(1);
         let is_single = keys.len() == 1;
         let (mut keys, mut under_way) = (keys.into_iter(), FuturesUnordered::new());
         let (mut finished, mut aside, mut failed) = (Finished::default(), Vec::new(), Vec::new());
+        let mut actions = BTreeSet::new();
         loop {
             while failed.iter().all(|(_, fault)| self.may_be_left(fault)) && under_way.len() < at_once {
                 let Some((key, answers)) = keys.next() else { break };
-                under_way.push(settle_listed(self.flow, &self.run, key, answers));
+                under_way.push(settle_one(self.flow, &self.run, key, answers));
             }
             match under_way.next().await {
                 None => break,
                 Some((_, Ok(settled))) => {
                     finished.done += 1;
                     finished.odd += u64::from(!settled.oddities.is_empty());
-                    self.actions.extend(settled.actions);
+                    actions.extend(settled.actions);
                 }
                 Some((key, Err(fault))) if is_of_its_own(&fault) => {
                     tracing::warn!(%key, "The first sync leaves one to a run of its own: {fault}");
@@ -287,7 +302,7 @@ impl Portion<'_> {
         }
         let count = u64::try_from(aside.len()).unwrap_or(u64::MAX);
         self.flow.hint_at(&self.run, aside).await?;
-        Ok(Finished { done: finished.done + count, odd: finished.odd + count, ..finished })
+        Ok((Finished { done: finished.done + count, odd: finished.odd + count, ..finished }, actions))
     }
 
     /// Whether one that failed so may be left to a run of its own: it was tried before.
@@ -300,6 +315,11 @@ impl Portion<'_> {
     pub(super) fn as_sweep(&self) -> Run {
         Run { cause: Cause::Sweep, ..self.run.clone() }
     }
+}
+
+/// Whether a task is of the same kind as the one before, so that nothing of that one bears on what it is about.
+fn is_more_of(task: &Task, next: &Task) -> bool {
+    matches!((task, next), (Task::Members(..), Task::Members(..)) | (Task::Leaders(..), Task::Leaders(..)))
 }
 
 fn and(settled: Finished, listed: Finished) -> Finished {
@@ -320,7 +340,7 @@ async fn compare_listed(
     (id, flow.compare_group(run, Mode::FirstSync, scope, id).await)
 }
 
-async fn settle_listed(
+async fn settle_one(
     flow: &DirectoryFlow,
     run: &Run,
     key: Key,

@@ -24,11 +24,11 @@ pub(crate) struct Moment {
 }
 
 impl Moment {
-    /// What this process's clock will show at `at`, at most `RETRY_AFTER_MAX` from now: a wrong clock must not
-    /// pause an account for years.
+    /// What this process's clock shows at `at`, at most `RETRY_AFTER_MAX` from now: a wrong clock must not pause an account for
+    /// years.
     pub(crate) fn own_time(&self, at: Timestamp) -> Duration {
         let left = shared::clock::elapsed(self.wall, at).min(crate::retry_after::RETRY_AFTER_MAX);
-        self.own.saturating_add(left)
+        self.own.saturating_add(left).saturating_sub(shared::clock::elapsed(at, self.wall))
     }
 
     /// What the wall clock will show when this process's shows `own`.
@@ -175,6 +175,10 @@ impl Ledger {
     /// The pause, by this process's clock.
     pub(crate) fn own_pause(&self, moment: Moment) -> Option<Pause> {
         let LedgerPause { kind, until, why } = self.pause.as_ref()?;
+        // Throttling from before this process began, and over by then, is nothing to it.
+        if *kind == PauseKind::Throttled && shared::clock::elapsed(*until, moment.wall) > moment.own {
+            return None;
+        }
         Some(Pause { kind: *kind, until: moment.own_time(*until), why: why.clone() })
     }
 
@@ -392,6 +396,19 @@ mod tests {
     fn refused(seconds: u64) -> News {
         let until = Duration::from_secs(7 + seconds);
         News::Paused(Pause { kind: PauseKind::Refused, until, why: "its key is refused".into() })
+    }
+
+    #[test]
+    fn when_a_pause_ended_stays_known_for_as_long_as_a_process_lives() {
+        let until = Duration::from_secs(60);
+        let throttled = News::Paused(Pause { kind: PauseKind::Throttled, until, why: "a test".into() });
+        let beginning = Moment { own: Duration::ZERO, ..moment(1_000) };
+        let ledger = Ledger::after(None, &report("a", &[throttled], TrialWish::Nothing), beginning, 4);
+        let until = |own| {
+            let found = ledger.own_pause(Moment { own: Duration::from_secs(own), ..moment(1_100) });
+            found.map(|pause| pause.until.as_secs())
+        };
+        assert_eq!((until(100), until(300), until(40), until(39)), (Some(60), Some(260), Some(0), None));
     }
 
     #[test]

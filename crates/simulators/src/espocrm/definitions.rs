@@ -1,6 +1,8 @@
 //! Definitions of entity types: they steer validation, views and filters, and are what `Metadata` answers. That of
 //! CBeteiligte is recorded; Meeting, Call, Contact and Lead come with the system and have what a calendar needs of them.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::accounts::object;
@@ -266,6 +268,13 @@ impl Definitions {
             || self
                 .fields()
                 .any(|(name, field)| Self::attributes_of(name, field).iter().any(|own| own == attribute))
+    }
+
+    /// Names before `Ids` in what has several.
+    pub(super) fn links(&self) -> BTreeSet<String> {
+        let attributes = self.fields().flat_map(|(name, field)| Self::attributes_of(name, field));
+        let plain = PLAIN.iter().map(|name| (*name).to_owned());
+        attributes.chain(plain).filter_map(|name| Some(name.strip_suffix("Ids")?.to_owned())).collect()
     }
 
     fn entity_defs(&self) -> Value {

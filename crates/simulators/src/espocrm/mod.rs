@@ -234,10 +234,11 @@ impl Espocrm {
         let definitions = self.definitions(scope);
         let viewer = self.viewer(store, scope, account);
         let show = |record: &Record| viewer.show(record, View::Item);
+        let links = definitions.links();
         let get = |record: &Record, name: &str| match name {
             "emailAddress" | "phoneNumber" => contact_data::addresses(record, name),
             "name" => vec![views::title(record)],
-            link if definitions.has_attribute(&format!("{link}Ids")) => {
+            link if links.contains(link) => {
                 meetings::ids(record, link).into_iter().map(Value::from).collect()
             }
             _ => vec![record.get(name).cloned().unwrap_or(Value::Null)],

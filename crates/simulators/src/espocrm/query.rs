@@ -1,5 +1,7 @@
 //! Search parameters: PHP's bracket notation or one JSON parameter, and the filters in them.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 
 use super::answers::refuse;
@@ -194,15 +196,26 @@ pub(super) fn compare(own: &Value, operand: &Value) -> Option<std::cmp::Ordering
         (Value::Number(_), _) => number(own)?.partial_cmp(&number(operand).unwrap_or(0.0)),
         (Value::Bool(own), _) => {
             let operand =
-                matches!(operand, Value::Bool(true)) || matches!(as_text(operand).as_str(), "1" | "true");
+                matches!(operand, Value::Bool(true)) || matches!(as_text(operand).as_ref(), "1" | "true");
             Some(own.cmp(&operand))
         }
-        _ => Some(as_text(own).to_lowercase().cmp(&as_text(operand).to_lowercase())),
+        _ => {
+            let (own, operand) = (as_text(own), as_text(operand));
+            let folded = |text: &str| text.chars().flat_map(char::to_lowercase).collect::<Vec<char>>();
+            Some(match own.is_ascii() && operand.is_ascii() {
+                true => lower(&own).cmp(lower(&operand)),
+                false => folded(&own).cmp(&folded(&operand)),
+            })
+        }
     }
 }
 
-fn as_text(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+fn lower(text: &str) -> impl Iterator<Item = u8> {
+    text.bytes().map(|byte| byte.to_ascii_lowercase())
+}
+
+fn as_text(value: &Value) -> Cow<'_, str> {
+    value.as_str().map_or_else(|| Cow::Owned(value.to_string()), Cow::Borrowed)
 }
 
 #[cfg(test)]

@@ -63,11 +63,10 @@ impl Wecom {
     }
 
     fn sight(&self, store: &Store, holder: Holder) -> Sight {
-        let roots = match (holder, &self.options.visible) {
-            (Holder::App, Some(roots)) => roots.clone(),
+        let mut seen = match (holder, &self.options.visible) {
+            (Holder::App, Some(roots)) => below(store, roots),
             _ => store.rows(DEPARTMENTS).filter_map(|(_, row)| row["id"].as_u64()).collect(),
         };
-        let mut seen = below(store, &roots);
         seen.retain(|id| !self.options.invisible.contains(id));
         Sight(seen, self.options.invisible.clone())
     }
