@@ -76,6 +76,7 @@ pub struct Store {
     tables: BTreeMap<String, BTreeMap<String, Value>>,
     journal: VecDeque<JournalEntry>,
     sequence: u64,
+    revision: u64,
     file: Option<File>,
     /// Bytes of complete lines in the file.
     file_bytes: u64,
@@ -89,6 +90,7 @@ impl Store {
             tables: BTreeMap::new(),
             journal: VecDeque::new(),
             sequence: 0,
+            revision: 0,
             file: None,
             file_bytes: 0,
         };
@@ -138,6 +140,7 @@ impl Store {
     }
 
     fn apply(&mut self, line: Line) {
+        self.revision += 1;
         for change in line.state {
             let table = self.tables.entry(change.table).or_default();
             match change.value {
@@ -163,6 +166,7 @@ impl Store {
         self.tables.clear();
         self.journal.clear();
         self.sequence = 0;
+        self.revision += 1;
         Ok(())
     }
 
@@ -179,6 +183,11 @@ impl Store {
     pub(crate) fn rows_after(&self, table: &str, id: &str) -> impl Iterator<Item = (&String, &Value)> {
         let after = (Bound::Excluded(id), Bound::Unbounded);
         self.tables.get(table).into_iter().flat_map(move |rows| rows.range::<str, _>(after))
+    }
+
+    /// Another one after every change: for what is derived from the tables.
+    pub(crate) fn revision(&self) -> u64 {
+        self.revision
     }
 
     pub(crate) fn sequence(&self) -> u64 {

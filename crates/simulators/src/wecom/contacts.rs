@@ -35,11 +35,6 @@ pub(super) fn departments_of(member: &Value) -> Vec<u64> {
     member["department"].as_array().into_iter().flatten().filter_map(Value::as_u64).collect()
 }
 
-/// Whether a record names a department.
-pub(super) fn is_in(member: &Value, department: u64) -> bool {
-    member["department"].as_array().into_iter().flatten().any(|id| id.as_u64() == Some(department))
-}
-
 /// What is below each department, itself included.
 pub(super) fn below(store: &Store, roots: &[u64]) -> BTreeSet<u64> {
     let mut children: BTreeMap<u64, Vec<u64>> = BTreeMap::new();

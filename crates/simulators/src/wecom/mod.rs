@@ -52,6 +52,7 @@ use serde_json::{Value, json};
 use self::contacts::{DEPARTMENTS, MEMBERS, department_key, member_key, whole_department, whole_member};
 use self::errcode::Errcode;
 use self::quota::{CallsMax, Quota};
+use self::reads::MembersLists;
 use crate::deliveries;
 use crate::dice::Dice;
 use crate::host::Simulator;
@@ -74,6 +75,7 @@ pub struct Wecom {
     wrong_sign_ins: VecDeque<Timestamp>,
     /// Events that are being sent.
     on_their_way: BTreeSet<String>,
+    members_lists: MembersLists,
 }
 
 /// A running WeCom.
@@ -93,6 +95,7 @@ impl WecomSimulator {
             dice: Dice::new(seed),
             wrong_sign_ins: VecDeque::new(),
             on_their_way: BTreeSet::new(),
+            members_lists: MembersLists::default(),
         };
         let simulator = Self::host(wecom, hosting).await?;
         if let Some(interval) = interval {

@@ -1,12 +1,13 @@
 //! What clients read: by whose token, from what may be seen, with what of it may be shown.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Wecom;
-use super::contacts::{DEPARTMENTS, MEMBERS, below, department, departments_of, is_in, member};
+use super::contacts::{DEPARTMENTS, MEMBERS, below, department, departments_of, member};
 use super::errcode::{Errcode, good};
 use super::tokens::Holder;
 use crate::dice::Dice;
@@ -20,6 +21,27 @@ const ID_ROWS_MAX: usize = 10_000;
 
 /// Which of the departments somebody sees, and which of them nobody does.
 struct Sight(BTreeSet<u64>, Vec<u64>);
+
+/// Who is in which department, as of a revision of the tables: a company has a hundred thousand, and is asked for department
+/// after department.
+#[derive(Debug, Default)]
+pub(super) struct MembersLists(Mutex<(u64, BTreeMap<u64, Vec<String>>)>);
+
+impl MembersLists {
+    fn of(&self, store: &Store, department: u64) -> Vec<String> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.0 != store.revision() {
+            let mut lists: BTreeMap<u64, Vec<String>> = BTreeMap::new();
+            for (key, row) in store.rows(MEMBERS) {
+                for id in departments_of(row).into_iter().collect::<BTreeSet<u64>>() {
+                    lists.entry(id).or_default().push(key.clone());
+                }
+            }
+            *known = (store.revision(), lists);
+        }
+        known.1.get(&department).cloned().unwrap_or_default()
+    }
+}
 
 impl Wecom {
     /// Answers a call of an interface, such as `user/get`.
@@ -109,7 +131,8 @@ impl Wecom {
     ) -> Result<Answer, Errcode> {
         let id = number(request, "department_id").ok_or(Errcode(60123))?;
         sight.department(store, id)?;
-        let own = store.rows(MEMBERS).map(|(_, row)| row).filter(|row| is_in(row, id));
+        let own = self.members_lists.of(store, id);
+        let own = own.iter().filter_map(|key| store.get(MEMBERS, key));
         let list: Vec<Value> = if api == "user/simplelist" {
             let brief = |row: &Value| json!({ "userid": row["userid"], "name": row["name"], "department": row["department"] });
             own.map(brief).collect()
