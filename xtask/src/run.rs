@@ -46,8 +46,18 @@ pub fn run(mut command: Command) -> Outcome {
 /// # Errors
 /// When the build or the test fails.
 pub fn play(test: &str, variables: Vec<(&'static str, String)>) -> Outcome {
-    let words =
-        ["test", "--profile", "long", "--workspace", "--test", "scenarios", "--", test, "--exact", "--nocapture"];
+    let words = [
+        "test",
+        "--profile",
+        "long",
+        "--workspace",
+        "--test",
+        "scenarios",
+        "--",
+        test,
+        "--exact",
+        "--nocapture",
+    ];
     let mut suite = command("cargo", &words);
     suite.envs(variables);
     run(suite)

@@ -116,7 +116,9 @@ mod tests {
         let mut account = Account::default();
         assert!(!account.was_throttled(Duration::ZERO));
         account.pause(pause(PauseKind::Throttled, 10));
-        assert!(account.was_throttled(Duration::from_secs(69)) && !account.was_throttled(Duration::from_secs(70)));
+        assert!(
+            account.was_throttled(Duration::from_secs(69)) && !account.was_throttled(Duration::from_secs(70))
+        );
         account.pause(pause(PauseKind::Refused, 80));
         assert!(!account.was_throttled(Duration::from_secs(81)));
     }

@@ -88,7 +88,8 @@ impl DirectoryFlow {
         let scope = Scope::new(&tree, self.settings.rules.hierarchy);
         let (roll, actions) = (Roll::default(), BTreeSet::new());
         let task_max = if run.is_suspect { SUSPECTED_TASK_MAX } else { TASK_MAX };
-        let mut portion = Portion { flow: self, run: counted, tree, scope, roll, task_max, ahead: None, actions };
+        let mut portion =
+            Portion { flow: self, run: counted, tree, scope, roll, task_max, ahead: None, actions };
         let mut is_further = false;
         while let Some(task) = sync.next(&portion.tree, task_max) {
             if is_further && (run.is_suspect || Instant::now() >= ends_at) {
@@ -189,7 +190,9 @@ impl Portion<'_> {
         match task {
             Task::Memberships(ids) => self.memberships(ids).await,
             Task::Strays(page) => self.strays(page.as_deref()).await,
-            Task::Departments(_) | Task::Members(..) | Task::Leaders(..) => self.settle_listed(task, sync).await,
+            Task::Departments(_) | Task::Members(..) | Task::Leaders(..) => {
+                self.settle_listed(task, sync).await
+            }
         }
     }
 
