@@ -1,30 +1,54 @@
-//! Reading for a person who waits for the answer: an upstream that asks for fewer requests gets its pause.
+//! An upstream that asks for fewer requests gets its pause, where giving way would cost more than waiting does.
 
 use std::time::Duration;
 
 use shared::fault::{Fault, FaultKind};
 
-/// Longest pause that is waited for; a longer one is for the person to hear of.
-const PAUSE_MAX: Duration = Duration::from_secs(60);
-/// Pauses waited for before one thing is read.
-const PAUSES_MAX: u32 = 20;
 /// More than was asked for, so that the pause is over by then.
 const MARGIN: Duration = Duration::from_millis(10);
 
-/// Reads, and reads again after each pause.
+/// What is still waited for, before one thing is done.
+#[derive(Debug, Clone)]
+pub(super) struct Patience {
+    pause_max: Duration,
+    pauses_left: u32,
+}
+
+impl Patience {
+    /// For a person who waits for the answer; a longer pause is for the person to hear of.
+    pub(super) fn of_a_person() -> Self {
+        Self { pause_max: Duration::from_secs(60), pauses_left: 20 }
+    }
+
+    /// For a run that would have to read much anew; a longer pause is waited for without holding a worker.
+    pub(super) fn of_a_run() -> Self {
+        Self { pause_max: Duration::from_secs(5), pauses_left: 5 }
+    }
+
+    /// How long to wait before what failed so is done once more.
+    pub(super) fn pause(&mut self, fault: &Fault) -> Option<Duration> {
+        let FaultKind::Throttled { after } = fault.kind else { return None };
+        if after > self.pause_max || self.pauses_left == 0 {
+            return None;
+        }
+        self.pauses_left -= 1;
+        Some(after + MARGIN)
+    }
+}
+
+/// Does something for a person, and again after each pause: it has to be safe to repeat.
 ///
 /// # Errors
 /// Whatever else hinders it, and pauses that are too long or too many.
-pub(super) async fn patiently<T>(mut read: impl AsyncFnMut() -> Result<T, Fault>) -> Result<T, Fault> {
-    for _ in 0..PAUSES_MAX {
-        match read().await {
-            Err(Fault { kind: FaultKind::Throttled { after }, .. }) if after <= PAUSE_MAX => {
-                tokio::time::sleep(after + MARGIN).await;
-            }
-            result => return result,
+pub(super) async fn patiently<T>(mut attempt: impl AsyncFnMut() -> Result<T, Fault>) -> Result<T, Fault> {
+    let mut patience = Patience::of_a_person();
+    loop {
+        let result = attempt().await;
+        match result.as_ref().err().and_then(|fault| patience.pause(fault)) {
+            Some(pause) => tokio::time::sleep(pause).await,
+            None => return result,
         }
     }
-    read().await
 }
 
 #[cfg(test)]
@@ -45,7 +69,7 @@ mod tests {
     async fn pauses_are_waited_for_within_bounds_and_nothing_else_is() {
         let throttled = |seconds| FaultKind::Throttled { after: Duration::from_secs(seconds) };
         assert_eq!(tries(throttled(1), 3).await, (4, true));
-        assert_eq!(tries(throttled(1), 1_000).await, (PAUSES_MAX + 1, false));
+        assert_eq!(tries(throttled(1), 1_000).await, (21, false));
         assert_eq!(tries(throttled(3_600), 1).await, (1, false));
         assert_eq!(tries(FaultKind::Retryable { after: None }, 1).await, (1, false));
     }

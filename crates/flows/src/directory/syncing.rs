@@ -19,6 +19,7 @@ use super::key::{Key, Subject};
 use super::known::{Answer, Read};
 use super::leases::Leases;
 use super::members_compare::MembersCompared;
+use super::patience::Patience;
 use super::roll::{Gathered, Roll};
 use super::scope::Scope;
 use super::settle::{Seed, Settled};
@@ -80,7 +81,11 @@ impl DirectoryFlow {
         }
         let ends_at = Instant::now() + self.settings.run_time_max / PORTIONS;
         let tree = self.whole_tree().await?;
-        let members = self.source.count_members().await?;
+        // Once is enough: it says how far it is, and asks WeCom for the ids of the whole company.
+        let members = match stored.link.members {
+            Some(_) => None,
+            None => self.source.count_members().await?,
+        };
         let mut sync = stored.link.resume(&tree, members, run.clock.now());
         let mut version = self.save_progress(run, leases, &sync, stored.version).await?;
         self.keep_first_sync_facts(&sync).await?;
@@ -189,7 +194,16 @@ impl Portion<'_> {
     async fn done(&mut self, task: &Task, sync: &FirstSync) -> Result<Finished, Fault> {
         match task {
             Task::Memberships(ids) => self.memberships(ids).await,
-            Task::Strays(page) => self.strays(page.as_deref()).await,
+            Task::Strays(page) => {
+                let mut patience = Patience::of_a_run();
+                loop {
+                    let result = self.strays(page.as_deref()).await;
+                    match result.as_ref().err().and_then(|fault| patience.pause(fault)) {
+                        Some(pause) => tokio::time::sleep(pause).await,
+                        None => break result,
+                    }
+                }
+            }
             Task::Departments(_) | Task::Members(..) | Task::Leaders(..) => {
                 self.settle_listed(task, sync).await
             }
@@ -340,7 +354,14 @@ async fn compare_listed(
     scope: &Scope,
     id: DepartmentId,
 ) -> (DepartmentId, Result<MembersCompared, Fault>) {
-    (id, flow.compare_group(run, Mode::FirstSync, scope, id).await)
+    let mut patience = Patience::of_a_run();
+    loop {
+        let result = flow.compare_group(run, Mode::FirstSync, scope, id).await;
+        match result.as_ref().err().and_then(|fault| patience.pause(fault)) {
+            Some(pause) => tokio::time::sleep(pause).await,
+            None => return (id, result),
+        }
+    }
 }
 
 async fn settle_one(
@@ -349,17 +370,24 @@ async fn settle_one(
     key: Key,
     answers: Vec<Answer>,
 ) -> (Key, Result<Settled, Fault>) {
-    let mut seed = Seed::default();
-    answers.into_iter().for_each(|answer| seed.learn_listed(answer));
-    let mut result = flow.settle(run, &key, Mode::FirstSync, seed).await;
-    for _ in 1..TRIES_MAX {
+    let (mut patience, mut tries, mut is_listed) = (Patience::of_a_run(), 1, true);
+    loop {
+        let mut seed = Seed::default();
+        answers.iter().filter(|_| is_listed).cloned().for_each(|answer| seed.learn_listed(answer));
+        let result = flow.settle(run, &key, Mode::FirstSync, seed).await;
         match &result {
             // Somebody came between, maybe with news: what was listed may be old.
-            Err(fault) if matches!(fault.kind, FaultKind::Conflict | FaultKind::Busy { .. }) => {
-                result = flow.settle(run, &key, Mode::FirstSync, Seed::default()).await;
+            Err(fault)
+                if matches!(fault.kind, FaultKind::Conflict | FaultKind::Busy { .. })
+                    && tries < TRIES_MAX =>
+            {
+                (tries, is_listed) = (tries + 1, false);
             }
-            _ => break,
+            Err(fault) => match patience.pause(fault) {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return (key, result),
+            },
+            Ok(_) => return (key, result),
         }
     }
-    (key, result)
 }

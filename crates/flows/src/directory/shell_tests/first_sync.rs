@@ -139,6 +139,22 @@ async fn a_suspect_does_a_little_and_asks_for_the_rest() {
     stage.world().await.assert_converged();
 }
 
+/// A portion that gave way would read its lists anew.
+#[tokio::test(start_paused = true)]
+async fn a_short_pause_of_the_target_is_waited_for() {
+    let stage = Stage::new(Rules::default(), 1).await;
+    plant(&stage, 1, 30, 40);
+    stage.target.throttle_every(7);
+    request(&stage, "f1").await;
+    let message = Message { key: stage.flow.first_sync_key(), cause: Cause::Manual, sweep_id: None };
+    let begun = tokio::time::Instant::now();
+    stage.flow.handle(&stage.run(&message)).await.unwrap();
+    assert_eq!(stage.flow.first_sync().await.unwrap().unwrap().phase, Phase::Done);
+    assert!(begun.elapsed() >= Duration::from_secs(1));
+    stage.target.throttle_every(0);
+    stage.world().await.assert_converged();
+}
+
 #[tokio::test(start_paused = true)]
 async fn wherever_it_is_stopped_the_company_is_there_and_nobody_twice() {
     let mut stops = 0;

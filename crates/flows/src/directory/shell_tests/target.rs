@@ -1,7 +1,7 @@
 //! A target in memory, which sees to it that the flow keeps what the port asks of it; requests fail by chance.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -36,6 +36,9 @@ pub struct MemoryTarget {
     pub records: Mutex<Records>,
     batch_max: usize,
     hangs: AtomicBool,
+    /// Of so many requests one is refused for a second; of none where that is 0.
+    throttles_every: AtomicU32,
+    asked: AtomicU32,
     chance: Arc<Chance>,
 }
 
@@ -81,7 +84,14 @@ impl Records {
 
 impl MemoryTarget {
     pub fn new(batch_max: usize, chance: Arc<Chance>) -> Self {
-        Self { records: Mutex::default(), batch_max, hangs: AtomicBool::new(false), chance }
+        Self {
+            records: Mutex::default(),
+            batch_max,
+            hangs: AtomicBool::new(false),
+            throttles_every: AtomicU32::new(0),
+            asked: AtomicU32::new(0),
+            chance,
+        }
     }
 
     /// Writes are not answered, and not done, until this is over.
@@ -89,8 +99,23 @@ impl MemoryTarget {
         self.hangs.store(hangs, Ordering::SeqCst);
     }
 
+    /// Of so many requests, one is refused with the wish for a pause.
+    pub fn throttle_every(&self, requests: u32) {
+        self.throttles_every.store(requests, Ordering::SeqCst);
+    }
+
+    fn throttle(&self) -> Result<(), Fault> {
+        let (asked, every) =
+            (self.asked.fetch_add(1, Ordering::SeqCst) + 1, self.throttles_every.load(Ordering::SeqCst));
+        let is_refused = every > 0 && asked.is_multiple_of(every);
+        let after = Duration::from_secs(1);
+        let fault = || Fault::new(FaultKind::Throttled { after }, "throttled", "fewer requests, please");
+        if is_refused { Err(fault()) } else { Ok(()) }
+    }
+
     async fn read<T>(&self, read: impl FnOnce(&Records) -> T + Send) -> Result<T, Fault> {
         self.chance.pause().await;
+        self.throttle()?;
         if self.chance.fate() != Fate::Done {
             return Err(Fault::retryable("target_down", "the target does not answer"));
         }
@@ -105,6 +130,7 @@ impl MemoryTarget {
         while self.hangs.load(Ordering::SeqCst) {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+        self.throttle()?;
         let fate = self.chance.fate();
         let lost = || Fault::retryable("target_down", "the target does not answer");
         if fate == Fate::FailsBefore {
