@@ -1,7 +1,7 @@
 //! The one place where the wall clock is read. Everything else takes time as an argument.
 
 use std::fmt::Debug;
-use std::sync::{LazyLock, Mutex};
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
@@ -21,6 +21,12 @@ pub trait Clock: Send + Sync + Debug {
     /// A time that is not earlier than the present one, also where the clock was set back since the process began.
     fn at_latest(&self) -> Timestamp {
         self.now()
+    }
+
+    /// Time that passed by this clock although the machine did not wait for it: none, unless it is moved by hand. Whoever
+    /// measures by the machine how long something lasts adds it.
+    fn skipped(&self) -> Duration {
+        Duration::ZERO
     }
 }
 
@@ -60,24 +66,31 @@ fn steady() -> Timestamp {
 
 /// A clock that stands still until it is moved: for tests.
 #[derive(Debug)]
-pub struct ManualClock(Mutex<Timestamp>);
+pub struct ManualClock {
+    start: Timestamp,
+    moved: Mutex<Duration>,
+}
 
 impl ManualClock {
     /// A clock that shows `start`.
     pub fn new(start: Timestamp) -> Self {
-        Self(Mutex::new(start))
+        Self { start, moved: Mutex::default() }
     }
 
     /// Moves the clock forward.
     pub fn advance(&self, by: Duration) {
-        let mut now = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        *now = later(*now, by);
+        let mut moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
+        *moved = moved.saturating_add(by);
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        later(self.start, self.skipped())
+    }
+
+    fn skipped(&self) -> Duration {
+        *self.moved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -101,6 +114,15 @@ mod tests {
         let late = later(early, Duration::from_secs(5));
         assert_eq!(elapsed(early, late), Duration::from_secs(5));
         assert_eq!(elapsed(late, early), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_clock_moved_by_hand_says_by_how_much() {
+        let (start, by) = (Timestamp::UNIX_EPOCH, Duration::from_secs(5));
+        let clock = ManualClock::new(start);
+        clock.advance(by);
+        assert_eq!((clock.now(), clock.skipped()), (later(start, by), by));
+        assert_eq!(SystemClock.skipped(), Duration::ZERO);
     }
 
     #[test]

@@ -28,8 +28,9 @@ pub(crate) enum Failure {
 /// A client that follows no redirects, and uses no proxies that the environment names.
 #[expect(clippy::disallowed_methods, reason = "the one place that builds an HTTP client")]
 pub(crate) fn client(limits: &Limits) -> Result<reqwest::Client, SetupError> {
-    crate::install_crypto_provider();
+    let tls = crate::tls::config().map_err(|e| SetupError::Client(e.to_string()))?;
     reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
         .user_agent(format!("syncfleet/{}", shared::VERSION))
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)

@@ -43,6 +43,8 @@ struct Inner {
     meter: Arc<dyn Meter>,
     clock: Arc<dyn Clock>,
     started: Instant,
+    /// What the clock had skipped by then.
+    skipped_before: Duration,
     fleet: Option<beat::Beat>,
     /// Requests go out in the order in which they came.
     line: tokio::sync::Mutex<()>,
@@ -88,6 +90,7 @@ impl Upstream {
             client,
             redactor: Arc::new(Redactor::new(secrets)),
             meter,
+            skipped_before: clock.skipped(),
             clock,
             started: Instant::now(),
             fleet: fleet.map(beat::Beat::new),
@@ -417,7 +420,8 @@ impl Upstream {
     }
 
     fn now(&self) -> Duration {
-        self.0.started.elapsed()
+        let skipped = self.0.clock.skipped().saturating_sub(self.0.skipped_before);
+        self.0.started.elapsed().saturating_add(skipped)
     }
 
     fn desk(&self) -> MutexGuard<'_, Desk> {

@@ -268,7 +268,25 @@ impl<U: Upstream> Simulator<U> {
     /// Every accepted write so far (the newest 200,000), oldest first.
     #[must_use]
     pub fn journal(&self) -> Vec<JournalEntry> {
-        self.shared.core().store.journal_after(0, usize::MAX)
+        self.journal_after(0)
+    }
+
+    /// Those of [`Self::journal`] that came after the one of this number.
+    #[must_use]
+    pub fn journal_after(&self, sequence: u64) -> Vec<JournalEntry> {
+        self.shared.core().store.journal_after(sequence, usize::MAX)
+    }
+
+    /// Those of [`Self::journal`] about one kind of record.
+    #[must_use]
+    pub fn journal_of(&self, entity: &str) -> Vec<JournalEntry> {
+        self.shared.core().store.journal_of(entity)
+    }
+
+    /// The number of the newest entry of the journal; 0 while there is none.
+    #[must_use]
+    pub fn journal_sequence(&self) -> u64 {
+        self.shared.core().store.sequence()
     }
 
     /// The main records as stored: CBeteiligte (deleted ones too, with `deleted: true`) or Beteiligte.

@@ -195,6 +195,11 @@ impl Store {
     }
 
     pub(crate) fn journal_after(&self, sequence: u64, entries_max: usize) -> Vec<JournalEntry> {
-        self.journal.iter().filter(|entry| entry.sequence > sequence).take(entries_max).cloned().collect()
+        let before = self.journal.partition_point(|entry| entry.sequence <= sequence);
+        self.journal.iter().skip(before).take(entries_max).cloned().collect()
+    }
+
+    pub(crate) fn journal_of(&self, entity: &str) -> Vec<JournalEntry> {
+        self.journal.iter().filter(|entry| entry.entity == entity).cloned().collect()
     }
 }

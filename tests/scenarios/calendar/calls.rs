@@ -11,8 +11,8 @@ pub struct Time {
     pub days: u64,
     pub calendars: u64,
     pub people: u64,
-    /// Links at its end.
-    pub links: u64,
+    /// Pages of links, each day as many as there were then.
+    pub link_pages: u64,
     pub removals: u64,
     pub further_pages: u64,
 }
@@ -59,7 +59,7 @@ impl Calls {
             ("removed events, each looked at", time.removals),
             ("series, and their instances", 2 * instances),
             ("meetings and calls in each sweep", 2 * runs.sweeps),
-            ("links compared with the CRM each day", time.days * (1 + time.links / 100)),
+            ("links compared with the CRM each day", time.link_pages),
             ("whose a calendar is, each day and in each process", runs.opened),
             ("watches, each three days", calendar_days / 3 + time.calendars),
             (

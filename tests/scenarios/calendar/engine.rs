@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use shared::clock::{Clock as _, ManualClock, elapsed, later};
 use shared::envelope::{Cause, Operation};
-use shared::fault::{Fault, FaultKind};
+use shared::fault::Fault;
 use shared::flow::{
     Failure, Flow, NoHints, Run, Unguarded, WebhookContent, WebhookItem, WebhookRefusal, WebhookRequest,
 };
@@ -294,10 +294,6 @@ impl Engine {
         }
         match settlement {
             Settlement::Retry { delay, counts } => {
-                // What an upstream told us to wait, its client keeps by the machine's clock.
-                if let FaultKind::Throttled { after } | FaultKind::Paused { after } = fault.kind {
-                    tokio::time::sleep(after.min(Duration::from_secs(3))).await;
-                }
                 self.again(&run.key, waiting, delay, counts);
             }
             Settlement::Park(_) => {

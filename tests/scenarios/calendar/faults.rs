@@ -42,7 +42,7 @@ pub fn strew(office: &Office, dice: &mut Dice) {
         };
         office.microsoft.fault(rule(GRAPH));
         office.google.fault(rule(GOOGLE));
-        // A refused API key makes a client pause for a minute by the machine's clock: no key expires there.
+        // No key of the CRM expires; a refused one is a person's affair.
         if kind != FaultKind::Unauthorized {
             office.crm.fault(rule(ESPOCRM));
         }

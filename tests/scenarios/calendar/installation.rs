@@ -125,7 +125,7 @@ impl Installation {
             secrets: self.secrets(),
             providers: providers.to_vec(),
             waits: Waits {
-                wait_max: Duration::from_millis(500),
+                wait_max: Duration::from_millis(100),
                 poll: Duration::from_millis(5),
                 ..Waits::default()
             },

@@ -10,7 +10,7 @@ use simulators::JournalEntry;
 use super::affairs::{Affair, Kind};
 use super::faults;
 use super::people::Office;
-use super::says::{Change, Says, Show, When, ZONES, mark, marked};
+use super::says::{Change, Says, Show, When, ZONES, mark, marked, midnight};
 use super::script::Edit;
 use super::world::{Plan, World};
 
@@ -80,12 +80,31 @@ fn seed(default: u64) -> u64 {
     seed
 }
 
-fn journals(office: &Office) -> [Vec<JournalEntry>; 3] {
-    [office.crm.journal(), office.microsoft.journal(), office.google.journal()]
+/// How far the journals of all three are.
+struct Written {
+    crm: u64,
+    microsoft: u64,
+    google: u64,
+}
+
+impl Written {
+    fn so_far(office: &Office) -> Self {
+        Self {
+            crm: office.crm.journal_sequence(),
+            microsoft: office.microsoft.journal_sequence(),
+            google: office.google.journal_sequence(),
+        }
+    }
+
+    fn since(&self, office: &Office) -> impl Iterator<Item = JournalEntry> {
+        let crm = office.crm.journal_after(self.crm).into_iter();
+        let microsoft = office.microsoft.journal_after(self.microsoft);
+        crm.chain(microsoft).chain(office.google.journal_after(self.google))
+    }
 }
 
 /// What clients wrote since then of what both sides agree on.
-fn written(office: &Office, since: &[Vec<JournalEntry>; 3]) -> Vec<JournalEntry> {
+fn written(office: &Office, since: &Written) -> Vec<JournalEntry> {
     let undecided = office.affairs.iter().filter(|affair| affair.is_undecided);
     let undecided: BTreeSet<&String> = undecided
         .flat_map(|affair| affair.id.iter().chain(affair.copies.values().filter_map(|copy| copy.id.as_ref())))
@@ -97,19 +116,18 @@ fn written(office: &Office, since: &[Vec<JournalEntry>; 3]) -> Vec<JournalEntry>
             && !others.contains(&entry.entity.as_str())
             && !undecided.contains(&entry.record_id)
     };
-    let all = journals(office).into_iter().zip(since);
-    all.flat_map(|(journal, before)| journal.into_iter().skip(before.len())).filter(is_write).collect()
+    since.since(office).filter(is_write).collect()
 }
 
 /// Our memory is lost but for the grants: the next comparison brings all links back, and writes nothing.
 async fn forget_everything(world: &mut World) {
-    let (before, told) = (journals(&world.office), world.notices().len());
+    let before = Written::so_far(&world.office);
     world.forget().await;
     world.rest("after the store was emptied, again").await;
     let written = written(&world.office, &before);
     assert!(written.is_empty(), "seed {}: written although both sides agreed: {written:#?}", world.plan.seed);
     // Whether people were told of what stays different is forgotten, too; of nothing else are they told again.
-    for text in world.notices().split_off(told) {
+    for text in world.notices_after(before.crm) {
         let affair = marked(&text).map(|number| &world.office.affairs[number]);
         assert!(affair.is_some_and(Affair::stays_different), "seed {}: told {text}", world.plan.seed);
     }
@@ -201,6 +219,38 @@ async fn an_event_outside_the_window_is_found_again_when_our_memory_was_lost() {
     world.perform(&Edit::InCrm { affair: numbers[0], change: subject });
     world.perform(&Edit::InCrm { affair: numbers[1], change: Change::When(on(20)) });
     world.rest("edited outside, and brought back into the window").await;
+}
+
+/// Windows are set anew on different days: what a colleague was invited to may lie in the colleague's already. The meeting
+/// is made of the organiser's event all the same, which alone says that it is private.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_at_the_edge_of_the_window_waits_for_its_organisers() {
+    let mut world = World::open(Plan { seed: seed(1), affairs: 8, ..FEW }).await;
+    world.begin().await;
+    let day = |days: i64| midnight(FEW.first + days.days());
+    world.advance_to(day(3)).await;
+    world.connect_late().await;
+    let (organiser, colleague) = (2, 0);
+    let affair = world.office.affairs.len();
+    let start = (FEW.first + 66.days()).at(10, 0, 0, 0);
+    let says = Says {
+        subject: format!("Mandant {}", mark(affair)),
+        when: When::Timed { start, minutes: 60, zone: ZONES[0] },
+        body: String::new(),
+        location: String::new(),
+        show: Show::Busy,
+        private: false,
+    };
+    let guests = BTreeSet::from([world.office.calendars[colleague].mail.clone()]);
+    world.perform(&Edit::Event { calendar: organiser, says, guests, rule: None });
+    world.perform(&Edit::InCalendar { affair, calendar: organiser, change: Change::Private(true) });
+    for days in 4..13 {
+        world.advance_to(day(days)).await;
+        world.rest(&format!("day {days}")).await;
+        let is_there = world.office.affairs[affair].id.is_some();
+        // On the 7th day the colleague's window has it, on the 10th the organiser's.
+        assert_eq!(is_there, days >= 10, "day {days}");
+    }
 }
 
 /// What happens to the n-th request, page or write happens to each of them, until a run needs no more of them.

@@ -53,8 +53,9 @@ pub struct World {
     pub installation: Installation,
     pub script: Script,
     pub edits: usize,
-    /// Times that a calendar's tokens were forgotten.
-    pub forgotten: usize,
+    /// Pages that had to be read of calendars as a whole, and of links, as many as there were at the time.
+    calendar_pages: u64,
+    link_pages: u64,
     hooks: Hooks,
     next_sweep: Timestamp,
 }
@@ -79,7 +80,8 @@ impl World {
             installation,
             script,
             edits: 0,
-            forgotten: 0,
+            calendar_pages: 0,
+            link_pages: 0,
             hooks,
             next_sweep,
         }
@@ -96,6 +98,18 @@ impl World {
             self.make();
         }
         self.rest("begin").await;
+        self.calendar_pages += of(self.office.calendars.len()) * self.pages();
+    }
+
+    /// Events that are linked.
+    fn live(&self) -> u64 {
+        let copies = self.office.affairs.iter().flat_map(|it| it.copies.values());
+        of(copies.filter(|copy| copy.standing == Standing::There).count())
+    }
+
+    /// Pages of one calendar, as a rule.
+    fn pages(&self) -> u64 {
+        self.live() / of(self.office.calendars.len()) / u64::from(PAGE_EVENTS) + 1
     }
 
     /// Who connects late: somebody with Outlook alone. Google would put events that invite the user into a calendar that
@@ -150,26 +164,19 @@ impl World {
     }
 
     pub fn calls(&self) -> Calls {
-        let of = |number: usize| u64::try_from(number).unwrap();
         let office = &self.office;
         let passed = self.clock.now().duration_since(midnight(self.plan.first));
         let days = u64::try_from(passed.as_hours()).unwrap().div_ceil(24) + 1;
-        let copies = || office.affairs.iter().flat_map(|it| &it.copies);
-        let live = of(copies().filter(|(_, copy)| copy.standing == Standing::There).count());
+        let copies = office.affairs.iter().flat_map(|it| &it.copies);
         let is_outlook = |at: usize| office.calendars[at].provider == Provider::Microsoft;
-        let gone = copies().filter(|(at, copy)| is_outlook(**at) && copy.standing == Standing::Gone).count();
-        let outlooks = of((0..office.calendars.len()).filter(|at| is_outlook(*at)).count());
-        let calendars = of(office.calendars.len());
-        // Each calendar once, Outlook's every week, and each whose tokens were forgotten.
-        let rounds = calendars + outlooks * (days / 7) + of(self.forgotten);
-        let pages = live / calendars / u64::from(PAGE_EVENTS) + 1;
+        let gone = copies.filter(|(at, copy)| is_outlook(**at) && copy.standing == Standing::Gone).count();
         let time = Time {
             days,
-            calendars,
+            calendars: of(office.calendars.len()),
             people: of(office.users.len() + office.contacts.len()),
-            links: live,
+            link_pages: self.link_pages,
             removals: of(gone),
-            further_pages: rounds * pages,
+            further_pages: self.calendar_pages,
         };
         Calls::of((office.counting())(), &self.engine.runs, &time)
     }
@@ -285,6 +292,11 @@ impl World {
         }
         self.advance_to(midnight(date) + SignedDuration::from_hours(22)).await;
         self.rest(&format!("day {day}")).await;
+        self.link_pages += 1 + self.live() / 100;
+        if day % 7 == 6 {
+            let outlooks = self.office.calendars.iter().filter(|it| it.provider == Provider::Microsoft);
+            self.calendar_pages += of(outlooks.count()) * self.pages();
+        }
     }
 
     /// Now and then something larger goes wrong.
@@ -299,7 +311,7 @@ impl World {
                 let at = dice.below(self.office.calendars.len());
                 let after = Some(u32::try_from(dice.below(3)).unwrap()).filter(|_| dice.chance(0.7));
                 faults::forget(&self.office, &self.office.calendars[at], after, dice);
-                self.forgotten += 1;
+                self.calendar_pages += self.pages();
             }
             2..=4 => {
                 let writes = u32::try_from(dice.below(12)).unwrap();
@@ -366,7 +378,7 @@ impl World {
     pub fn check(&mut self, what: &str) {
         let wrong = self.complaints();
         if !wrong.is_empty() {
-            println!("told: {:#?}", self.notices().iter().rev().take(12).collect::<Vec<_>>());
+            println!("told: {:#?}", self.notices_after(0).iter().rev().take(12).collect::<Vec<_>>());
             println!("{:?}", self.engine.runs);
         }
         let shown = wrong.iter().take(20).cloned().collect::<Vec<_>>().join("\n  ");
@@ -419,9 +431,9 @@ impl World {
         wrong
     }
 
-    /// What people were told.
-    pub fn notices(&self) -> Vec<String> {
-        let journal = self.office.crm.journal();
+    /// What people were told after this entry of the CRM's journal.
+    pub fn notices_after(&self, sequence: u64) -> Vec<String> {
+        let journal = self.office.crm.journal_after(sequence);
         let notes = journal.iter().filter(|entry| entry.entity == "Note");
         notes.filter_map(|entry| Some(entry.after.as_ref()?["post"].as_str()?.to_owned())).collect()
     }
@@ -439,6 +451,10 @@ impl World {
             self.engine.runs
         )
     }
+}
+
+fn of(number: usize) -> u64 {
+    u64::try_from(number).unwrap()
 }
 
 fn present<'a>(office: &'a Office, plan: &Plan, now: Timestamp) -> Present<'a> {

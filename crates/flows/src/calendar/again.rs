@@ -1,11 +1,8 @@
 //! Events and records that could not be handled with their calendar: each gets a message of its own, with tries and
 //! dead letter.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use shared::clock::elapsed;
 use shared::fault::Fault;
 use shared::flow::{Outcome, Run, SweepHit};
 use shared::ports::state::Write;
@@ -19,9 +16,6 @@ use super::rounds::Rounds;
 use super::sides::MeetingRef;
 
 const PREFIX: &str = "calendar/again/";
-/// How long an attendee's copy waits for the organiser's before it makes the meeting itself: that one may lie in another
-/// calendar of the organiser's, or outside of the window.
-const ORGANIZER_PATIENCE: Duration = Duration::from_secs(3_600);
 
 /// An event that is to be looked at by itself.
 #[derive(Debug, Serialize, Deserialize)]
@@ -32,6 +26,21 @@ struct Again {
     /// It is a series whose instances are to be compared.
     #[serde(default)]
     instances: bool,
+    /// Nothing but what it says now is in question.
+    #[serde(default)]
+    unread: bool,
+    /// No sweep sends its message before.
+    #[serde(default)]
+    not_before: Option<Timestamp>,
+}
+
+/// Why something is noted.
+#[derive(Debug, Clone, Copy)]
+enum Why {
+    Failed,
+    Unread,
+    Instances,
+    Waits { until: Timestamp },
 }
 
 /// What a pair is looked at for.
@@ -82,7 +91,7 @@ pub(super) async fn note(
         error.type = fault.code,
         "An event is looked at again by itself: {fault}"
     );
-    write(flow, calendar, about, false, run).await
+    write(flow, calendar, about, Why::Failed, run).await
 }
 
 /// Notes that an event may have changed unread.
@@ -92,7 +101,7 @@ pub(super) async fn note_unread(
     event_id: &str,
     run: &Run,
 ) -> Result<(), Fault> {
-    write(flow, calendar, About::Event(event_id), false, run).await
+    write(flow, calendar, About::Event(event_id), Why::Unread, run).await
 }
 
 /// Notes that the instances of a series are to be compared: until that is done, whatever happens meanwhile.
@@ -102,7 +111,7 @@ pub(super) async fn note_series(
     event_id: &str,
     run: &Run,
 ) -> Result<(), Fault> {
-    write(flow, calendar, About::Event(event_id), true, run).await
+    write(flow, calendar, About::Event(event_id), Why::Instances, run).await
 }
 
 /// Notes that a record is deleted that further calendars have: nothing else would tell them, should this run be cut off.
@@ -112,7 +121,7 @@ pub(super) async fn note_deletion(
     record: &MeetingRef,
     run: &Run,
 ) -> Result<(), Fault> {
-    write(flow, calendar, About::Record(record), false, run).await
+    write(flow, calendar, About::Record(record), Why::Failed, run).await
 }
 
 /// Notes that an event waits for its organiser's copy; since when is kept.
@@ -120,12 +129,10 @@ pub(super) async fn hold_back(
     flow: &CalendarFlow,
     calendar: &CalendarId,
     about: About<'_>,
+    until: Timestamp,
     run: &Run,
 ) -> Result<(), Fault> {
-    if flow.state.are_present(&[&about.key(calendar)]).await?.contains(&true) {
-        return Ok(());
-    }
-    write(flow, calendar, about, false, run).await
+    write(flow, calendar, about, Why::Waits { until }, run).await
 }
 
 /// The instances of a series have been compared.
@@ -138,7 +145,7 @@ async fn write(
     flow: &CalendarFlow,
     calendar: &CalendarId,
     about: About<'_>,
-    instances: bool,
+    why: Why,
     run: &Run,
 ) -> Result<(), Fault> {
     let event_id = match about {
@@ -148,9 +155,14 @@ async fn write(
     let key = about.key(calendar);
     let before = flow.state.get(&key).await?;
     let before = before.and_then(|document| serde_json::from_slice::<Again>(&document.value).ok());
-    let instances = instances || before.as_ref().is_some_and(|again| again.instances);
+    let instances = matches!(why, Why::Instances) || before.as_ref().is_some_and(|again| again.instances);
+    let unread = matches!(why, Why::Unread) && before.as_ref().is_none_or(|again| again.unread);
     let since = before.map_or(run.clock.now(), |again| again.since);
-    let again = Again { event_id, since, instances };
+    let not_before = match why {
+        Why::Waits { until } => Some(until),
+        Why::Failed | Why::Unread | Why::Instances => None,
+    };
+    let again = Again { event_id, since, instances, unread, not_before };
     // Serialising plain structs cannot fail.
     let value = serde_json::to_vec(&again).unwrap_or_default();
     flow.state.write(Write::put(&key, &value)).await?;
@@ -167,19 +179,22 @@ impl CalendarFlow {
         Ok(())
     }
 
-    /// A page of what is to be looked at by itself; `after` is the last key of the page before.
+    /// A page of what is to be looked at by itself now; `after` is the last key of the page before.
     pub(super) async fn noted(
         &self,
         after: Option<&str>,
         max: u32,
+        now: Timestamp,
     ) -> Result<(Vec<SweepHit>, Option<String>), Fault> {
         let found = self.state.scan(PREFIX, after, max).await?;
         let mut hits = Vec::new();
         for (key, document) in &found {
             let id = key.strip_prefix(PREFIX).unwrap_or(key);
             let Some(subject) = Subject::read(id) else { continue };
-            let since = serde_json::from_slice::<Again>(&document.value).ok().map(|again| again.since);
-            hits.push(SweepHit { key: self.key(&subject)?, changed_at: since });
+            let noted = serde_json::from_slice::<Again>(&document.value).ok();
+            if noted.as_ref().and_then(|again| again.not_before).is_none_or(|at| at <= now) {
+                hits.push(SweepHit { key: self.key(&subject)?, changed_at: noted.map(|again| again.since) });
+            }
         }
         Ok((hits, found.last().map(|(key, _)| key.clone())))
     }
@@ -205,17 +220,15 @@ impl CalendarFlow {
             .or(linked.and_then(|stored| stored.link.event_id));
         let Some(id) = id else { return Ok(nothing) };
         let mut rounds = Rounds::beside(self, run, &open).await?;
-        let looked = match noted.as_ref().is_some_and(|again| again.instances) {
-            true => rounds.look_at_series(&id).await,
-            false => {
+        match &noted {
+            Some(again) if again.instances => rounds.look_at_series(&id).await?,
+            Some(again) if again.unread => rounds.read_anew(&id).await?,
+            noted => {
                 let mut pair = rounds.pair().of_event_id(&id, Known::Unread);
-                let since = noted.as_ref().map(|again| again.since);
-                pair.impatient =
-                    since.is_none_or(|since| elapsed(since, run.clock.now()) >= ORGANIZER_PATIENCE);
-                rounds.look(About::Event(&id), pair).await
+                pair.waits_since = noted.as_ref().map(|again| again.since);
+                rounds.look(About::Event(&id), pair).await?;
             }
-        };
-        looked?;
+        }
         if rounds.held_back {
             return Ok(Outcome { converged: false, ..Outcome::default() });
         }

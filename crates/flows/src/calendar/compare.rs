@@ -9,7 +9,6 @@ use super::cursor::{Linked, Missing, missing};
 use super::event::{Place, Window};
 use super::key::EventHash;
 use super::link::PairLink;
-use super::pair::Known;
 use super::rounds::{Rounds, series_of};
 
 /// Records of the CRM in one page.
@@ -48,9 +47,7 @@ impl Rounds<'_> {
         };
         match missing(&linked, window) {
             Missing::No | Missing::Outside => Ok(()),
-            Missing::Look => {
-                self.look(About::Event(event_id), self.pair().of_event_id(event_id, Known::Unread)).await
-            }
+            Missing::Look => self.read_anew(event_id).await,
         }
     }
 

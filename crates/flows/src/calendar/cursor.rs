@@ -42,6 +42,14 @@ impl Reach {
             to: now.checked_add(hours(self.ahead_days).hours()).unwrap_or(Timestamp::MAX),
         }
     }
+
+    /// When what starts then has come into every calendar's window: each is set anew on a day of its own, and some hours
+    /// late.
+    pub fn seen_by_all(&self, start: Timestamp) -> Timestamp {
+        let ahead = i64::from(self.ahead_days) * 24;
+        let age = WINDOW_AGE_MAX_HOURS.min(ahead * (AHEAD_LEFT.1 - AHEAD_LEFT.0) / AHEAD_LEFT.1);
+        start.checked_sub((ahead - age - age / 7).hours()).unwrap_or(Timestamp::MIN)
+    }
 }
 
 /// Where a calendar's sync stands.

@@ -175,6 +175,18 @@ enum Answer {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 3_000, failure_persistence: None, ..ProptestConfig::default() })]
 
+    /// However old a window is that is not set anew yet, it has what all calendars have seen.
+    #[test]
+    fn what_all_have_seen_is_in_every_window(ahead_days in 1u16..500, age in 0i64..400, on in 0i64..1_000) {
+        let reach = Reach { ahead_days, ..REACH };
+        let (since, start) = (at(0), at(on));
+        let now = since.checked_add(age.hours()).unwrap();
+        let token = Token { text: String::new(), window: reach.window(since), since };
+        if !is_short(&token, &reach, now) && reach.seen_by_all(start) <= now {
+            prop_assert!(start < token.window.to);
+        }
+    }
+
     /// Every change of a calendar is read, whatever happens on the way. The calendar is a counter of changes; a token
     /// names the changes that were there when its round began to be answered, so what comes later comes with it. What
     /// was read is always at least what the token of the stored state leaves out. Of what lies outside the window only

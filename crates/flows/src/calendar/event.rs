@@ -79,6 +79,14 @@ impl When {
         start < to && (end > from || (start == end && start >= from))
     }
 
+    /// An instant by which it has started, in whatever zone whole days are meant.
+    pub fn started_by(&self) -> Timestamp {
+        match self {
+            Self::Timed { start, .. } => start.timestamp(),
+            Self::AllDay { first, .. } => edge(*first, 14),
+        }
+    }
+
     fn normalized(self) -> Self {
         match self {
             Self::Timed { start, end } => Self::Timed { start: to_seconds(&start), end: to_seconds(&end) },

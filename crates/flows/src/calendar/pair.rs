@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
+use shared::clock::later;
 use shared::fault::{Fault, FaultKind};
 use shared::flow::Run;
 use shared::ports::state::{Fence, Grant};
@@ -29,6 +30,9 @@ const BIRTH_LEASE: std::time::Duration = std::time::Duration::from_secs(60);
 const BIRTH_LOOKS_MAX: u32 = 40;
 /// Pause between two of them.
 const BIRTH_PAUSE: std::time::Duration = std::time::Duration::from_millis(250);
+/// How long an attendee's copy waits at least for the organiser's before it makes the meeting itself: that one may lie in
+/// another calendar of the organiser's.
+const ORGANIZER_PATIENCE: std::time::Duration = std::time::Duration::from_secs(3_600);
 
 /// What is known of the event when a pair is looked at.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,8 +69,8 @@ pub(super) struct Done {
     pub instances: Option<Box<EventSide>>,
     /// A series that has come to its end: what deviates from it has as well.
     pub ended_series: Option<SharedKey>,
-    /// Whether it waits for its organiser's copy, which comes by another calendar.
-    pub held_back: bool,
+    /// Until when it waits for its organiser's copy, which comes by another calendar.
+    pub held_back: Option<Timestamp>,
     /// The record of the CRM that was written, and its users: other calendars may have it.
     pub written: Option<WrittenRecord>,
 }
@@ -94,8 +98,8 @@ pub(super) struct Pair<'a> {
     pub(super) since: Option<Timestamp>,
     /// For one of a series.
     pub(super) holding: Holding,
-    /// Whether the organiser's copy has been waited for long enough.
-    pub(super) impatient: bool,
+    /// Since when the organiser's copy is waited for, where it is.
+    pub(super) waits_since: Option<Timestamp>,
     /// The round whose deletions are counted; none for what people cause one by one.
     pub(super) round_id: Option<String>,
     pub(super) event: Known,
@@ -127,7 +131,7 @@ impl<'a> Pair<'a> {
             is_read,
             since: None,
             holding: Holding::Series,
-            impatient: false,
+            waits_since: None,
             round_id: None,
             event: Known::Unread,
             event_id: None,
@@ -213,8 +217,8 @@ impl<'a> Pair<'a> {
             }
             let Some(plan) = self.plan().await? else { return Ok(()) };
             if reasons::creates_meeting(&plan) && !self.searched_key {
-                if !self.impatient && self.comes_by_organizer().await? {
-                    self.done.held_back = true;
+                if let Some(until) = self.comes_by_organizer().await? {
+                    self.done.held_back = Some(until);
                     return Ok(());
                 }
                 self.search_key().await?;
@@ -433,14 +437,15 @@ impl<'a> Pair<'a> {
         Ok(false)
     }
 
-    /// Whether the organiser's own copy is in a calendar that is read as well: that one makes the meeting, since it says
-    /// more, and says it for all.
-    async fn comes_by_organizer(&self) -> Result<bool, Fault> {
-        let Known::Found(event) = &self.event else { return Ok(false) };
-        match &event.organizer {
-            Some(mail) => self.flow.has_calendar(mail, self.run).await,
-            None => Ok(false),
-        }
+    /// Until when the organiser's own copy is waited for, where it is in a calendar that is read as well: that one makes
+    /// the meeting, since it says more, and says it for all.
+    async fn comes_by_organizer(&self) -> Result<Option<Timestamp>, Fault> {
+        let Known::Found(event) = &self.event else { return Ok(None) };
+        let Some(mail) = &event.organizer else { return Ok(None) };
+        let now = self.run.clock.now();
+        let patient = later(self.waits_since.unwrap_or(now), ORGANIZER_PATIENCE);
+        let until = patient.max(self.open.reach.seen_by_all(event.event.when.started_by()));
+        Ok((now < until && self.flow.has_calendar(mail, self.run).await?).then_some(until))
     }
 
     /// Before a meeting is created: only one calendar does, and none that the CRM has already.

@@ -322,6 +322,19 @@ impl<'a> Rounds<'a> {
         self.look(About::Event(&id), self.pair().of_event(event)).await
     }
 
+    /// An event that may have changed unread, or be gone.
+    pub(super) async fn read_anew(&mut self, id: &str) -> Result<(), Fault> {
+        match self.open.client.get(id).await {
+            Ok(Some(Found::Event(event))) => self.event(*event).await,
+            Ok(Some(Found::Unreadable { why, .. })) => {
+                self.skipped(About::Event(id), &why);
+                Ok(())
+            }
+            Ok(None) => self.look(About::Event(id), self.pair().of_event_id(id, Known::Gone)).await,
+            Err(fault) => self.ended(About::Event(id), Err(fault)).await,
+        }
+    }
+
     /// Whether it says what is agreed on: an own write that comes back, or a change of nothing that is synchronised.
     async fn is_known(&self, event: &EventSide) -> Result<bool, Fault> {
         let Some(stored) = self.flow.links.of_event(&self.open.id, &event.id).await? else {
@@ -368,9 +381,9 @@ impl<'a> Rounds<'a> {
         match settled {
             Ok(done) => {
                 self.wrote.extend(done.actions);
-                if done.held_back {
+                if let Some(until) = done.held_back {
                     self.held_back = true;
-                    return again::hold_back(self.flow, &self.open.id, about, self.run).await;
+                    return again::hold_back(self.flow, &self.open.id, about, until, self.run).await;
                 }
                 if let Some(why) = done.skipped {
                     self.skipped(about, &why);

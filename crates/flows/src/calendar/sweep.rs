@@ -72,7 +72,7 @@ impl CalendarFlow {
         let (records, next) = match place {
             Place::Calendars { after, silent } => self.sweep_calendars(after.as_ref(), silent, now).await?,
             Place::Noted { after } => {
-                let (hits, last) = self.noted(after.as_deref(), PAGE).await?;
+                let (hits, last) = self.noted(after.as_deref(), PAGE, now).await?;
                 let meetings = Place::Changed { kind: MeetingKind::Meeting, after: None, latest: None };
                 (hits, last.map_or(Some(meetings), |last| Some(Place::Noted { after: Some(last) })))
             }

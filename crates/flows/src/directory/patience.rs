@@ -25,14 +25,15 @@ impl Patience {
         Self { pause_max: Duration::from_secs(5), pauses_left: 5 }
     }
 
-    /// How long to wait before what failed so is done once more.
-    pub(super) fn pause(&mut self, fault: &Fault) -> Option<Duration> {
-        let FaultKind::Throttled { after } = fault.kind else { return None };
+    /// Waits out the pause that something was sent back for, and answers whether it is to be done once more.
+    pub(super) async fn waits_out(&mut self, fault: Option<&Fault>) -> bool {
+        let Some(FaultKind::Throttled { after }) = fault.map(|fault| fault.kind) else { return false };
         if after > self.pause_max || self.pauses_left == 0 {
-            return None;
+            return false;
         }
         self.pauses_left -= 1;
-        Some(after + MARGIN)
+        tokio::time::sleep(after + MARGIN).await;
+        true
     }
 }
 
@@ -44,9 +45,8 @@ pub(super) async fn patiently<T>(mut attempt: impl AsyncFnMut() -> Result<T, Fau
     let mut patience = Patience::of_a_person();
     loop {
         let result = attempt().await;
-        match result.as_ref().err().and_then(|fault| patience.pause(fault)) {
-            Some(pause) => tokio::time::sleep(pause).await,
-            None => return result,
+        if !patience.waits_out(result.as_ref().err()).await {
+            return result;
         }
     }
 }

@@ -198,9 +198,8 @@ impl Portion<'_> {
                 let mut patience = Patience::of_a_run();
                 loop {
                     let result = self.strays(page.as_deref()).await;
-                    match result.as_ref().err().and_then(|fault| patience.pause(fault)) {
-                        Some(pause) => tokio::time::sleep(pause).await,
-                        None => break result,
+                    if !patience.waits_out(result.as_ref().err()).await {
+                        break result;
                     }
                 }
             }
@@ -357,9 +356,8 @@ async fn compare_listed(
     let mut patience = Patience::of_a_run();
     loop {
         let result = flow.compare_group(run, Mode::FirstSync, scope, id).await;
-        match result.as_ref().err().and_then(|fault| patience.pause(fault)) {
-            Some(pause) => tokio::time::sleep(pause).await,
-            None => return (id, result),
+        if !patience.waits_out(result.as_ref().err()).await {
+            return (id, result);
         }
     }
 }
@@ -375,19 +373,14 @@ async fn settle_one(
         let mut seed = Seed::default();
         answers.iter().filter(|_| is_listed).cloned().for_each(|answer| seed.learn_listed(answer));
         let result = flow.settle(run, &key, Mode::FirstSync, seed).await;
-        match &result {
-            // Somebody came between, maybe with news: what was listed may be old.
-            Err(fault)
-                if matches!(fault.kind, FaultKind::Conflict | FaultKind::Busy { .. })
-                    && tries < TRIES_MAX =>
-            {
-                (tries, is_listed) = (tries + 1, false);
-            }
-            Err(fault) => match patience.pause(fault) {
-                Some(pause) => tokio::time::sleep(pause).await,
-                None => return (key, result),
-            },
-            Ok(_) => return (key, result),
+        let failed = result.as_ref().err();
+        // Maybe with news: what was listed may be old.
+        let came_between =
+            failed.is_some_and(|fault| matches!(fault.kind, FaultKind::Conflict | FaultKind::Busy { .. }));
+        if came_between && tries < TRIES_MAX {
+            (tries, is_listed) = (tries + 1, false);
+        } else if !patience.waits_out(failed).await {
+            return (key, result);
         }
     }
 }

@@ -201,17 +201,13 @@ pub(super) fn compare(own: &Value, operand: &Value) -> Option<std::cmp::Ordering
         }
         _ => {
             let (own, operand) = (as_text(own), as_text(operand));
-            let folded = |text: &str| text.chars().flat_map(char::to_lowercase).collect::<Vec<char>>();
-            Some(match own.is_ascii() && operand.is_ascii() {
-                true => lower(&own).cmp(lower(&operand)),
-                false => folded(&own).cmp(&folded(&operand)),
-            })
+            Some(lower(&own).cmp(lower(&operand)))
         }
     }
 }
 
-fn lower(text: &str) -> impl Iterator<Item = u8> {
-    text.bytes().map(|byte| byte.to_ascii_lowercase())
+fn lower(text: &str) -> impl Iterator<Item = char> {
+    text.chars().flat_map(char::to_lowercase)
 }
 
 fn as_text(value: &Value) -> Cow<'_, str> {

@@ -144,7 +144,7 @@ impl GoogleSimulator {
     /// The mails that writes would have sent, oldest first.
     #[must_use]
     pub fn mails(&self) -> Vec<JournalEntry> {
-        self.journal().into_iter().filter(|entry| entry.entity == MAIL).collect()
+        self.journal_of(MAIL)
     }
 
     /// Those of [`Self::mails`] that a client's writes would have sent: what a sync must not do.
@@ -156,7 +156,7 @@ impl GoogleSimulator {
     /// The requests that lay outside the vendor's description.
     #[must_use]
     pub fn outside_description(&self) -> Vec<JournalEntry> {
-        self.journal().into_iter().filter(|entry| entry.entity == OUTSIDE_DESCRIPTION).collect()
+        self.journal_of(OUTSIDE_DESCRIPTION)
     }
 
     /// Answers an invitation as the owner of that calendar would; the event goes by `calendar:id`.

@@ -193,8 +193,8 @@ impl Scim {
         Ok(response(found.len(), query.start, shown))
     }
 
-    fn found(&self, store: &Store, kind: Kind, query: &Query) -> Result<Vec<String>, Refusal> {
-        let all = || store.rows(kind.endpoint()).map(|(id, _)| id.clone());
+    fn found<'a>(&self, store: &'a Store, kind: Kind, query: &Query) -> Result<Vec<&'a str>, Refusal> {
+        let all = || store.rows(kind.endpoint()).map(|(id, _)| id.as_str());
         let Some(text) = &query.filter else { return Ok(all().collect()) };
         if !self.options.filter {
             return Err(Refusal::plain(501, "Filters are not supported"));
@@ -208,7 +208,7 @@ impl Scim {
                 return Ok(ids_by_name(store, kind, value));
             }
         }
-        let is_meant = |id: &String| {
+        let is_meant = |id: &&str| {
             let resource = whole(store, kind, id, &self.base, self.options.etag, true);
             resource.is_some_and(|resource| filter.matches(&resource))
         };

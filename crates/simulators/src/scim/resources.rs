@@ -47,21 +47,21 @@ fn key(parts: &[&str]) -> String {
     parts.join(&SEPARATOR.to_string())
 }
 
-fn below<'a>(store: &'a Store, table: &str, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a Value)> {
+fn below<'a>(store: &'a Store, table: &str, prefix: &str) -> impl Iterator<Item = (&'a str, &'a Value)> {
     let rows = store.rows_after(table, prefix);
     rows.map_while(move |(key, row)| Some((key.strip_prefix(prefix)?, row)))
 }
 
 /// What has an external id, exactly.
-pub(super) fn ids_by_external_id(store: &Store, kind: Kind, external_id: &str) -> Vec<String> {
+pub(super) fn ids_by_external_id<'a>(store: &'a Store, kind: Kind, external_id: &str) -> Vec<&'a str> {
     let prefix = key(&[kind.endpoint(), external_id, ""]);
-    below(store, EXTERNAL_IDS, &prefix).map(|(id, _)| id.to_owned()).collect()
+    below(store, EXTERNAL_IDS, &prefix).map(|(id, _)| id).collect()
 }
 
 /// What has a name (users their `userName`, groups their `displayName`), in any case.
-pub(super) fn ids_by_name(store: &Store, kind: Kind, name: &str) -> Vec<String> {
+pub(super) fn ids_by_name<'a>(store: &'a Store, kind: Kind, name: &str) -> Vec<&'a str> {
     let prefix = key(&[kind.endpoint(), &name.to_lowercase(), ""]);
-    below(store, NAMES, &prefix).map(|(id, _)| id.to_owned()).collect()
+    below(store, NAMES, &prefix).map(|(id, _)| id).collect()
 }
 
 /// The members of a group, by id.
@@ -205,7 +205,7 @@ impl Draft {
         if !options.enterprise && self.attributes.contains_key(ENTERPRISE) {
             return Err(Refusal::bad("invalidSyntax", "The enterprise extension is not supported"));
         }
-        let others = |ids: Vec<String>| ids.iter().any(|id| *id != self.id);
+        let others = |ids: Vec<&str>| ids.iter().any(|id| *id != self.id);
         let unique_name = self.kind == Kind::User || options.unique_group_names;
         if unique_name && others(ids_by_name(store, self.kind, &name)) {
             return Err(Refusal::taken());
