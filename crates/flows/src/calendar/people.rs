@@ -20,6 +20,8 @@ use vault::{CrmUser, GrantState};
 const KNOWN_FRESH: Duration = Duration::from_secs(6 * 3_600);
 /// How long it is remembered that the CRM does not know somebody, who may be entered any time.
 const UNKNOWN_FRESH: Duration = Duration::from_secs(3_600);
+/// Addresses in one request that are asked about ahead of time.
+const ASKED_AHEAD_MAX: usize = 50;
 /// People remembered at most.
 const REMEMBERED_MAX: usize = 20_000;
 
@@ -48,6 +50,23 @@ impl People {
             }
         }
         (found, unknown)
+    }
+
+    /// Those of whom it was asked a while ago, the newest first: with others they are asked about at no cost, instead of one
+    /// by one when each is met again.
+    fn old(&self, now: Timestamp, max: usize) -> BTreeSet<String> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_old = |at: Timestamp, person: &Option<Person>| {
+            let fresh = if person.is_some() { KNOWN_FRESH } else { UNKNOWN_FRESH };
+            elapsed(at, now) >= fresh / 2
+        };
+        let mut old: Vec<(Timestamp, &String)> = known
+            .iter()
+            .filter(|(_, (at, person))| is_old(*at, person))
+            .map(|(mail, (at, _))| (*at, mail))
+            .collect();
+        old.sort_unstable_by_key(|(at, mail)| (std::cmp::Reverse(*at), *mail));
+        old.into_iter().take(max).map(|(_, mail)| mail.clone()).collect()
     }
 
     fn learn(&self, asked: BTreeSet<String>, found: &BTreeMap<String, Person>, now: Timestamp) {
@@ -115,9 +134,11 @@ impl CalendarFlow {
     ) -> Result<BTreeMap<String, Somebody>, Fault> {
         let (mut persons, unknown) = self.people.recall(mails, now);
         if !unknown.is_empty() {
-            let answer = self.crm.people(&unknown).await?;
-            self.people.learn(unknown, &answer, now);
-            persons.extend(answer);
+            let mut asked = self.people.old(now, ASKED_AHEAD_MAX);
+            asked.extend(unknown);
+            let answer = self.crm.people(&asked).await?;
+            self.people.learn(asked, &answer, now);
+            persons.extend(answer.into_iter().filter(|(mail, _)| mails.contains(mail)));
         }
         let strangers: BTreeSet<&String> = mails.iter().filter(|mail| !persons.contains_key(*mail)).collect();
         let owners = match strangers.is_empty() {
@@ -195,6 +216,24 @@ pub(super) fn without_owner(meeting: &CrmMeeting, open: &Opened) -> (MeetingSide
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_was_asked_about_a_while_ago_is_asked_about_with_the_next() {
+        let at =
+            |minutes: u64| shared::clock::later(Timestamp::UNIX_EPOCH, Duration::from_secs(60 * minutes));
+        let mails =
+            |texts: &[&str]| -> BTreeSet<String> { texts.iter().map(|text| (*text).to_owned()).collect() };
+        let anna = Person { kind: PersonKind::User, id: "anna".to_owned(), name: String::new() };
+        let (people, found) = (People::default(), BTreeMap::from([("anna@work".to_owned(), anna)]));
+        people.learn(mails(&["anna@work"]), &found, at(0));
+        people.learn(mails(&["b@stranger"]), &found, at(1));
+        assert_eq!(people.old(at(29), 9), mails(&[]));
+        assert_eq!(people.old(at(31), 9), mails(&["b@stranger"]));
+        assert_eq!(people.old(at(181), 9), mails(&["anna@work", "b@stranger"]));
+        assert_eq!(people.old(at(181), 1), mails(&["b@stranger"]), "the newest first");
+        people.learn(mails(&["anna@work", "b@stranger"]), &found, at(181));
+        assert_eq!(people.old(at(182), 9), mails(&[]));
+    }
 
     fn user(id: &str, mail: &str) -> Somebody {
         let (id, name) = (id.to_owned(), String::new());
