@@ -85,13 +85,14 @@ impl CalendarFlow {
         failed.map_or(Ok((wrote, present, again)), Err)
     }
 
-    /// The accounts whose calendars have the record, and those of its users.
+    /// The accounts whose calendars have the record, and then those of its users: what is there speaks before what is
+    /// made of it.
     pub(super) async fn accounts_of(
         &self,
         record: &MeetingRef,
         found: Option<&CrmFound>,
         run: &Run,
-    ) -> Result<BTreeSet<AccountId>, Fault> {
+    ) -> Result<Vec<AccountId>, Fault> {
         self.accounts_with(record, &users_of(found), run.clock.now()).await
     }
 
@@ -100,17 +101,21 @@ impl CalendarFlow {
         record: &MeetingRef,
         users: &BTreeSet<String>,
         now: Timestamp,
-    ) -> Result<BTreeSet<AccountId>, Fault> {
+    ) -> Result<Vec<AccountId>, Fault> {
         let connected = self.calendars.connected(&self.settings, now).await?;
         let linked: BTreeSet<String> =
             self.links.copies(record).await?.into_iter().map(|known| known.calendar).collect();
         let goes_out = self.settings.goes_out(record.kind);
-        let concerns = |account: &&AccountId| {
-            let user = account.user().map_or("", CrmUser::as_str);
-            let prefix = format!("{}.{user}.", account.provider);
-            goes_out && users.contains(user) || linked.iter().any(|calendar| calendar.starts_with(&prefix))
+        fn user_of(account: &AccountId) -> &str {
+            account.user().map_or("", CrmUser::as_str)
+        }
+        let has = |account: &&AccountId| {
+            let prefix = format!("{}.{}.", account.provider, user_of(account));
+            linked.iter().any(|calendar| calendar.starts_with(&prefix))
         };
-        Ok(connected.keys().filter(concerns).cloned().collect())
+        let (having, others): (Vec<&AccountId>, Vec<&AccountId>) = connected.keys().partition(has);
+        let wanting = others.into_iter().filter(|account| goes_out && users.contains(user_of(account)));
+        Ok(having.into_iter().chain(wanting).cloned().collect())
     }
 
     /// Brings a record that was just written into the other calendars that have it or should. What fails here is found
