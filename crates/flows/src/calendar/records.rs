@@ -106,9 +106,6 @@ impl CalendarFlow {
         let linked: BTreeSet<String> =
             self.links.copies(record).await?.into_iter().map(|known| known.calendar).collect();
         let goes_out = self.settings.goes_out(record.kind);
-        fn user_of(account: &AccountId) -> &str {
-            account.user().map_or("", CrmUser::as_str)
-        }
         let has = |account: &&AccountId| {
             let prefix = format!("{}.{}.", account.provider, user_of(account));
             linked.iter().any(|calendar| calendar.starts_with(&prefix))
@@ -178,6 +175,10 @@ impl CalendarFlow {
         }
         fault
     }
+}
+
+fn user_of(account: &AccountId) -> &str {
+    account.user().map_or("", CrmUser::as_str)
 }
 
 fn users_of(found: Option<&CrmFound>) -> BTreeSet<String> {
