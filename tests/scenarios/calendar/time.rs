@@ -253,6 +253,34 @@ async fn a_copy_at_the_edge_of_the_window_waits_for_its_organisers() {
     }
 }
 
+/// A meeting was deleted while its event was edited, which stays, as does a colleague's invitation to it. It came from a
+/// mailbox that the CRM does not know, and the colleague's calendar is read first when our memory is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_invitation_to_what_is_left_of_a_meeting_makes_none_where_our_memory_is_lost() {
+    let mut world = World::open(Plan { seed: seed(1), users: 10, affairs: 8, ..FEW }).await;
+    world.begin().await;
+    let (organiser, colleague) = (11, 7);
+    assert!(world.office.calendars[organiser].key > world.office.calendars[colleague].key);
+    let affair = world.office.affairs.len();
+    let start = (FEW.first + 10.days()).at(10, 0, 0, 0);
+    let says = Says {
+        subject: format!("Fristen {}", mark(affair)),
+        when: When::Timed { start, minutes: 60, zone: ZONES[0] },
+        body: String::new(),
+        location: String::new(),
+        show: Show::Busy,
+        private: false,
+    };
+    let guests = BTreeSet::from([world.office.calendars[colleague].mail.clone()]);
+    world.perform(&Edit::Event { calendar: organiser, says, guests, rule: None });
+    world.rest("made").await;
+    let change = Change::Body("geändert".to_owned());
+    world.perform(&Edit::DeleteMeetingAgainst { affair, calendar: organiser, change });
+    world.rest("deleted, and edited").await;
+    world.forget().await;
+    assert!(world.office.affairs[affair].stays_different());
+}
+
 /// Of a user's two calendars one has the meeting, and the other one gets it in the run that finds both sides edited.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_that_is_there_speaks_before_one_that_is_made() {

@@ -10,7 +10,8 @@ use shared::clock::elapsed;
 use shared::fault::Fault;
 use shared::ports::state::{READ_KEYS_MAX, State, Write};
 use shared::record_key::FlowName;
-use vault::{AccountId, AccountSummary, Accounts, ProviderName};
+use tracing::debug;
+use vault::{AccountId, AccountSummary, Accounts, GrantState, ProviderName};
 
 use super::client::{CalendarClient, CalendarProvider, Owner};
 use super::cursor::Reach;
@@ -28,6 +29,8 @@ const ACCOUNTS_MAX: usize = 20_000;
 const OWNER_KEPT: Duration = Duration::from_secs(24 * 3_600);
 /// How long it is remembered whose a mailbox is: longer than until the vendor is asked again.
 const MAILBOX_KEPT: Duration = Duration::from_secs(7 * 24 * 3_600);
+/// Calendars that are opened at once to learn whose mailboxes they are.
+const OPENED_AT_ONCE_MAX: usize = 50;
 /// Digits of the hash of a mail address.
 const MAIL_DIGITS: usize = 32;
 
@@ -60,6 +63,8 @@ pub(super) struct Calendars {
     state: Arc<dyn State>,
     clients: Mutex<HashMap<CalendarId, Arc<dyn CalendarClient>>>,
     list: Mutex<Option<(Timestamp, Connected)>>,
+    /// The list whose mailboxes were looked at last.
+    looked_at: Mutex<Option<Connected>>,
 }
 
 /// What is known of a mailbox.
@@ -79,6 +84,10 @@ struct MailboxOf {
     granted_at: Timestamp,
 }
 
+fn owner_key(calendar: &CalendarId) -> String {
+    format!("calendar/owner/{}", calendar.text())
+}
+
 fn mailbox_key(mail: &str) -> String {
     format!("calendar/mailbox/{}", digest(&[mail], MAIL_DIGITS))
 }
@@ -90,7 +99,15 @@ impl Calendars {
         flow: FlowName,
         state: Arc<dyn State>,
     ) -> Self {
-        Self { accounts, providers, flow, state, clients: Mutex::default(), list: Mutex::default() }
+        Self {
+            accounts,
+            providers,
+            flow,
+            state,
+            clients: Mutex::default(),
+            list: Mutex::default(),
+            looked_at: Mutex::default(),
+        }
     }
 
     pub(super) fn accounts(&self) -> &Accounts {
@@ -201,7 +218,7 @@ impl Calendars {
         summary: &AccountSummary,
         client: &dyn CalendarClient,
     ) -> Result<Owner, Fault> {
-        let key = format!("calendar/owner/{}", id.text());
+        let key = owner_key(id);
         let known = self.state.get(&key).await?;
         let known = known.and_then(|document| serde_json::from_slice::<KnownOwner>(&document.value).ok());
         if let Some(known) = known.filter(|known| known.granted_at == summary.granted_at) {
@@ -225,6 +242,36 @@ impl Calendars {
         Ok(owner)
     }
 
+    /// Learns whose mailboxes the calendars are that were not opened yet, after a start or the loss of our memory: else a
+    /// colleague's mailbox would be a stranger's until the colleague's calendar has its turn.
+    async fn learn_owners(&self, settings: &CalendarSettings, now: Timestamp) -> Result<(), Fault> {
+        let connected = self.connected(settings, now).await?;
+        let before = self.looked_at.lock().unwrap_or_else(PoisonError::into_inner).replace(connected.clone());
+        if before.is_some_and(|before| Arc::ptr_eq(&before, &connected)) {
+            return Ok(());
+        }
+        let active: Vec<(&AccountId, String)> = connected
+            .iter()
+            .filter(|(_, summary)| summary.state == GrantState::Active)
+            .map(|(account, summary)| {
+                let name = settings.calendar_of(account);
+                (account, owner_key(&CalendarId::new(account.clone(), summary.mailbox.as_deref(), name)))
+            })
+            .collect();
+        let mut unknown = Vec::new();
+        for some in active.chunks(READ_KEYS_MAX) {
+            let keys: Vec<&str> = some.iter().map(|(_, key)| key.as_str()).collect();
+            let present = self.state.are_present(&keys).await?;
+            unknown.extend(some.iter().zip(present).filter(|(_, known)| !known).map(|((it, _), _)| *it));
+        }
+        for account in unknown.into_iter().take(OPENED_AT_ONCE_MAX) {
+            if let Err(fault) = Box::pin(self.open(account, settings, now)).await {
+                debug!(account = %account, "Whose mailbox it is will be known when it can be read: {fault}");
+            }
+        }
+        Ok(())
+    }
+
     /// Which of these addresses are mailboxes that users have connected, and whose.
     pub(super) async fn owners(
         &self,
@@ -232,6 +279,7 @@ impl Calendars {
         settings: &CalendarSettings,
         now: Timestamp,
     ) -> Result<BTreeMap<String, String>, Fault> {
+        self.learn_owners(settings, now).await?;
         let mails: Vec<&String> = mails.iter().copied().collect();
         let connected = self.connected(settings, now).await?;
         let mut owners = BTreeMap::new();
