@@ -180,8 +180,14 @@ impl Calendars {
         }
         let summary = match self.connected(settings, now).await?.get(account) {
             Some(summary) => Some(summary.clone()),
-            // Just connected, perhaps.
-            None => self.accounts.account(account).await.map_err(|error| error.fault())?,
+            // Just connected, perhaps: then the list is old, and may lack others who were.
+            None => {
+                let found = self.accounts.account(account).await.map_err(|error| error.fault())?;
+                if found.is_some() {
+                    *self.list.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                }
+                found
+            }
         };
         let Some(summary) = summary else { return Ok(None) };
         let name = settings.calendar_of(account);
