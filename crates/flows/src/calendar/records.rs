@@ -85,8 +85,7 @@ impl CalendarFlow {
         failed.map_or(Ok((wrote, present, again)), Err)
     }
 
-    /// The accounts whose calendars have the record, and then those of its users: what is there speaks before what is
-    /// made of it.
+    /// The accounts whose calendars have the record, and those of its users.
     pub(super) async fn accounts_of(
         &self,
         record: &MeetingRef,
@@ -106,13 +105,12 @@ impl CalendarFlow {
         let linked: BTreeSet<String> =
             self.links.copies(record).await?.into_iter().map(|known| known.calendar).collect();
         let goes_out = self.settings.goes_out(record.kind);
-        let has = |account: &&AccountId| {
-            let prefix = format!("{}.{}.", account.provider, user_of(account));
-            linked.iter().any(|calendar| calendar.starts_with(&prefix))
+        let concerns = |account: &&AccountId| {
+            let user = user_of(account);
+            let prefix = format!("{}.{user}.", account.provider);
+            goes_out && users.contains(user) || linked.iter().any(|calendar| calendar.starts_with(&prefix))
         };
-        let (having, others): (Vec<&AccountId>, Vec<&AccountId>) = connected.keys().partition(has);
-        let wanting = others.into_iter().filter(|account| goes_out && users.contains(user_of(account)));
-        Ok(having.into_iter().chain(wanting).cloned().collect())
+        Ok(connected.keys().filter(concerns).cloned().collect())
     }
 
     /// Brings a record that was just written into the other calendars that have it or should. What fails here is found
