@@ -186,6 +186,18 @@ async fn with_news(seed: u64) -> World {
     world
 }
 
+/// What a plain event says.
+fn plain(subject: &str, affair: usize, when: When) -> Says {
+    Says {
+        subject: format!("{subject} {}", mark(affair)),
+        when,
+        body: String::new(),
+        location: String::new(),
+        show: Show::Busy,
+        private: false,
+    }
+}
+
 /// No full reading tells of events outside the window, so their links do not come back with the others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_outside_the_window_is_found_again_when_our_memory_was_lost() {
@@ -198,14 +210,7 @@ async fn an_event_outside_the_window_is_found_again_when_our_memory_was_lost() {
     let first = world.office.affairs.len();
     let numbers = [first, first + 1];
     for number in numbers {
-        let says = Says {
-            subject: format!("Verhandlung {}", mark(number)),
-            when: on(10),
-            body: String::new(),
-            location: String::new(),
-            show: Show::Busy,
-            private: false,
-        };
+        let says = plain("Verhandlung", number, on(10));
         let (kind, users, contacts) = (Kind::Meeting, (0..FEW.users).collect(), BTreeSet::new());
         world.perform(&Edit::Meeting { kind, assigned: 0, users, contacts, says });
     }
@@ -233,14 +238,7 @@ async fn a_copy_at_the_edge_of_the_window_waits_for_its_organisers() {
     let (organiser, colleague) = (2, 0);
     let affair = world.office.affairs.len();
     let start = (FEW.first + 66.days()).at(10, 0, 0, 0);
-    let says = Says {
-        subject: format!("Mandant {}", mark(affair)),
-        when: When::Timed { start, minutes: 60, zone: ZONES[0] },
-        body: String::new(),
-        location: String::new(),
-        show: Show::Busy,
-        private: false,
-    };
+    let says = plain("Mandant", affair, When::Timed { start, minutes: 60, zone: ZONES[0] });
     let guests = BTreeSet::from([world.office.calendars[colleague].mail.clone()]);
     world.perform(&Edit::Event { calendar: organiser, says, guests, rule: None });
     world.perform(&Edit::InCalendar { affair, calendar: organiser, change: Change::Private(true) });
@@ -263,14 +261,7 @@ async fn an_invitation_to_what_is_left_of_a_meeting_makes_none_where_our_memory_
     assert!(world.office.calendars[organiser].key > world.office.calendars[colleague].key);
     let affair = world.office.affairs.len();
     let start = (FEW.first + 10.days()).at(10, 0, 0, 0);
-    let says = Says {
-        subject: format!("Fristen {}", mark(affair)),
-        when: When::Timed { start, minutes: 60, zone: ZONES[0] },
-        body: String::new(),
-        location: String::new(),
-        show: Show::Busy,
-        private: false,
-    };
+    let says = plain("Fristen", affair, When::Timed { start, minutes: 60, zone: ZONES[0] });
     let guests = BTreeSet::from([world.office.calendars[colleague].mail.clone()]);
     world.perform(&Edit::Event { calendar: organiser, says, guests, rule: None });
     world.rest("made").await;
