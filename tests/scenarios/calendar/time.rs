@@ -7,7 +7,7 @@ use jiff::ToSpan as _;
 use jiff::civil::date;
 use simulators::JournalEntry;
 
-use super::affairs::{Affair, Kind};
+use super::affairs::{Affair, Kind, Tie};
 use super::faults;
 use super::people::Office;
 use super::says::{Change, Says, Show, When, ZONES, mark, marked, midnight};
@@ -270,6 +270,49 @@ async fn an_invitation_to_what_is_left_of_a_meeting_makes_none_where_our_memory_
     world.rest("deleted, and edited").await;
     world.forget().await;
     assert!(world.office.affairs[affair].stays_different());
+}
+
+/// Of a user's two calendars one has the meeting, and the other one gets it in the run that finds both sides edited.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_is_there_speaks_before_one_that_is_made() {
+    let mut world = World::open(Plan { seed: seed(1), users: 5, affairs: 8, ..FEW }).await;
+    let (user, outlook, google) = (4, 4, 5);
+    for at in 0..=google {
+        world.connect(at).await;
+    }
+    world.rest("begin").await;
+    world.lose_grant(google);
+    let affair = world.office.affairs.len();
+    let start = (FEW.first + 10.days()).at(10, 0, 0, 0);
+    let says = Says {
+        subject: format!("Anruf {}", mark(affair)),
+        when: When::Timed { start, minutes: 60, zone: ZONES[0] },
+        body: String::new(),
+        location: String::new(),
+        show: Show::Busy,
+        private: false,
+    };
+    let (users, contacts) = (BTreeSet::from([user]), BTreeSet::new());
+    world.perform(&Edit::Meeting { kind: Kind::Call, assigned: user, users, contacts, says });
+    world.rest("made").await;
+    let events = world.office.microsoft.records().len();
+    assert_eq!((events, world.office.google.records().len()), (1, 0));
+    // The oracle asks nothing of a user who is away, and so has not seen that it is there.
+    world.office.affairs[affair].copies.get_mut(&outlook).unwrap().tie = Tie::Linked;
+    let at = mark(affair);
+    let (here, there) = (format!("Verhandlung {at}"), format!("Review {at}"));
+    let clash = Edit::Clash {
+        affair,
+        calendar: outlook,
+        here: Change::Subject(here),
+        there: Change::Subject(there),
+        calendar_is_later: true,
+        seconds: 2,
+    };
+    world.perform(&clash);
+    world.connect(google).await;
+    world.rest("both edited").await;
+    assert_eq!(world.office.google.records().len(), 1);
 }
 
 /// What happens to the n-th request, page or write happens to each of them, until a run needs no more of them.

@@ -1,7 +1,7 @@
 //! Both sides of a pair are there: what has to be written so that they agree. Pure.
 
 use super::action::{Action, Notice, Plan, Skipped, Verdict};
-use super::copies::{Copy, Invited, Role, role};
+use super::copies::{Copy, Invited, Role, is_unanswered, role};
 use super::event::{Event, Field, Place, Response};
 use super::link::{Attempt, ConflictField, OpenConflict, PairLink};
 use super::merge::{Merged, Terms, Winner, merge};
@@ -53,8 +53,9 @@ pub(super) fn agree(input: &Input<'_>, event: &EventSide, meeting: &MeetingSide)
         // That the meeting was born of this event is certain; what other copies there are, only once all are linked again.
         adopts: !(event.is_organizer && meeting.key.as_ref() == Some(&event.key.text())),
         winner: match role {
-            Role::Source => input.rules.policy.winner(meeting, event),
-            Role::Peer | Role::Follower => Some(Winner::Crm),
+            Role::Peer if !is_unanswered(&copy, input.copies, meeting) => Some(Winner::Crm),
+            Role::Source | Role::Peer => input.rules.policy.winner(meeting, event),
+            Role::Follower => Some(Winner::Crm),
         },
     };
     let mut merged = merge(base.as_ref(), &meeting.event, &terms);
@@ -220,6 +221,7 @@ fn settled(link: &PairLink, event: &EventSide, meeting: &MeetingSide) -> PairLin
         version: meeting.version,
         stamped: link.stamped || matches!(&event.stamp, Stamp::Of(record) if *record == meeting.record),
         creating: None,
+        made_of: link.made_of.filter(|made_of| meeting.version == Some(*made_of)),
         attempt: None,
         ..link.clone()
     }
@@ -247,5 +249,6 @@ pub(super) fn this_copy(input: &Input<'_>, event: &EventSide) -> Copy {
         key: event.key.clone(),
         is_organizer: event.is_organizer,
         guests: event.event.attendees.iter().map(|(mail, one)| one.address(mail).to_owned()).collect(),
+        made_of: None,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::sides::SharedKey;
+use super::sides::{MeetingSide, SharedKey};
 
 /// A copy of a meeting in a calendar, linked and alive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct Copy {
     pub is_organizer: bool,
     /// Mail addresses that the provider invites, in lower case.
     pub guests: BTreeSet<String>,
+    /// The record's version that it was made of, while it agrees with that one: it has not said anything yet.
+    pub made_of: Option<i64>,
 }
 
 /// What a copy is to its meeting.
@@ -42,9 +44,28 @@ pub fn role(this: &Copy, others: &[Copy], assigned_user_id: Option<&str>, born_o
     if !this.is_organizer && others.iter().filter(same).any(leads) {
         return Role::Follower;
     }
-    let rank = |copy: &Copy| rank(copy, assigned_user_id, born_of);
-    let comes_first = |other: &Copy| other.key != this.key && other.is_organizer && rank(other) < rank(this);
-    if others.iter().any(comes_first) { Role::Peer } else { Role::Source }
+    let is_first = first(this, others, assigned_user_id, born_of).next().is_none();
+    if is_first { Role::Source } else { Role::Peer }
+}
+
+/// Whether all events that come before this one were made of the meeting as it stands: what it says in a conflict, none of
+/// them has said otherwise.
+pub fn is_unanswered(this: &Copy, others: &[Copy], meeting: &MeetingSide) -> bool {
+    let (assigned, born_of) = (meeting.assigned_user_id.as_deref(), meeting.key.as_deref());
+    first(this, others, assigned, born_of)
+        .all(|other| other.made_of.is_some() && other.made_of == meeting.version)
+}
+
+/// The events of their own that come before this one.
+fn first<'a>(
+    this: &'a Copy,
+    others: &'a [Copy],
+    assigned_user_id: Option<&'a str>,
+    born_of: Option<&'a str>,
+) -> impl Iterator<Item = &'a Copy> {
+    let rank = move |copy: &Copy| rank(copy, assigned_user_id, born_of);
+    let of_their_own = others.iter().filter(|other| other.key != this.key && other.is_organizer);
+    of_their_own.filter(move |other| rank(other) < rank(this))
 }
 
 /// In which order the copies of a meeting come.
@@ -98,6 +119,7 @@ mod tests {
             key: SharedKey { ical_uid: uid.into(), original: None },
             is_organizer,
             guests: BTreeSet::new(),
+            made_of: None,
         }
     }
 

@@ -20,6 +20,7 @@ pub(super) fn event_gone(input: &Input<'_>, link: &PairLink, meeting: &MeetingSi
         key: link.key.clone().unwrap_or(SharedKey { ical_uid: String::new(), original: None }),
         is_organizer: link.is_organizer,
         guests: BTreeSet::new(),
+        made_of: None,
     };
     let role = role(&copy, input.copies, meeting.assigned_user_id.as_deref(), meeting.key.as_deref());
     // Stopped between creating and saving, the link does not name the meeting yet: an end that does not name it either

@@ -40,6 +40,9 @@ pub struct PairLink {
     /// A create that was begun: its answer may have been lost.
     #[serde(default)]
     pub creating: Option<Creating>,
+    /// The record's version that the event was made of, until another one is agreed on.
+    #[serde(default)]
+    pub made_of: Option<i64>,
     /// Writes that were begun.
     #[serde(default)]
     pub attempt: Option<Attempt>,

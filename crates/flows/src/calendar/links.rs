@@ -77,6 +77,8 @@ struct OfRecord {
     guests: BTreeSet<String>,
     /// The record's version as both sides agreed on it.
     version: Option<i64>,
+    #[serde(default)]
+    made_of: Option<i64>,
     ended: bool,
 }
 
@@ -188,7 +190,7 @@ impl Links {
     pub(super) async fn copies(&self, record: &MeetingRef) -> Result<Vec<KnownCopy>, Fault> {
         let found: Vec<(String, OfRecord)> = self.beside(&record_key(record, "")).await?;
         let copy = |(calendar_id, known): (String, OfRecord)| {
-            let OfRecord { user_id, event_id, key, is_organizer, guests, version, ended } = known;
+            let OfRecord { user_id, event_id, key, is_organizer, guests, version, made_of, ended } = known;
             let alive = key.filter(|_| !ended);
             let copy = alive.map(|key| Copy {
                 calendar_id: calendar_id.clone(),
@@ -197,6 +199,7 @@ impl Links {
                 key,
                 is_organizer,
                 guests,
+                made_of,
             });
             KnownCopy { calendar: calendar_id, copy, version }
         };
@@ -340,6 +343,7 @@ impl Links {
                     (None, None) => BTreeSet::new(),
                 },
                 version: link.version,
+                made_of: link.made_of,
                 ended: link.tombstone.is_some(),
             };
             self.put_if_other(place, by_record.as_ref(), &of_record, ttl, saving.fence).await?;

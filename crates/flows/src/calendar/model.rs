@@ -284,6 +284,7 @@ impl World {
                     key: link.key.clone()?,
                     is_organizer: link.is_organizer,
                     guests: side.map(|s| s.event.attendees.keys().cloned().collect()).unwrap_or_default(),
+                    made_of: link.made_of,
                 })
             })
             .collect()

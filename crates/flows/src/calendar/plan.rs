@@ -264,6 +264,7 @@ fn create_event(input: &Input<'_>, meeting: &MeetingSide) -> Plan {
     let link = PairLink {
         meeting: Some(meeting.record.clone()),
         is_organizer: true,
+        made_of: meeting.version,
         creating: Some(Creating {
             side: Side::Calendar,
             event: written_base(&meeting.event, &wanted, guests),

@@ -7,6 +7,27 @@ use super::super::plan::Policy;
 use super::super::sides::{MeetingKind, Provider};
 use super::super::tests::{first_event, first_meeting, person, simple, world};
 
+/// Of a user's two calendars the first by its id gets the meeting in the run that finds both sides edited.
+#[test]
+fn an_event_that_was_just_made_of_a_meeting_does_not_answer_for_it() {
+    let mut world = world(&[Provider::Google, Provider::Microsoft], Policy::NewestWins);
+    world.calendars[0].user_id = "user1".into();
+    let record = world.add_meeting(MeetingKind::Meeting, simple("A"), &["user1"]);
+    world.run(&Look::Meeting(1, record.clone()), None);
+    let id = first_event(&world, 1).unwrap();
+    let both_edited = |world: &mut World, crm: &str, calendar: &str| {
+        world.edit_meeting(&record, |side| side.event.subject = crm.into());
+        world.edit_event(1, &id, |side| side.event.subject = calendar.into());
+        world.run(&Look::Meeting(0, record.clone()), None);
+        world.run(&Look::Meeting(1, record.clone()), None);
+        world.settle();
+        world.meetings[&record].event.subject.clone()
+    };
+    assert_eq!(both_edited(&mut world, "B", "C"), "C", "the later one");
+    assert_eq!(world.events_created, 2);
+    assert_eq!(both_edited(&mut world, "D", "E"), "D", "the first calendar speaks for the meeting now");
+}
+
 #[test]
 fn a_meeting_of_several_users_has_an_event_in_each_calendar_but_not_where_the_provider_invites() {
     let mut world = world(&[Provider::Google, Provider::Microsoft], Policy::NewestWins);
