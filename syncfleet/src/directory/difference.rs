@@ -49,7 +49,7 @@ pub fn text(diff: &Diff) -> String {
     text
 }
 
-fn words(why: Drifted) -> &'static str {
+pub(super) fn words(why: Drifted) -> &'static str {
     match why {
         Drifted::Missing => "is not in the target",
         Drifted::Extra => "is in the target, and WeCom does not list it",

@@ -108,6 +108,7 @@ async fn look(parts: &Parts, flow: &Arc<DirectoryFlow>) -> Result<Standing, Exit
     Ok(Standing {
         at,
         first_sync: first_sync.map(|sync| Course::of(&sync, at)),
+        last_sweep: flow.last_sweep().await.map_err(operator::upstream_failed)?,
         workers: members.len(),
         held_back: flow.held_back().await.map_err(operator::upstream_failed)?,
         parked: awaited(parked.into_iter().map(|waiting| (waiting.waits_for, waiting.since))),

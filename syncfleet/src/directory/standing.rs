@@ -5,10 +5,12 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use flows::directory::first_sync::{FirstSync, Phase};
+use flows::directory::last_sweep::LastSweep;
 use jiff::Timestamp;
 use serde::Serialize;
 use shared::record_key::RecordKey;
 
+use super::difference::words;
 use crate::output::{self, counted};
 use crate::status::ago;
 
@@ -22,6 +24,8 @@ pub struct Standing {
     pub at: Timestamp,
     /// The first sync; none before one was asked for.
     pub first_sync: Option<Course>,
+    /// What the last sweep found; none before the first one.
+    pub last_sweep: Option<LastSweep>,
     /// Workers that serve the flow.
     pub workers: usize,
     /// What the guard holds back.
@@ -146,6 +150,9 @@ impl Standing {
             ),
             Some(course) => text.push_str(&self.course_text(course)),
         }
+        if let Some(last) = &self.last_sweep {
+            text.push_str(&self.sweep_text(last));
+        }
         if self.workers == 0 {
             text.push_str("No worker serves flow directory: nothing goes on until one is started.\n");
         }
@@ -171,6 +178,36 @@ impl Standing {
         }
         let rows = rows.into_iter().map(|(what, value)| [format!("  {what}"), value]);
         format!("First sync {}\n{}", course.id, output::table(["", ""], rows))
+    }
+
+    fn sweep_text(&self, last: &LastSweep) -> String {
+        let LastSweep { wecom, target, counts, unreadable, odd, .. } = last;
+        let mut text = format!(
+            "Last sweep: {} compared {wecom} departments and members in WeCom with {target} of ours in the target",
+            ago(last.read_at, self.at)
+        );
+        if last.ended_at.is_none() {
+            text.push_str(", and is not through with the members of groups");
+        }
+        let more = [
+            ("cannot be read in WeCom, see the workers' log", *unreadable),
+            ("is below itself, or below a department that is not there", *odd),
+        ];
+        let found = counts.iter().map(|(why, count)| (words(*why), *count)).chain(more);
+        let rows: Vec<_> = found
+            .filter(|(_, count)| *count > 0)
+            .map(|(what, count)| [format!("  {what}"), count.to_string()])
+            .collect();
+        if rows.is_empty() {
+            text.push_str(
+                "; nothing differed.
+",
+            );
+        } else {
+            text.push_str(". It found:\n");
+            text.push_str(&output::table(["", ""], rows));
+        }
+        text
     }
 
     fn parked_text(&self) -> String {
@@ -207,6 +244,7 @@ fn span(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use flows::directory::drift::Drifted;
     use flows::directory::first_sync::{Begin, Request, begin};
     use shared::record_key::FlowName;
 
@@ -227,7 +265,7 @@ mod tests {
     fn standing(first_sync: Option<FirstSync>) -> Standing {
         let now = at("2026-11-20T12:00:00Z");
         let first_sync = first_sync.map(|sync| Course::of(&sync, now));
-        Standing { at: now, first_sync, workers: 2, held_back: None, parked: Vec::new() }
+        Standing { at: now, first_sync, last_sweep: None, workers: 2, held_back: None, parked: Vec::new() }
     }
 
     #[test]
@@ -276,6 +314,29 @@ mod tests {
           over       20 min ago, it took 40 min
         No message waits for another record.
         ");
+    }
+
+    #[test]
+    fn the_last_sweep_says_what_it_found() {
+        let last = LastSweep {
+            sweep_id: "s1".to_owned(),
+            read_at: at("2026-11-20T02:10:00Z"),
+            ended_at: Some(at("2026-11-20T02:11:00Z")),
+            wecom: 110,
+            target: 108,
+            counts: [(Drifted::Missing, 2), (Drifted::Members, 1)].into(),
+            unreadable: 0,
+            odd: 1,
+        };
+        let found = Standing { last_sweep: Some(last.clone()), ..standing(None) };
+        insta::assert_snapshot!(found.sweep_text(&last), @r"
+        Last sweep: 9 h ago compared 110 departments and members in WeCom with 108 of ours in the target. It found:
+          is not in the target                                      2
+          the members of its group are others                       1
+          is below itself, or below a department that is not there  1
+        ");
+        let nothing = LastSweep { ended_at: None, counts: BTreeMap::new(), odd: 0, ..last };
+        insta::assert_snapshot!(found.sweep_text(&nothing), @"Last sweep: 9 h ago compared 110 departments and members in WeCom with 108 of ours in the target, and is not through with the members of groups; nothing differed.");
     }
 
     #[test]

@@ -19,6 +19,7 @@ use shared::ports::state::{Expected, Fence, READ_KEYS_MAX, State, Versioned, Wri
 use super::first_sync::FirstSync;
 use super::ids::{DepartmentId, MemberId, TargetId};
 use super::key::Key;
+use super::last_sweep::LastSweep;
 use super::link::{DepartmentLink, MemberLink, Note};
 
 /// Another run saved a link first.
@@ -32,6 +33,7 @@ const WRITES_AT_ONCE: usize = 16;
 /// Hexadecimal digits of the hash of a target's id.
 const TARGET_DIGITS: usize = 32;
 const FIRST_SYNC: &str = "first-sync/directory";
+const LAST_SWEEP: &str = "last-sweep/directory";
 /// What an entry of an index holds: its key says all.
 const ENTRY: &[u8] = b"{}";
 
@@ -352,6 +354,16 @@ impl Documents {
             Written::Done(version) => Ok(Some(version)),
             Written::Clash => Ok(None),
         }
+    }
+
+    /// What the last sweep found.
+    pub(super) async fn last_sweep(&self) -> Result<Option<LastSweep>, Fault> {
+        Ok(self.get(LAST_SWEEP).await?.map(|stored| stored.link))
+    }
+
+    /// Keeps what the last sweep found.
+    pub(super) async fn save_last_sweep(&self, last: &LastSweep) -> Result<(), Fault> {
+        self.put(LAST_SWEEP, &bytes(last)?, None).await
     }
 
     async fn change(&self, change: Change<'_>) -> Result<u64, Fault> {

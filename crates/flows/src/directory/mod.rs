@@ -42,6 +42,7 @@ pub mod flow;
 pub mod ids;
 pub mod key;
 pub mod known;
+pub mod last_sweep;
 mod leaders;
 mod leases;
 pub mod link;

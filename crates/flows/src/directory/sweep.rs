@@ -20,6 +20,7 @@ use super::first_sync::Phase;
 use super::flow::DirectoryFlow;
 use super::ids::DepartmentId;
 use super::key::Key;
+use super::last_sweep::LastSweep;
 use super::lists::Lists;
 use super::reading::{Reading, Sides};
 use crate::guard::SweepFacts;
@@ -44,8 +45,12 @@ enum Place {
     Reading,
     /// What differs, after this key.
     Records { after: Option<String> },
-    /// Members of groups, after this department's.
-    Groups { after: Option<DepartmentId> },
+    /// Members of groups, after this department's; of those before, so many groups differ.
+    Groups {
+        after: Option<DepartmentId>,
+        #[serde(default)]
+        differing: u64,
+    },
     /// Groups for whose members something is still noted, after this one.
     Notes { after: Option<DepartmentId> },
 }
@@ -134,10 +139,22 @@ impl DirectoryFlow {
                 report(lists, drift);
                 let facts = SweepFacts { records: drift.facts.records(), at: now };
                 self.guard.keep_facts(sweep_id, &facts).await?;
+                self.documents.save_last_sweep(&LastSweep::of(sweep_id, lists, drift, now)).await?;
                 records_after(drift, None)
             }
             Place::Records { after } => records_after(drift, after.and_then(|text| text.parse().ok())),
-            Place::Groups { after } => self.sweep_groups(lists, after).await?,
+            Place::Groups { after, differing } => {
+                let (keys, next) = self.sweep_groups(lists, after).await?;
+                let found = keys.iter().filter(|key| matches!(key, Key::Members(_))).count();
+                let differing = differing.saturating_add(u64::try_from(found).unwrap_or(u64::MAX));
+                match next {
+                    Some(after) => (keys, Some(Place::Groups { after: Some(after), differing })),
+                    None => {
+                        self.groups_compared(sweep_id, differing, now).await?;
+                        (keys, Some(Place::Notes { after: None }))
+                    }
+                }
+            }
             Place::Notes { after } => self.sweep_notes(after).await?,
         };
         if matches!(next, Some(Place::Notes { .. }) | None) {
@@ -163,7 +180,12 @@ impl DirectoryFlow {
         Ok(drift)
     }
 
-    async fn sweep_groups(&self, lists: &Lists, after: Option<DepartmentId>) -> Result<Found, Fault> {
+    /// The next groups whose members differ, and the last one that was looked at; none where that was the last of all.
+    async fn sweep_groups(
+        &self,
+        lists: &Lists,
+        after: Option<DepartmentId>,
+    ) -> Result<(Vec<Key>, Option<DepartmentId>), Fault> {
         let range = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
         let rest = lists.groups.range(range).map(|(id, _)| *id);
         let chosen: Vec<DepartmentId> =
@@ -182,11 +204,7 @@ impl DirectoryFlow {
             tracing::info!(groups = keys.len(), "The members of groups differ.");
         }
         let is_last = chosen.len() < GROUPS_MAX;
-        let next = match chosen.last() {
-            Some(last) if !is_last => Place::Groups { after: Some(*last) },
-            _ => Place::Notes { after: None },
-        };
-        Ok((keys, Some(next)))
+        Ok((keys, chosen.last().copied().filter(|_| !is_last)))
     }
 
     /// How the members of these groups differ; none for a group that is gone.
@@ -223,7 +241,7 @@ fn records_after(drift: &Drift, after: Option<Key>) -> Found {
     let keys: Vec<Key> = rest.by_ref().take(HITS_MAX).collect();
     let next = match (keys.last(), rest.next()) {
         (Some(last), Some(_)) => Place::Records { after: Some(last.to_string()) },
-        _ => Place::Groups { after: None },
+        _ => Place::Groups { after: None, differing: 0 },
     };
     (keys, Some(next))
 }

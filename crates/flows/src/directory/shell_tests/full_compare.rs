@@ -301,3 +301,33 @@ async fn a_diff_shows_what_differs_and_writes_nothing() {
     assert_eq!(stage.flow.diff(1).await.unwrap().first.len(), 1);
     assert_eq!(stage.target.records.lock().unwrap().writes, writes);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_the_last_sweep_found_is_kept_and_is_what_a_diff_shows() {
+    for forgets in [false, true] {
+        let (mut stage, _) = lying(Rules::default(), 1).await;
+        plant(&stage, 1, 4, 6);
+        first_sync(&stage).await;
+        assert_eq!(stage.flow.last_sweep().await.unwrap(), None);
+        stage.with_wecom(|world| {
+            world.wecom.members.remove(&id("m2"));
+            world.wecom.departments.insert(DepartmentId(77), dept(77, 1));
+        });
+        let out = stage.target.records.lock().unwrap().users.keys().next().unwrap().clone();
+        stage.target.records.lock().unwrap().groups.values_mut().for_each(|group| {
+            group.members.remove(&out);
+        });
+        let counts = stage.flow.diff(0).await.unwrap().counts;
+        assert!([Drifted::Missing, Drifted::Extra, Drifted::Members].iter().all(|why| counts[why] > 0));
+        pages(&mut stage, "s1", forgets).await.unwrap();
+        let last = stage.flow.last_sweep().await.unwrap().unwrap();
+        assert_eq!((last.sweep_id.as_str(), last.wecom, last.target, &last.counts), ("s1", 10, 10, &counts));
+        assert!(last.ended_at >= Some(last.read_at));
+        for sweep_id in ["s2", "s3"] {
+            sweep(&mut stage, sweep_id).await;
+        }
+        pages(&mut stage, "s4", forgets).await.unwrap();
+        let last = stage.flow.last_sweep().await.unwrap().unwrap();
+        assert_eq!((last.sweep_id.as_str(), last.counts.len()), ("s4", 0));
+    }
+}
