@@ -89,3 +89,31 @@ async fn a_day_that_a_series_leaves_out_is_left_out_of_its_meeting() {
     )
     .await;
 }
+
+/// A series with a day that was changed and one that is left out, in this calendar.
+fn series_with_odd_days(number: usize, calendar: usize) -> Vec<Edit> {
+    let rule = Rule { is_weekly: true, times: 4 };
+    let slot = |days: i64, change| Edit::Slot { affair: number, calendar, date: FIRST + days.days(), change };
+    let renamed = SlotChange::Change(Change::Subject(format!("Ausnahme {}", mark(number))));
+    vec![
+        Edit::Event { calendar, says: says(number), guests: BTreeSet::new(), rule: Some(rule) },
+        slot(21, renamed),
+        slot(14, SlotChange::Delete),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_series_that_is_deleted_takes_its_changed_days_with_it() {
+    for calendar in [0, 1] {
+        let series = |number| series_with_odd_days(number, calendar);
+        die_at_every_write(series, |affair| Edit::DeleteEvent { affair, calendar }).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_series_whose_meeting_is_deleted_goes_with_its_changed_days() {
+    for calendar in [0, 1] {
+        let series = |number| series_with_odd_days(number, calendar);
+        die_at_every_write(series, |affair| Edit::DeleteMeeting { affair }).await;
+    }
+}

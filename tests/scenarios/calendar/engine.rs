@@ -30,6 +30,8 @@ struct Waiting {
     due: Timestamp,
     since: Timestamp,
     attempts: u32,
+    /// The sweep that asked for it.
+    sweep_id: Option<String>,
 }
 
 /// How a run ended.
@@ -106,8 +108,12 @@ impl Engine {
     }
 
     pub fn publish(&mut self, key: RecordKey) {
+        self.publish_swept(key, None);
+    }
+
+    fn publish_swept(&mut self, key: RecordKey, sweep_id: Option<String>) {
         let now = self.clock.now();
-        let fresh = Waiting { due: now, since: now, attempts: 0 };
+        let fresh = Waiting { due: now, since: now, attempts: 0, sweep_id };
         self.waiting.entry(key.to_string()).or_insert((key, fresh));
     }
 
@@ -151,7 +157,7 @@ impl Engine {
                     return Err(Fault::retryable("torn", "The process crashed in a sweep."));
                 }
             };
-            page.records.into_iter().for_each(|hit| self.publish(hit.key));
+            page.records.into_iter().for_each(|hit| self.publish_swept(hit.key, Some(id.clone())));
             match page.next {
                 Some(next) => cursor = Some(next),
                 None => return Ok(()),
@@ -222,8 +228,8 @@ impl Engine {
             let run = Run {
                 key: key.clone(),
                 operation: Operation::Check,
-                cause: Cause::Webhook,
-                sweep_id: None,
+                cause: if waiting.sweep_id.is_some() { Cause::Sweep } else { Cause::Webhook },
+                sweep_id: waiting.sweep_id.clone(),
                 attempts_before: waiting.attempts,
                 is_suspect: false,
                 trace_id: "0".repeat(32),
@@ -309,7 +315,8 @@ impl Engine {
 
     fn again(&mut self, key: &RecordKey, waiting: &Waiting, delay: Duration, counts: bool) {
         let attempts = waiting.attempts + u32::from(counts);
-        let again = Waiting { due: later(self.clock.now(), delay), since: waiting.since, attempts };
+        let due = later(self.clock.now(), delay);
+        let again = Waiting { due, attempts, ..waiting.clone() };
         self.waiting.insert(key.to_string(), (key.clone(), again));
     }
 

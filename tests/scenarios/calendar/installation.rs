@@ -49,6 +49,8 @@ pub struct Installation {
     hooks_url: String,
     webhooks: BTreeMap<String, SecretString>,
     key: SecretString,
+    /// Share and number of deletions beyond which a person has to release them.
+    pub mass_change: (f64, u32),
     browser: reqwest::Client,
     _dir: TempDir,
 }
@@ -79,6 +81,8 @@ impl Installation {
             hooks_url: hooks_url.to_owned(),
             webhooks: BTreeMap::new(),
             key: Key::generate(),
+            // Whoever is held back waits for a person, and as a rule there is none.
+            mass_change: (1.0, 50),
             browser,
             _dir: dir,
         };
@@ -184,8 +188,8 @@ impl Installation {
                 ahead_days: days(REACH.ahead_days),
                 page_events_max: PAGE_EVENTS,
             },
-            // Whoever is held back waits for a person, and there is none.
-            mass_change_share_max: 1.0,
+            mass_change_share_max: self.mass_change.0,
+            mass_change_count_min: self.mass_change.1,
             webhook_secrets: self.webhooks.clone(),
             public_url: Some(self.hooks_url.parse().unwrap()),
             ..CalendarSettings::default()

@@ -8,6 +8,8 @@ mod cut_off;
 mod engine;
 mod faults;
 mod google;
+mod held;
+mod history;
 mod hooks;
 mod installation;
 mod office;

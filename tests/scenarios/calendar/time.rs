@@ -74,7 +74,7 @@ fn wanted(variable: &str) -> Option<u64> {
 
 /// The seed to play: always the same, unless somebody names another one, as long as some of what the flow has to decide
 /// is open (see the tests that are left out).
-fn seed(default: u64) -> u64 {
+pub fn seed(default: u64) -> u64 {
     let seed = wanted("CALENDAR_SEED").unwrap_or(default);
     println!("CALENDAR_SEED={seed}");
     seed
@@ -176,7 +176,7 @@ async fn clocks_change_in_autumn() {
 }
 
 /// A few people, and nothing that goes wrong by chance.
-const FEW: Plan = Plan { users: 4, affairs: 60, days: 1, edits_a_day: 30, has_trouble: false, ..MONTH };
+pub const FEW: Plan = Plan { users: 4, affairs: 60, days: 1, edits_a_day: 30, has_trouble: false, ..MONTH };
 
 /// A world in which something waits to be carried over in every calendar.
 async fn with_news(seed: u64) -> World {
@@ -187,7 +187,7 @@ async fn with_news(seed: u64) -> World {
 }
 
 /// What a plain event says.
-fn plain(subject: &str, affair: usize, when: When) -> Says {
+pub fn plain(subject: &str, affair: usize, when: When) -> Says {
     Says {
         subject: format!("{subject} {}", mark(affair)),
         when,

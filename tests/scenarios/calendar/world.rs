@@ -150,6 +150,11 @@ impl World {
         self.next_sweep = self.clock.now();
     }
 
+    /// Whatever the CRM tells from now on is lost.
+    pub fn lose_webhooks(&self) {
+        self.hooks.astray(1.0, 0.0);
+    }
+
     pub fn sweep_now(&mut self) {
         self.next_sweep = self.clock.now();
     }
@@ -379,6 +384,7 @@ impl World {
         let wrong = self.complaints();
         if !wrong.is_empty() {
             println!("told: {:#?}", self.notices_after(0).iter().rev().take(12).collect::<Vec<_>>());
+            println!("{}", super::history::of(&self.office, &wrong));
             println!("{:?}", self.engine.runs);
         }
         let shown = wrong.iter().take(20).cloned().collect::<Vec<_>>().join("\n  ");

@@ -191,10 +191,12 @@ fn fresh(input: &Input<'_>, event: &EventSide, meeting: &MeetingSide) -> PairLin
             && link.event_id.as_ref().is_none_or(|id| *id == event.id)
     };
     let link = input.link.filter(is_of).cloned().unwrap_or_default();
+    let link = PairLink { event_id: Some(event.id.clone()), meeting: Some(meeting.record.clone()), ..link };
     // What another copy of the event has agreed on with the meeting is where the organiser's copy goes on.
-    let known = link.base.is_some() || link.creating.is_some();
-    let base = if known { link.base.clone() } else { input.inherited.cloned() };
-    PairLink { event_id: Some(event.id.clone()), meeting: Some(meeting.record.clone()), base, ..link }
+    match input.inherited.filter(|_| link.may_inherit()) {
+        Some(inherited) => PairLink { base: Some(inherited.clone()), creating: None, ..link },
+        None => link,
+    }
 }
 
 /// Whether the meeting was made by another copy of the event before anybody knew whose this one is: its user comes to the

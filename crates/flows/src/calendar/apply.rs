@@ -46,6 +46,11 @@ impl Pair<'_> {
         match action {
             Action::SaveLink(link) => {
                 let guests = self.guests();
+                let ends_now =
+                    link.ends_series() && !self.stored.as_ref().is_some_and(|it| it.link.ends_series());
+                if let (true, Some(id)) = (ends_now, &link.event_id) {
+                    again::note_end(self.flow, &self.open.id, id, self.run).await?;
+                }
                 let saving = Saving {
                     calendar: &self.open.id,
                     user_id: &self.open.calendar.user_id,

@@ -22,6 +22,9 @@ pub(super) fn event_gone(input: &Input<'_>, link: &PairLink, meeting: &MeetingSi
         guests: BTreeSet::new(),
         made_of: None,
     };
+    if is_replaced(&copy, input.copies) {
+        return ended(input, link, EndedBy::CopyRemoved, Vec::new());
+    }
     let role = role(&copy, input.copies, meeting.assigned_user_id.as_deref(), meeting.key.as_deref());
     // Stopped between creating and saving, the link does not name the meeting yet: an end that does not name it either
     // would let it go out anew.
@@ -50,6 +53,11 @@ pub(super) fn event_gone(input: &Input<'_>, link: &PairLink, meeting: &MeetingSi
             Plan { deletes: true, ..ended(input, link, EndedBy::EventDeleted, vec![delete]) }
         }
     }
+}
+
+/// Whether the event is there under another id: one that was moved, or restored from a backup.
+fn is_replaced(this: &Copy, others: &[Copy]) -> bool {
+    others.iter().any(|other| other.calendar_id == this.calendar_id && other.key == this.key)
 }
 
 /// The note with the record that its event was deleted here, where nothing else keeps it from going out anew once our own

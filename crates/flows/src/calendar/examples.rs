@@ -11,7 +11,7 @@ use super::event::{Attendee, Attendees, Event, Field, Place, Unfit, When};
 use super::model::Look;
 use super::plan::Policy;
 use super::series::{Holding, Series};
-use super::sides::{EventStatus, MeetingKind, MeetingStatus, Provider};
+use super::sides::{EventSide, EventStatus, MeetingKind, MeetingStatus, Provider};
 use super::tests::{day, first_event, first_meeting, hour, now, simple, weekly, world};
 
 #[test]
@@ -148,6 +148,31 @@ fn what_never_was_in_the_window_is_ignored_on_both_sides() {
         (1, 0),
         "only the series has occurrences inside"
     );
+}
+
+#[test]
+fn an_event_that_has_another_id_keeps_its_meeting() {
+    for provider in [Provider::Google, Provider::Microsoft] {
+        let mut world = world(&[provider], Policy::NewestWins);
+        let id = world.add_event(0, simple("A"), "uid1", true);
+        world.settle();
+        let record = first_meeting(&world).unwrap();
+        // Moved, or restored from a backup.
+        let side = world.events[0].remove(&id).unwrap();
+        let moved = EventSide { id: "moved".to_owned(), ..side };
+        world.events[0].insert(moved.id.clone(), moved);
+        world.run(&Look::Event(0, "moved".to_owned()), None);
+        world.run(&Look::Removed(0, id), None);
+        world.settle();
+        world.edit_meeting(&record, |side| side.event.subject = "B".into());
+        world.settle();
+        assert_eq!(world.events[0]["moved"].event.subject, "B");
+        assert_eq!((world.meetings_created, world.events_created), (1, 0));
+        // The user deletes it.
+        world.events[0].clear();
+        world.settle();
+        assert!(world.meetings.is_empty());
+    }
 }
 
 #[test]

@@ -160,10 +160,10 @@ impl Flow for CalendarFlow {
     async fn sweep(
         &self,
         cursor: Option<&Value>,
-        _sweep_id: &str,
+        sweep_id: &str,
         now: Timestamp,
     ) -> Result<SweepPage, Fault> {
-        self.sweep_page(cursor, now).await
+        self.sweep_page(cursor, sweep_id, now).await
     }
 
     fn read_webhook(&self, request: &WebhookRequest<'_>) -> Result<WebhookContent, WebhookRefusal> {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::event::{Busy, Event, Field};
+use super::event::{Busy, Event, Field, Place};
 use super::merge::{Merged, Winner};
 use super::sides::{MeetingRef, Provider, SharedKey};
 
@@ -67,6 +67,19 @@ impl PairLink {
     /// What was last agreed on: what was saved, or what was being created on the other side.
     pub fn agreed(&self) -> Option<&Event> {
         self.base.as_ref().or_else(|| self.creating.as_ref().map(|creating| &creating.event))
+    }
+
+    /// Whether it is the end of a series: what deviates from the series ends with it.
+    pub fn ends_series(&self) -> bool {
+        let is_series = |event: &Event| matches!(event.place, Place::Master(_));
+        self.tombstone.is_some() && self.agreed().is_some_and(is_series)
+    }
+
+    /// Whether what another copy of the event has agreed on counts: nothing was agreed on by this one. A meeting that it
+    /// began to create may have been created by the other one.
+    pub fn may_inherit(&self) -> bool {
+        let begun = self.creating.as_ref().is_some_and(|creating| creating.side == Side::Calendar);
+        self.base.is_none() && !begun
     }
 
     /// What the calendar says of what was agreed on.

@@ -222,10 +222,10 @@ impl Links {
         Ok(read::<PairLink>(&key, &document)?.base)
     }
 
-    /// What the meeting was to say that a copy of this key began to create.
-    pub(super) async fn being_created(&self, key: &SharedKey) -> Result<Option<Event>, Fault> {
+    /// What the meeting was to say that a copy of this key began to create in another calendar than this one.
+    pub(super) async fn being_created(&self, key: &SharedKey, but_in: &str) -> Result<Option<Event>, Fault> {
         for (calendar, copy) in self.of_key(&key.text()).await? {
-            if copy.ended.is_some() || copy.record.is_some() {
+            if calendar == but_in || copy.ended.is_some() || copy.record.is_some() {
                 continue;
             }
             let place = link_key(&calendar, EventHash::of(&copy.event_id).as_str());
@@ -326,11 +326,18 @@ impl Links {
         let ttl = link.tombstone.is_some().then_some(TOMBSTONE_KEPT);
         let mut next = |place: &Option<String>| place.as_ref().and_then(|_| present.next().flatten());
         let (by_key, by_record) = (next(&places[0]), next(&places[1]));
-        if let Some(place) = &places[0] {
+        // The end of an event says nothing of one that has taken its place.
+        let is_other = |id: &str, ended: bool| link.tombstone.is_some() && id != event_id && !ended;
+        let key_is_others = by_key.as_ref().and_then(|d| serde_json::from_slice::<OfKey>(&d.value).ok());
+        let key_is_others = key_is_others.is_some_and(|it| is_other(&it.event_id, it.ended.is_some()));
+        if let Some(place) = places[0].as_ref().filter(|_| !key_is_others) {
             self.put_if_other(place, by_key.as_ref(), &of_key, ttl, saving.fence).await?;
         }
         if let Some(place) = &places[1] {
             let known = by_record.as_ref().and_then(|d| serde_json::from_slice::<OfRecord>(&d.value).ok());
+            if known.as_ref().is_some_and(|it| is_other(&it.event_id, it.ended)) {
+                return Ok(());
+            }
             let known = known.filter(|known| known.event_id == *event_id);
             let of_record = OfRecord {
                 user_id: saving.user_id.to_owned(),

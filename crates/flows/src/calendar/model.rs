@@ -8,7 +8,7 @@ use jiff::{Timestamp, ToSpan};
 use super::action::{Action, CreateToken, Notice, Plan};
 use super::copies::Copy;
 use super::event::{self, Attendees, Event, Field};
-use super::link::{EndedBy, PairLink, Side};
+use super::link::{EndedBy, PairLink, Personal, Side};
 use super::plan::{Crm, Input, Remote, Rules, plan};
 use super::series::Holding;
 use super::sides::{
@@ -247,24 +247,32 @@ impl World {
 
     fn inherited(&self, run: &Run, event: &Remote, copies: &[Copy]) -> Option<Event> {
         let Remote::Found(side) = event else { return None };
-        let known = run.slot.is_some_and(|slot| {
-            let link = &self.links[slot].1;
-            link.base.is_some() || link.creating.is_some()
-        });
+        let own = run.slot.map(|slot| &self.links[slot].1);
+        if !side.is_organizer || own.is_some_and(|link| !link.may_inherit()) {
+            return None;
+        }
         let same = |copy: &&Copy| copy.key == side.key;
         let base = |copy: &Copy| {
             let is = |(_, link): &&(usize, PairLink)| link.event_id.as_ref() == Some(&copy.event_id);
             self.links.iter().find(is).and_then(|(_, link)| link.base.clone())
         };
-        let begun = |(_, link): &(usize, PairLink)| {
+        let begun = |(calendar, link): &(usize, PairLink)| {
             let of_key = link.key.as_ref() == Some(&side.key) && link.meeting.is_none();
+            let of_key = of_key && *calendar != run.calendar;
             let creating = link.creating.as_ref().filter(|creating| creating.side == Side::Crm && of_key);
             creating.map(|creating| creating.event.clone())
         };
         let is_born_of_it = run.record.as_ref().and_then(|record| self.meetings.get(record));
-        let is_born_of_it = is_born_of_it.is_some_and(|meeting| meeting.key == Some(side.key.text()));
-        let begun = || self.links.iter().find_map(begun).filter(|_| is_born_of_it);
-        copies.iter().filter(same).find_map(base).or_else(begun).filter(|_| side.is_organizer && !known)
+        let meeting = is_born_of_it.filter(|meeting| meeting.key == Some(side.key.text()));
+        let creates = own.is_some_and(|link| link.creating.is_some());
+        let is_it = |begun: &Event, meeting: &MeetingSide| {
+            !creates || Personal::of(begun) == Personal::of(&meeting.event)
+        };
+        let begun = || {
+            let begun = self.links.iter().find_map(begun)?;
+            meeting.filter(|meeting| is_it(&begun, meeting)).map(|_| begun)
+        };
+        copies.iter().filter(same).find_map(base).or_else(begun)
     }
 
     fn copies(&self, run: &Run) -> Vec<Copy> {

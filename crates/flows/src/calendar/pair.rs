@@ -15,7 +15,7 @@ use super::client::Found;
 use super::crm::CrmFound;
 use super::event::{Attendees, Event, Place, Reach};
 use super::flow::CalendarFlow;
-use super::link::{EndedBy, PairLink};
+use super::link::{EndedBy, PairLink, Personal};
 use super::links::{LINK_CHANGED, Stored, birth_lease};
 use super::plan::{Crm, Input, Remote, Rules, plan};
 use super::series::Holding;
@@ -67,8 +67,8 @@ pub(super) struct Done {
     pub skipped: Option<String>,
     /// A series whose instances have to be looked at, as it stands.
     pub instances: Option<Box<EventSide>>,
-    /// A series that has come to its end: what deviates from it has as well.
-    pub ended_series: Option<SharedKey>,
+    /// A series that has come to its end, with its event's id: what deviates from it has as well.
+    pub ended_series: Option<(SharedKey, String)>,
     /// Until when it waits for its organiser's copy, which comes by another calendar.
     pub held_back: Option<Timestamp>,
     /// The record of the CRM that was written, and its users: other calendars may have it.
@@ -100,8 +100,8 @@ pub(super) struct Pair<'a> {
     pub(super) holding: Holding,
     /// Since when the organiser's copy is waited for, where it is.
     pub(super) waits_since: Option<Timestamp>,
-    /// The round whose deletions are counted; none for what people cause one by one.
-    pub(super) round_id: Option<String>,
+    /// What its deletion is counted with: a calendar's round, or a sweep; none for what people cause one by one.
+    pub(super) counted_with: Option<String>,
     pub(super) event: Known,
     pub(super) event_id: Option<String>,
     pub(super) meeting: KnownRecord,
@@ -132,7 +132,7 @@ impl<'a> Pair<'a> {
             since: None,
             holding: Holding::Series,
             waits_since: None,
-            round_id: None,
+            counted_with: None,
             event: Known::Unread,
             event_id: None,
             meeting: KnownRecord::Unread,
@@ -229,6 +229,10 @@ impl<'a> Pair<'a> {
                 continue;
             }
             self.note(&plan);
+            if let (true, Some(stored)) = (plan.actions.is_empty(), self.stored.clone()) {
+                // An earlier run may have died before all that ends with it was seen to.
+                self.ends_with_parts(&stored.link);
+            }
             if plan.deletes {
                 self.permit().await?;
             }
@@ -518,11 +522,12 @@ impl<'a> Pair<'a> {
         Ok(copies.filter(|copy| !is_own(copy)).collect())
     }
 
-    /// What another copy of an organiser's event has agreed on, before this one was known.
+    /// What another copy of an organiser's event has agreed on, before this one was known, or while its meeting was being
+    /// created.
     async fn inherited(&self, copies: &[super::copies::Copy]) -> Result<Option<Event>, Fault> {
         let Known::Found(event) = &self.event else { return Ok(None) };
-        let known = |stored: &Stored| stored.link.base.is_some() || stored.link.creating.is_some();
-        if !event.is_organizer || self.stored.as_ref().is_some_and(known) {
+        let link = self.stored.as_ref().map(|stored| &stored.link);
+        if !event.is_organizer || link.is_some_and(|link| !link.may_inherit()) {
             return Ok(None);
         }
         for copy in copies.iter().filter(|copy| copy.key == event.key) {
@@ -533,7 +538,9 @@ impl<'a> Pair<'a> {
         // A run that was stopped while it created the meeting has not noted which one it is.
         match &self.meeting {
             KnownRecord::Found(meeting) if meeting.key.as_ref() == Some(&event.key.text()) => {
-                self.flow.links.being_created(&event.key).await
+                let begun = self.flow.links.being_created(&event.key, &self.open.calendar.id).await?;
+                let creates = link.is_some_and(|link| link.creating.is_some());
+                Ok(begun.filter(|begun| !creates || Personal::of(begun) == Personal::of(&meeting.event)))
             }
             _ => Ok(None),
         }
@@ -543,7 +550,7 @@ impl<'a> Pair<'a> {
         let id = self.event_id.as_deref().unwrap_or_default();
         let record = format!("{}/{}", self.open.calendar.id, super::key::EventHash::of(id).as_str());
         let change = crate::guard::MassChange::Tombstone;
-        self.flow.guard.permit(self.round_id.as_deref(), &record, change, self.run.clock.now()).await
+        self.flow.guard.permit(self.counted_with.as_deref(), &record, change, self.run.clock.now()).await
     }
 
     fn note(&mut self, plan: &Plan) {
@@ -577,9 +584,12 @@ impl<'a> Pair<'a> {
             let (record, users) = (meeting.record.clone(), meeting.users.clone());
             self.done.written = Some(WrittenRecord { record, users, found: self.whole.clone() });
         }
-        let is_series = |event: &Event| matches!(event.place, Place::Master(_));
-        if link.tombstone.is_some() && link.agreed().is_some_and(is_series) {
-            self.done.ended_series.clone_from(&link.key);
+        self.ends_with_parts(link);
+    }
+
+    fn ends_with_parts(&mut self, link: &PairLink) {
+        if link.ends_series() {
+            self.done.ended_series = link.key.clone().zip(link.event_id.clone());
         }
     }
 

@@ -51,6 +51,15 @@ pub(super) struct Rounds<'a> {
     pub(super) written: Option<WrittenRecord>,
     /// Whether what fails for one event is handed to a message of its own; else it fails the run.
     hands_on: bool,
+    /// With what its deletions are counted; none for what people cause one by one.
+    counted: Option<Counted>,
+}
+
+/// What deletions are counted with, for the mass-change guard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Counted {
+    id: String,
+    since: Timestamp,
 }
 
 impl CalendarFlow {
@@ -91,6 +100,7 @@ impl CalendarFlow {
             held_back,
             written,
             hands_on,
+            counted: None,
         };
         let result = rounds.read_and_watch().await;
         let wrote = rounds.wrote;
@@ -114,9 +124,9 @@ impl<'a> Rounds<'a> {
         open: &'a Opened,
     ) -> Result<Self, Fault> {
         let (mut standing, version) = standing::load(&*flow.state, &open.id).await?;
-        // What people cause one by one is not counted with a round.
         standing.cursor.round = None;
         let (seen, wrote, started) = (BTreeSet::new(), Vec::new(), run.clock.now());
+        let counted = run.sweep_id.clone().map(|id| Counted { id, since: started });
         Ok(Self {
             flow,
             run,
@@ -129,6 +139,7 @@ impl<'a> Rounds<'a> {
             held_back: false,
             written: None,
             hands_on: false,
+            counted,
         })
     }
 
@@ -160,6 +171,8 @@ impl<'a> Rounds<'a> {
         loop {
             let now = self.run.clock.now();
             let request = self.standing.cursor.request(&self.open.reach, now);
+            let round = self.standing.cursor.round.as_ref();
+            self.counted = round.map(|round| counted_with(&self.open.calendar.id, round.begun));
             self.save().await?;
             let events_max = self.standing.cursor.page_events(&self.open.reach);
             let page = match self.open.client.page(&request, events_max).await? {
@@ -366,7 +379,7 @@ impl<'a> Rounds<'a> {
     /// A pair of this round.
     pub(super) fn pair(&self) -> Pair<'a> {
         let mut pair = Pair::new(self.flow, self.run, self.open, self.standing.cursor.is_read());
-        pair.round_id = self.round_id();
+        pair.counted_with = self.counted.as_ref().map(|counted| counted.id.clone());
         pair.since = self.standing.since;
         pair
     }
@@ -380,6 +393,12 @@ impl<'a> Rounds<'a> {
     async fn ended(&mut self, about: About<'_>, settled: Result<Done, Fault>) -> Result<(), Fault> {
         match settled {
             Ok(done) => {
+                let made = done
+                    .actions
+                    .iter()
+                    .filter(|action| matches!(**action, "create_meeting" | "create_event"));
+                self.standing.links =
+                    self.standing.links.saturating_add(u64::try_from(made.count()).unwrap_or(0));
                 self.wrote.extend(done.actions);
                 if let Some(until) = done.held_back {
                     self.held_back = true;
@@ -396,8 +415,9 @@ impl<'a> Rounds<'a> {
                         self.written = Some(written);
                     }
                 }
-                if let Some(series) = done.ended_series {
+                if let Some((series, id)) = done.ended_series {
                     Box::pin(self.end_parts(&series)).await?;
+                    again::forget(self.flow, &self.open.id, &id).await?;
                 }
                 let Some(series) = done.instances else { return Ok(()) };
                 let id = series.id.clone();
@@ -415,17 +435,18 @@ impl<'a> Rounds<'a> {
         warn!(calendar = self.open.calendar.id, about = about.name(), "An event is left alone: {why}");
     }
 
-    /// Deletions are counted by the hour: a calendar is read at every change.
-    fn round_id(&self) -> Option<String> {
-        let round = self.standing.cursor.round.as_ref()?;
-        Some(format!("{}/{}", self.open.calendar.id, round.begun.strftime("%Y-%m-%dT%H")))
-    }
-
     pub(super) async fn keep_facts(&self) -> Result<(), Fault> {
-        let (Some(id), Some(round)) = (self.round_id(), &self.standing.cursor.round) else { return Ok(()) };
-        let at = round.begun.as_second() / 3_600 * 3_600;
-        let at = Timestamp::from_second(at).unwrap_or(round.begun);
-        self.flow.guard.keep_facts(&id, &SweepFacts { records: self.standing.links, at }).await
+        let Some(Counted { id, since }) = &self.counted else { return Ok(()) };
+        self.flow.guard.keep_facts(id, &SweepFacts { records: self.standing.links, at: *since }).await
+    }
+}
+
+/// Deletions are counted by the hour: a calendar is read at every change.
+fn counted_with(calendar_id: &str, begun: Timestamp) -> Counted {
+    let hour = begun.as_second() / 3_600 * 3_600;
+    Counted {
+        id: format!("{calendar_id}/{}", begun.strftime("%Y-%m-%dT%H")),
+        since: Timestamp::from_second(hour).unwrap_or(begun),
     }
 }
 

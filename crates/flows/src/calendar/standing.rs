@@ -26,7 +26,7 @@ pub(super) struct Standing {
     pub cursor: Cursor,
     /// Records that have to be brought into it, from the last full round on.
     pub outbound: Option<Outbound>,
-    /// Its links, as of the last full round.
+    /// Its links, as of the last full round, and those that its own rounds have made since.
     #[serde(default)]
     pub links: u64,
     /// Since when its links are remembered.

@@ -18,6 +18,7 @@ use super::flow::CalendarFlow;
 use super::key::{CalendarId, Subject, word};
 use super::sides::{MeetingKind, MeetingRef};
 use super::standing;
+use crate::guard::SweepFacts;
 
 /// Calendars and notes in one page.
 const PAGE: u32 = 200;
@@ -38,6 +39,9 @@ enum Place {
         after: Option<AccountId>,
         #[serde(default)]
         silent: u32,
+        /// Links of those before it.
+        #[serde(default)]
+        links: u64,
     },
     /// Events to be looked at by themselves, after this key.
     Noted { after: Option<String> },
@@ -59,18 +63,32 @@ impl CalendarFlow {
     pub(super) async fn sweep_page(
         &self,
         cursor: Option<&Value>,
+        sweep_id: &str,
         now: Timestamp,
     ) -> Result<SweepPage, Fault> {
         // A cursor that cannot be read starts over, which is safe.
         let place = cursor.and_then(|value| serde_json::from_value(value.clone()).ok());
-        let mut place = place.unwrap_or(Place::Calendars { after: None, silent: 0 });
+        let mut place = place.unwrap_or(Place::Calendars { after: None, silent: 0, links: 0 });
         if let Place::ChangedAll { kind, latest } = place {
             let text = latest.to_string();
             self.state.write(Write::put(&watermark_key(kind), text.as_bytes())).await?;
             place = after_kind(kind);
         }
         let (records, next) = match place {
-            Place::Calendars { after, silent } => self.sweep_calendars(after.as_ref(), silent, now).await?,
+            Place::Calendars { after, silent, links } => {
+                let (hits, last, silent, links) =
+                    self.sweep_calendars(after.as_ref(), silent, links, now).await?;
+                let next = match last {
+                    Some(last) => Place::Calendars { after: Some(last), silent, links },
+                    None => {
+                        self.meter.set(&CALENDARS_SILENT, &[super::NAME], f64::from(silent));
+                        let facts = SweepFacts { records: links, at: now };
+                        self.guard.keep_facts(sweep_id, &facts).await?;
+                        Place::Noted { after: None }
+                    }
+                };
+                (hits, Some(next))
+            }
             Place::Noted { after } => {
                 let (hits, last) = self.noted(after.as_deref(), PAGE, now).await?;
                 let meetings = Place::Changed { kind: MeetingKind::Meeting, after: None, latest: None };
@@ -87,13 +105,14 @@ impl CalendarFlow {
     async fn sweep_calendars(
         &self,
         after: Option<&AccountId>,
-        silent: u32,
+        mut silent: u32,
+        mut links: u64,
         now: Timestamp,
-    ) -> Result<(Vec<SweepHit>, Option<Place>), Fault> {
+    ) -> Result<(Vec<SweepHit>, Option<AccountId>, u32, u64), Fault> {
         let connected = self.calendars.connected(&self.settings, now).await?;
         let rest = connected.iter().filter(|(account, _)| after.is_none_or(|after| *account > after));
         let page = rest.take(usize::try_from(PAGE).unwrap_or(1));
-        let (mut hits, mut last, mut silent) = (Vec::new(), None, silent);
+        let (mut hits, mut last) = (Vec::new(), None);
         for (account, summary) in page {
             let key = self.key(&Subject::Calendar(account.clone()))?;
             hits.push(SweepHit { key, changed_at: None });
@@ -102,16 +121,10 @@ impl CalendarFlow {
             let (standing, _) = standing::load(&*self.state, &calendar).await?;
             let heard_at = standing.heard_at.unwrap_or(now);
             silent += u32::from(elapsed(heard_at, now) > self.settings.nothing_arrived_after);
+            links = links.saturating_add(standing.links);
             last = Some(account.clone());
         }
-        let next = match last {
-            Some(last) => Place::Calendars { after: Some(last), silent },
-            None => {
-                self.meter.set(&CALENDARS_SILENT, &[super::NAME], f64::from(silent));
-                Place::Noted { after: None }
-            }
-        };
-        Ok((hits, Some(next)))
+        Ok((hits, last, silent, links))
     }
 
     /// What was listed before has been published when the next page is asked for; only then the mark moves.

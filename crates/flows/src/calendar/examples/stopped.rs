@@ -105,3 +105,22 @@ fn who_joins_gets_no_second_event_where_the_run_is_stopped() {
         );
     }
 }
+
+#[test]
+fn an_organiser_whose_run_was_stopped_goes_on_from_what_a_copy_made_meanwhile() {
+    let begun = Stop { step: 0, after_effect: true };
+    for stop in [None, Some(Stop { step: 1, after_effect: true }), Some(Stop { step: 2, after_effect: true })]
+    {
+        let mut world = world(&[Provider::Microsoft, Provider::Microsoft], Policy::NewestWins);
+        let own = world.add_event(0, simple("Jour fixe"), "uid1", true);
+        let invited = Event { busy: Busy::Tentative, ..simple("Jour fixe") };
+        let copy = world.add_event(1, invited, "uid1", false);
+        assert!(!world.run(&Look::Event(0, own.clone()), Some(begun)));
+        world.run(&Look::Event(1, copy), stop);
+        world.run(&Look::Event(0, own.clone()), None);
+        world.settle();
+        assert_eq!(world.meetings[&first_meeting(&world).unwrap()].event.busy, Busy::Busy, "{stop:?}");
+        assert_eq!(world.events[0][&own].event.busy, Busy::Busy, "{stop:?}");
+        assert_eq!((&world.notices, world.meetings_created), (&Vec::new(), 1), "{stop:?}");
+    }
+}
