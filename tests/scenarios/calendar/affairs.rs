@@ -142,6 +142,18 @@ pub struct Affair {
     pub is_undecided: bool,
     /// When its meeting was deleted, where the CRM's word of it was lost.
     pub unheard_since: Option<Timestamp>,
+    /// Least requests for all that had to be written for it.
+    pub least_requests: u64,
+}
+
+/// Least requests for one write: what is overwritten is read before, and a search goes before a meeting is made, which
+/// cannot be repeated.
+mod least {
+    pub const MEETING: u64 = 2;
+    pub const EVENT_MADE: u64 = 1;
+    pub const EVENT_WRITTEN: u64 = 2;
+    pub const DELETED: u64 = 2;
+    pub const STAMP: u64 = 1;
 }
 
 /// How far back and ahead is synchronised.
@@ -199,6 +211,7 @@ impl Affair {
             is_old: false,
             is_undecided: false,
             unheard_since: None,
+            least_requests: 0,
         }
     }
 
@@ -245,6 +258,7 @@ impl Affair {
                 continue;
             }
             if self.is_writable(at, field, calendars) {
+                self.least_requests += least::EVENT_WRITTEN;
                 self.write(at, change, calendars);
             } else {
                 self.has_left = true;
@@ -307,6 +321,7 @@ impl Affair {
             // What it says when it is born is what its event says then.
             self.says.take(change);
         } else if is_linked && speaks && (is_source || !change.field().is_personal()) {
+            self.least_requests += least::MEETING;
             self.says.take(change);
             self.spread(change, Some(at), calendars);
         }
@@ -332,6 +347,7 @@ impl Affair {
         let wins = calendar_is_later && self.source(calendars) == Some(at);
         self.write(at, in_calendar, calendars);
         if wins {
+            self.least_requests += least::MEETING;
             self.says.take(in_calendar);
             self.spread(in_calendar, Some(at), calendars);
         } else {
@@ -361,6 +377,7 @@ impl Affair {
             }
             let silent = calendars[at].provider == Provider::Google || copy.guests.is_empty();
             if copy.is_own && silent && edited != Some(at) {
+                self.least_requests += least::DELETED;
                 self.remove(at, calendars);
             } else if let Some(copy) = self.copies.get_mut(&at) {
                 copy.tie = Tie::Ended;
@@ -374,6 +391,8 @@ impl Affair {
         let is_source = self.source(calendars) == Some(at) && self.copies[&at].is_linked();
         let is_last = self.copies.values().filter(|copy| copy.is_linked()).count() == 1;
         let speaks = self.copies[&at].is_own || is_last;
+        // The meeting is deleted, or says that it has been removed here.
+        self.least_requests += if self.copies[&at].is_linked() { least::MEETING } else { 0 };
         self.remove(at, calendars);
         if let Some(change) = edited {
             self.says.take(change);
@@ -407,6 +426,7 @@ impl Affair {
             });
             let found: Vec<(usize, Inside)> = inside.collect();
             if found.iter().any(|(_, inside)| *inside == Inside::Yes) {
+                self.least_requests += least::MEETING;
                 self.meeting = Standing::There;
             } else if found.iter().any(|(_, inside)| *inside == Inside::Unsure) {
                 self.meeting = Standing::Maybe;
@@ -420,6 +440,7 @@ impl Affair {
         let served = self.copies.iter_mut().filter(|(at, _)| is_sure && calendars[**at].is_served());
         for copy in served.map(|(_, copy)| copy) {
             if copy.tie == Tie::Waiting && copy.standing == Standing::There {
+                self.least_requests += if copy.is_own && !copy.is_ours { least::STAMP } else { 0 };
                 copy.tie = Tie::Linked;
             }
         }
@@ -436,6 +457,7 @@ impl Affair {
                 continue;
             }
             let is_there = is_sure && inside == Inside::Yes;
+            self.least_requests += if is_there { least::EVENT_MADE } else { 0 };
             let standing = if is_there { Standing::There } else { Standing::Maybe };
             let tie = if is_there { Tie::Linked } else { Tie::Waiting };
             let mut guests = match calendar.provider {
@@ -531,6 +553,13 @@ impl Affair {
         self.answers.iter().map(|(user, accepts)| (*user, *accepts)).filter(move |(user, _)| invites(*user))
     }
 
+    /// A user says whether they come.
+    pub fn answer(&mut self, user: usize, accepts: bool, calendars: &[Calendar]) {
+        let is_news = self.answers.insert(user, accepts) != Some(accepts);
+        let is_heard = self.heard(calendars).any(|(other, _)| other == user);
+        self.least_requests += if is_news && is_heard { least::MEETING } else { 0 };
+    }
+
     /// What the calendar says of one day of the series.
     pub fn on_day(&self, at: usize, date: Date) -> Says {
         match self.slots.get(&date) {
@@ -549,6 +578,9 @@ impl Affair {
             says.take(change);
             Slot::Changed(says)
         });
+        // The series leaves the day out; what changed has a meeting of its own.
+        self.least_requests += least::MEETING;
+        self.least_requests += if change.is_some() { least::MEETING + least::STAMP } else { 0 };
         self.slots.insert(date, slot);
     }
 }

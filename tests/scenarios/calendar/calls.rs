@@ -15,6 +15,8 @@ pub struct Time {
     pub link_pages: u64,
     pub removals: u64,
     pub further_pages: u64,
+    /// For what had to be written, by the oracle.
+    pub writes: u64,
 }
 
 /// Requests of a time, and the least that could have done.
@@ -24,20 +26,6 @@ pub struct Calls {
     least: Vec<(&'static str, u64)>,
 }
 
-/// Least requests for one write: the other side is read before, and a search goes before what cannot be repeated.
-const WRITES: [(&str, u64); 10] = [
-    ("create_meeting", 2),
-    ("update_meeting", 2),
-    ("join_meeting", 2),
-    ("note_removal", 2),
-    ("delete_meeting", 2),
-    ("create_event", 1),
-    ("update_event", 2),
-    ("delete_event", 2),
-    ("stamp_event", 1),
-    ("notify", 1),
-];
-
 /// Where instances of a series are read.
 const INSTANCES: [&str; 2] = ["/instances", "calendar.events.instances"];
 
@@ -46,7 +34,7 @@ impl Calls {
     /// a calendar.
     pub fn of(made: BTreeMap<String, u64>, runs: &Runs, time: &Time) -> Self {
         let done = |kind: &str| runs.done.get(kind).copied().unwrap_or(0);
-        let writes = WRITES.iter().map(|(kind, each)| runs.actions.get(kind).copied().unwrap_or(0) * each);
+        let notices = runs.actions.get("notify").copied().unwrap_or(0);
         let is_instances = |name: &&String| INSTANCES.iter().any(|end| name.ends_with(end));
         let instances: u64 = made.iter().filter(|(name, _)| is_instances(name)).map(|(_, count)| count).sum();
         let calendar_days = time.calendars * time.days;
@@ -55,7 +43,8 @@ impl Calls {
             ("further pages of calendars that are read as a whole", time.further_pages),
             ("each record that was told of", done("record")),
             ("each event that is looked at by itself", done("event")),
-            ("writes, with what is read for them", writes.sum()),
+            ("writes that people's edits ask for, with what is read for them", time.writes),
+            ("what people are told", notices),
             ("removed events, each looked at", time.removals),
             ("series, and their instances", 2 * instances),
             ("meetings and calls in each sweep", 2 * runs.sweeps),

@@ -252,7 +252,7 @@ impl Office {
         {
             (copy.standing, copy.tie) = (Standing::Gone, Tie::Ended);
         }
-        it.answers.insert(self.calendars[at].user, accepts);
+        it.answer(self.calendars[at].user, accepts, &self.calendars);
         it.is_closed = true;
         Ok(())
     }

@@ -444,22 +444,13 @@ impl Script {
         is_source.then_some(Edit::DeleteEventAgainst { affair, calendar, change })
     }
 
-    /// A series of which days were changed or left out by themselves is not deleted. Known, and to be decided by the flow:
-    /// the meetings of changed days outlive a series that is deleted in Outlook, and what lacks days counts as edited when
-    /// its meeting is deleted.
-    fn deletable(&mut self, present: Present<'_>) -> Option<(usize, usize)> {
-        let found = self.at_rest(present)?;
-        let is_whole = present.affairs[found.0].slots.is_empty();
-        is_whole.then_some(found)
-    }
-
     fn delete_event(&mut self, present: Present<'_>) -> Option<Edit> {
-        let (affair, calendar) = self.deletable(present)?;
+        let (affair, calendar) = self.at_rest(present)?;
         Some(Edit::DeleteEvent { affair, calendar })
     }
 
     fn delete_meeting(&mut self, present: Present<'_>) -> Option<Edit> {
-        let (affair, _) = self.deletable(present)?;
+        let (affair, _) = self.at_rest(present)?;
         Some(Edit::DeleteMeeting { affair })
     }
 

@@ -182,6 +182,7 @@ impl World {
             link_pages: self.link_pages,
             removals: of(gone),
             further_pages: self.calendar_pages,
+            writes: office.affairs.iter().map(|affair| affair.least_requests).sum(),
         };
         Calls::of((office.counting())(), &self.engine.runs, &time)
     }

@@ -3,7 +3,7 @@
 use super::action::{Action, Notice, Plan, Skipped, Verdict};
 use super::copies::{Copy, Invited, Role, is_unanswered, role};
 use super::event::{Event, Field, Place, Response};
-use super::link::{Attempt, ConflictField, OpenConflict, PairLink};
+use super::link::{Attempt, ConflictField, Creating, OpenConflict, PairLink, Side};
 use super::merge::{Merged, Terms, Winner, merge};
 use super::plan::{Input, stamp_is_missing};
 use super::sides::{EventSide, Guests, MeetingSide, Provider, Stamp};
@@ -209,7 +209,14 @@ fn joins(input: &Input<'_>, event: &EventSide, meeting: &MeetingSide) -> bool {
 
 /// What was agreed on: what was last saved, or was being created, and what has arrived of what was being written.
 fn base(link: &PairLink, event: &EventSide, meeting: &MeetingSide, provider: Provider) -> Option<Event> {
-    let base = link.agreed()?;
+    let base = &match &link.creating {
+        // What is still to be left out of a series that was made was not put back by anybody.
+        Some(Creating { side: Side::Calendar, event: asked }) if link.base.is_none() => {
+            let place = provider.holds(asked).rule_in_part(&event.event);
+            Event { place: place.unwrap_or_else(|| asked.place.clone()), ..asked.clone() }
+        }
+        _ => link.agreed()?.clone(),
+    };
     let forward = |attempt: &Attempt| attempt.bring_forward(base, &meeting.event, &event.event, provider);
     Some(link.attempt.as_ref().map_or_else(|| base.clone(), forward))
 }

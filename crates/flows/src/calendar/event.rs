@@ -490,6 +490,17 @@ impl Event {
         }
     }
 
+    /// The rule as far as it has arrived where this one was written, occurrences to be left out by requests of their own;
+    /// none where something else stands there, or all of it.
+    pub fn rule_in_part(&self, arrived: &Self) -> Option<Place> {
+        let (Place::Master(asked), Place::Master(found)) = (&self.place, &arrived.place) else { return None };
+        let without = |series: &Series| Series { gaps: BTreeSet::new(), ..series.clone() };
+        let is_part = without(asked).is_like(&without(found))
+            && found.gaps.is_subset(&asked.gaps)
+            && found.gaps.len() < asked.gaps.len();
+        is_part.then(|| arrived.place.clone())
+    }
+
     /// Fields in which two events differ.
     pub fn differences(&self, other: &Self) -> Vec<Field> {
         Field::ALL.into_iter().filter(|field| !self.same(other, *field)).collect()

@@ -169,6 +169,11 @@ impl Attempt {
         for field in self.to_calendar.iter().filter(|field| calendar.same(&asked, **field)) {
             base.take(*field, agreed);
         }
+        if self.to_calendar.contains(&Field::Recurrence)
+            && let Some(place) = asked.rule_in_part(calendar)
+        {
+            base.place = place;
+        }
         base
     }
 }

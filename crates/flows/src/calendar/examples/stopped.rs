@@ -1,10 +1,12 @@
 //! What happens where a run was stopped, case by case.
 
+use jiff::ToSpan as _;
+
 use super::super::event::{Busy, Event, Place};
 use super::super::model::{Look, Stop, World};
 use super::super::plan::Policy;
-use super::super::sides::{EventStatus, Provider};
-use super::super::tests::{first_meeting, hour, now, simple, weekly, world};
+use super::super::sides::{EventStatus, MeetingKind, Provider};
+use super::super::tests::{first_event, first_meeting, hour, now, simple, weekly, world};
 
 #[test]
 fn a_meeting_that_is_kept_stays_without_event_though_its_creation_was_never_saved() {
@@ -122,5 +124,37 @@ fn an_organiser_whose_run_was_stopped_goes_on_from_what_a_copy_made_meanwhile() 
         assert_eq!(world.meetings[&first_meeting(&world).unwrap()].event.busy, Busy::Busy, "{stop:?}");
         assert_eq!(world.events[0][&own].event.busy, Busy::Busy, "{stop:?}");
         assert_eq!((&world.notices, world.meetings_created), (&Vec::new(), 1), "{stop:?}");
+    }
+}
+
+/// Outlook leaves out each occurrence by a request of its own, and a run may be stopped before it.
+#[test]
+fn what_was_still_to_be_left_out_is_not_taken_for_put_back() {
+    let weekly_but = |left_out: usize| {
+        let mut series = weekly();
+        let occurrences = series.occurrences(&hour(0), now(), now() + 60 * 24.hours()).unwrap();
+        series.gaps.extend(occurrences.into_iter().take(left_out).map(|occurrence| occurrence.original));
+        series
+    };
+    for is_new in [true, false] {
+        let mut world = world(&[Provider::Microsoft], Policy::NewestWins);
+        let wanted = Event { place: Place::Master(weekly_but(2)), ..simple("A") };
+        let begun =
+            if is_new { wanted.clone() } else { Event { place: Place::Master(weekly()), ..simple("A") } };
+        let record = world.add_meeting(MeetingKind::Meeting, begun, &["user0"]);
+        if !is_new {
+            world.settle();
+            world.edit_meeting(&record, |side| side.event.place = wanted.place.clone());
+        }
+        assert!(!world.run(&Look::Meeting(0, record.clone()), Some(Stop { step: 1, after_effect: true })));
+        let id = first_event(&world, 0).unwrap();
+        world.edit_event(0, &id, |side| {
+            (side.event.place, side.gaps_known) = (Place::Master(weekly_but(1)), true);
+        });
+        world.settle();
+        for said in [&world.meetings[&record].event, &world.events[0][&id].event] {
+            assert_eq!(said.place, wanted.place, "{is_new}");
+        }
+        assert_eq!((&world.notices, world.events_created), (&Vec::new(), 1));
     }
 }

@@ -359,8 +359,11 @@ impl CalendarClient for OutlookCalendar {
         let items = self.calendar.find(&read::stamp_text(record)).await?;
         let mut found = Vec::new();
         for item in &items {
-            if let wire::PageItem::Event(event) = item {
-                found.push(self.found(event).await?);
+            let wire::PageItem::Event(event) = item else { continue };
+            // A list does not say what a series leaves out.
+            match event.kind {
+                Some(wire::EventType::SeriesMaster) => found.extend(self.get(&event.id).await?),
+                _ => found.push(self.found(event).await?),
             }
         }
         Ok(found)
