@@ -448,10 +448,12 @@ impl Affair {
         let inside = reach.of(now, from, to);
         for (at, calendar) in calendars.iter().enumerate() {
             let known = self.copies.get(&at).is_some_and(|copy| copy.standing != Standing::Maybe);
-            let invited = self
-                .copies
-                .values()
-                .any(|copy| copy.standing == Standing::There && copy.guests.contains(&calendar.mail));
+            // What the flow makes invites nobody at another provider's: it sends no mail.
+            let arrives =
+                |at: usize, copy: &Copy| !copy.is_ours || calendars[at].provider == calendar.provider;
+            let invited = self.copies.iter().any(|(at, copy)| {
+                copy.standing == Standing::There && copy.guests.contains(&calendar.mail) && arrives(*at, copy)
+            });
             let theirs = self.users.contains(&calendar.user) && calendar.is_served();
             if known || invited || !theirs || self.is_not_held || inside == Inside::No {
                 continue;

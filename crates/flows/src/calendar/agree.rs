@@ -253,6 +253,7 @@ fn conflict(merged: &Merged, event: &EventSide, meeting: &MeetingSide) -> Vec<Co
 pub(super) fn this_copy(input: &Input<'_>, event: &EventSide) -> Copy {
     Copy {
         calendar_id: input.calendar.id.clone(),
+        provider: input.calendar.provider,
         user_id: input.calendar.user_id.clone(),
         event_id: event.id.clone(),
         key: event.key.clone(),

@@ -21,6 +21,8 @@ use super::sides::{Calendar, Provider};
 
 /// How long the list of accounts is used before it is read again.
 const ACCOUNTS_FRESH: Duration = Duration::from_secs(30);
+/// How long it says for certain who is not connected.
+const LIST_JUST_READ: Duration = Duration::from_secs(1);
 /// Accounts read in one page.
 const PAGE: u32 = 200;
 /// Accounts at most.
@@ -147,6 +149,32 @@ impl Calendars {
         Ok(found)
     }
 
+    /// The calendars of these accounts, as their mailboxes and the settings are now.
+    pub(super) async fn current(
+        &self,
+        settings: &CalendarSettings,
+        now: Timestamp,
+    ) -> Result<BTreeMap<String, Provider>, Fault> {
+        let connected = self.connected(settings, now).await?;
+        let calendar = |(account, summary): (&AccountId, &AccountSummary)| {
+            let name = settings.calendar_of(account);
+            let id = CalendarId::new(account.clone(), summary.mailbox.as_deref(), name);
+            Some((id.text(), self.provider(account)?))
+        };
+        Ok(connected.iter().filter_map(calendar).collect())
+    }
+
+    /// Whether the list of accounts was not read just now.
+    pub(super) fn is_old(&self, now: Timestamp) -> bool {
+        let list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        list.as_ref().is_none_or(|(at, _)| elapsed(*at, now) >= LIST_JUST_READ)
+    }
+
+    /// The list of accounts is read anew when it is needed next.
+    pub(super) fn forget_list(&self) {
+        *self.list.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Users who have a calendar that is synchronised.
     pub(super) async fn users(
         &self,
@@ -184,7 +212,7 @@ impl Calendars {
             None => {
                 let found = self.accounts.account(account).await.map_err(|error| error.fault())?;
                 if found.is_some() {
-                    *self.list.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                    self.forget_list();
                 }
                 found
             }

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use super::sides::{MeetingSide, SharedKey};
+use super::sides::{MeetingSide, Provider, SharedKey};
 
 /// A copy of a meeting in a calendar, linked and alive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Copy {
     /// Our id of the calendar.
     pub calendar_id: String,
+    /// Whose calendar it is.
+    pub provider: Provider,
     /// The CRM user whose calendar it is.
     pub user_id: String,
     /// The event's id there.
@@ -114,6 +116,7 @@ mod tests {
     fn copy(calendar: &str, uid: &str, is_organizer: bool) -> Copy {
         Copy {
             calendar_id: calendar.into(),
+            provider: Provider::Google,
             user_id: format!("user of {calendar}"),
             event_id: format!("{uid} in {calendar}"),
             key: SharedKey { ical_uid: uid.into(), original: None },

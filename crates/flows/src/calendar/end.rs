@@ -13,15 +13,7 @@ use super::sides::{EventSide, MeetingSide, MeetingStatus, Provider, REMOVED_FROM
 
 /// The event is no more, or was cancelled.
 pub(super) fn event_gone(input: &Input<'_>, link: &PairLink, meeting: &MeetingSide, cancelled: bool) -> Plan {
-    let copy = Copy {
-        calendar_id: input.calendar.id.clone(),
-        user_id: input.calendar.user_id.clone(),
-        event_id: link.event_id.clone().unwrap_or_default(),
-        key: link.key.clone().unwrap_or(SharedKey { ical_uid: String::new(), original: None }),
-        is_organizer: link.is_organizer,
-        guests: BTreeSet::new(),
-        made_of: None,
-    };
+    let copy = link.as_copy(input.calendar);
     if is_replaced(&copy, input.copies) {
         return ended(input, link, EndedBy::CopyRemoved, Vec::new());
     }
@@ -65,7 +57,7 @@ fn is_replaced(this: &Copy, others: &[Copy]) -> bool {
 fn removal(input: &Input<'_>, meeting: &MeetingSide) -> Option<Action> {
     let here = &input.calendar.id;
     let is_noted = meeting.removed_from.contains(here) || meeting.removed_from.len() >= REMOVED_FROM_MAX;
-    if is_noted || waits_for_event(input, meeting) || is_invited(input) {
+    if is_noted || waits_for_event(input, meeting) || is_invited(input, meeting) {
         return None;
     }
     let from = meeting.removed_from.iter().chain([here]).cloned().collect();

@@ -23,10 +23,12 @@ use super::calendars::Calendars;
 use super::client::CalendarProvider;
 use super::crm::CrmClient;
 use super::key::Subject;
-use super::links::Links;
+use super::link::PairLink;
+use super::links::{KnownCopy, Links};
 use super::people::People;
 use super::plan::Policy;
 use super::settings::CalendarSettings;
+use super::sides::MeetingRef;
 use super::watch::Watches;
 use crate::guard::MassGuard;
 
@@ -125,6 +127,31 @@ impl CalendarFlow {
             let conflicts = u64::try_from(plan.conflicts).unwrap_or(u64::MAX);
             self.meter.add(&CONFLICTS, &[NAME, policy], conflicts);
         }
+    }
+}
+
+impl CalendarFlow {
+    /// The copies of a record that are linked and alive, and the calendars that had one. What was linked in a calendar that
+    /// is not connected any more has nothing to say.
+    pub(super) async fn copies(&self, record: &MeetingRef, now: Timestamp) -> Result<Vec<KnownCopy>, Fault> {
+        let current = self.calendars.current(&self.settings, now).await?;
+        let (copies, has_others) = self.links.copies(record, &current).await?;
+        if !has_others || !self.calendars.is_old(now) {
+            return Ok(copies);
+        }
+        // Just connected, perhaps.
+        self.calendars.forget_list();
+        let current = self.calendars.current(&self.settings, now).await?;
+        Ok(self.links.copies(record, &current).await?.0)
+    }
+
+    /// Whether a link's event follows another one by itself: the organiser's, which is linked and alive.
+    pub(super) async fn is_followed(&self, link: &PairLink, now: Timestamp) -> Result<bool, Fault> {
+        let (true, Some(record), Some(key)) = (link.follows(), &link.meeting, &link.key) else {
+            return Ok(false);
+        };
+        let copies = self.copies(record, now).await?;
+        Ok(copies.iter().filter_map(|known| known.copy.as_ref()).any(|it| it.is_organizer && it.key == *key))
     }
 }
 

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::copies::Copy;
 use super::event::{Busy, Event, Field, Place};
 use super::merge::{Merged, Winner};
-use super::sides::{MeetingRef, Provider, SharedKey};
+use super::sides::{Calendar, MeetingRef, MeetingSide, Provider, SharedKey};
 
 /// The link of one event and one record of the CRM.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -67,6 +68,33 @@ impl PairLink {
     /// What was last agreed on: what was saved, or what was being created on the other side.
     pub fn agreed(&self) -> Option<&Event> {
         self.base.as_ref().or_else(|| self.creating.as_ref().map(|creating| &creating.event))
+    }
+
+    /// The event, as the meeting's other copies see it. Whom it invites is not known, and neither its id nor its key while
+    /// it is being created.
+    pub fn as_copy(&self, calendar: &Calendar) -> Copy {
+        let no_key = || SharedKey { ical_uid: String::new(), original: None };
+        Copy {
+            calendar_id: calendar.id.clone(),
+            provider: calendar.provider,
+            user_id: calendar.user_id.clone(),
+            event_id: self.event_id.clone().unwrap_or_default(),
+            key: self.key.clone().unwrap_or_else(no_key),
+            is_organizer: self.is_organizer,
+            guests: BTreeSet::new(),
+            made_of: self.made_of,
+        }
+    }
+
+    /// Whether the record says what was agreed on, and nothing is under way or in dispute.
+    pub fn says(&self, meeting: &MeetingSide) -> bool {
+        let is_quiet = self.creating.is_none()
+            && self.attempt.is_none()
+            && self.conflict.is_none()
+            && self.tombstone.is_none()
+            && self.left.is_empty();
+        let is_agreed = |base: &Event| base.differences(&meeting.event).is_empty();
+        is_quiet && self.revision.is_some() && self.base.as_ref().is_some_and(is_agreed)
     }
 
     /// Whether it is the end of a series: what deviates from the series ends with it.
@@ -234,4 +262,42 @@ pub enum EndedBy {
     MeetingDeletedEventKept,
     /// Both are gone.
     BothDeleted,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::merge::Winner;
+    use super::super::model::Look;
+    use super::super::plan::Policy;
+    use super::super::sides::Provider;
+    use super::super::tests::{first_meeting, simple, world};
+    use super::*;
+
+    #[test]
+    fn only_what_was_agreed_on_is_no_news() {
+        let mut world = world(&[Provider::Google], Policy::NewestWins);
+        let id = world.add_event(0, simple("A"), "uid1", true);
+        world.settle();
+        let record = first_meeting(&world).unwrap();
+        let (link, meeting) = (world.links[0].1.clone(), world.meetings[&record].clone());
+        assert!(link.says(&meeting));
+        let edited = Event { location: "Room 1".into(), ..meeting.event.clone() };
+        assert!(!link.says(&MeetingSide { event: edited, ..meeting.clone() }));
+        let conflict = OpenConflict { fields: Vec::new(), winner: Some(Winner::Crm), told: false };
+        let event = simple("A");
+        let creating = Creating { side: Side::Crm, event };
+        for open in [
+            PairLink { conflict: Some(conflict), ..link.clone() },
+            PairLink { creating: Some(creating), ..link.clone() },
+            PairLink { left: vec![Field::Subject], ..link.clone() },
+            PairLink { base: None, ..link.clone() },
+        ] {
+            assert!(!open.says(&meeting), "{open:?}");
+        }
+        world.events[0].clear();
+        world.run(&Look::Removed(0, id), None);
+        assert!(world.links.iter().all(|(_, ended)| ended.tombstone.is_some()));
+        let ended = PairLink { base: link.base.clone(), ..world.links[0].1.clone() };
+        assert!(!ended.says(&meeting));
+    }
 }

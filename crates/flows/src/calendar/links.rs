@@ -4,7 +4,7 @@
 //! small documents, which say where it is: under the record, and under the key. They are written before the link, so a
 //! link that exists is found; one that they name and that does not exist is no link.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use super::copies::Copy;
 use super::event::Event;
 use super::key::{CalendarId, EventHash, digest, record_id};
 use super::link::{EndedBy, PairLink, Side};
-use super::sides::{MeetingRef, SharedKey};
+use super::sides::{MeetingRef, Provider, SharedKey};
 
 /// Another run saved a link first.
 pub(super) const LINK_CHANGED: &str = "link_changed";
@@ -186,14 +186,22 @@ impl Links {
         self.of_event(calendar, &known.event_id).await
     }
 
-    /// The copies of a record that are linked and alive, and the calendars that had one.
-    pub(super) async fn copies(&self, record: &MeetingRef) -> Result<Vec<KnownCopy>, Fault> {
+    /// The copies of a record that are linked and alive, and the calendars that had one, among these; and whether there
+    /// are others.
+    pub(super) async fn copies(
+        &self,
+        record: &MeetingRef,
+        among: &BTreeMap<String, Provider>,
+    ) -> Result<(Vec<KnownCopy>, bool), Fault> {
         let found: Vec<(String, OfRecord)> = self.beside(&record_key(record, "")).await?;
-        let copy = |(calendar_id, known): (String, OfRecord)| {
+        let copy = |(calendar_id, known): &(String, OfRecord)| {
+            let provider = *among.get(calendar_id)?;
+            let known = OfRecord::clone(known);
             let OfRecord { user_id, event_id, key, is_organizer, guests, version, made_of, ended } = known;
             let alive = key.filter(|_| !ended);
             let copy = alive.map(|key| Copy {
                 calendar_id: calendar_id.clone(),
+                provider,
                 user_id,
                 event_id,
                 key,
@@ -201,18 +209,11 @@ impl Links {
                 guests,
                 made_of,
             });
-            KnownCopy { calendar: calendar_id, copy, version }
+            Some(KnownCopy { calendar: calendar_id.clone(), copy, version })
         };
-        Ok(found.into_iter().map(copy).collect())
-    }
-
-    /// Whether a link's event follows another one by itself: the organiser's, which is linked and alive.
-    pub(super) async fn is_followed(&self, link: &PairLink) -> Result<bool, Fault> {
-        let (true, Some(record), Some(key)) = (link.follows(), &link.meeting, &link.key) else {
-            return Ok(false);
-        };
-        let copies = self.copies(record).await?;
-        Ok(copies.iter().filter_map(|known| known.copy.as_ref()).any(|it| it.is_organizer && it.key == *key))
+        let copies: Vec<KnownCopy> = found.iter().filter_map(copy).collect();
+        let has_others = copies.len() < found.len();
+        Ok((copies, has_others))
     }
 
     /// What a copy has agreed on.

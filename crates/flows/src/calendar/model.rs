@@ -287,6 +287,7 @@ impl World {
                 let side = self.events[*calendar].get(&event_id);
                 Some(Copy {
                     calendar_id: self.calendars[*calendar].id.clone(),
+                    provider: self.calendars[*calendar].provider,
                     user_id: self.calendars[*calendar].user_id.clone(),
                     event_id,
                     key: link.key.clone()?,

@@ -12,6 +12,7 @@ use shared::ports::state::{Fence, Grant};
 use super::action::{Action, Plan, Verdict};
 use super::calendars::Opened;
 use super::client::Found;
+use super::copies::{Role, role};
 use super::crm::CrmFound;
 use super::event::{Attendees, Event, Place, Reach};
 use super::flow::CalendarFlow;
@@ -100,6 +101,8 @@ pub(super) struct Pair<'a> {
     pub(super) holding: Holding,
     /// Since when the organiser's copy is waited for, where it is.
     pub(super) waits_since: Option<Timestamp>,
+    /// Whether only a change of the record can have to be carried over.
+    pub(super) is_news_of_record: bool,
     /// What its deletion is counted with: a calendar's round, or a sweep; none for what people cause one by one.
     pub(super) counted_with: Option<String>,
     pub(super) event: Known,
@@ -132,6 +135,7 @@ impl<'a> Pair<'a> {
             since: None,
             holding: Holding::Series,
             waits_since: None,
+            is_news_of_record: false,
             counted_with: None,
             event: Known::Unread,
             event_id: None,
@@ -191,13 +195,42 @@ impl<'a> Pair<'a> {
             return Ok(false);
         };
         let is_of = stored.link.meeting.as_ref() == Some(&meeting.record);
-        if !is_of || self.event != Known::Unread || !self.flow.links.is_followed(&stored.link).await? {
+        if !is_of
+            || self.event != Known::Unread
+            || !self.flow.is_followed(&stored.link, self.run.clock.now()).await?
+        {
             return Ok(false);
         }
-        if stored.link.version == meeting.version {
+        let (link, version) = (stored.link.clone(), meeting.version);
+        self.note_version(link, version).await
+    }
+
+    /// A record that says what was agreed on has no news for its event, which need not be read.
+    async fn has_no_news(&mut self) -> Result<bool, Fault> {
+        if !self.is_news_of_record || self.event != Known::Unread {
+            return Ok(false);
+        }
+        self.find_link().await?;
+        let (Some(stored), KnownRecord::Found(meeting)) = (&self.stored, &self.meeting) else {
+            return Ok(false);
+        };
+        let copies = self.copies().await?;
+        let own = stored.link.as_copy(&self.open.calendar);
+        let (assigned, born_of) = (meeting.assigned_user_id.as_deref(), meeting.key.as_deref());
+        let role = role(&own, &copies, assigned, born_of);
+        if !stored.link.says(meeting) || stored.link.peer != (role == Role::Peer) {
+            return Ok(false);
+        }
+        let (link, version) = (stored.link.clone(), meeting.version);
+        self.note_version(link, version).await
+    }
+
+    /// Notes which version of the meeting the event has; answers false where another run was faster.
+    async fn note_version(&mut self, link: PairLink, version: Option<i64>) -> Result<bool, Fault> {
+        if link.version == version {
             return Ok(true);
         }
-        let link = PairLink { version: meeting.version, ..stored.link.clone() };
+        let link = PairLink { version, made_of: None, ..link };
         match self.apply(&Plan::of(Verdict::Converges, vec![Action::SaveLink(Box::new(link))])).await {
             Err(fault) if fault.code == LINK_CHANGED => {
                 self.begin_anew();
@@ -208,7 +241,7 @@ impl<'a> Pair<'a> {
     }
 
     async fn plan_and_apply(&mut self) -> Result<(), Fault> {
-        if self.follows().await? {
+        if self.follows().await? || self.has_no_news().await? {
             return Ok(());
         }
         for _ in 0..PLANS_MAX {
@@ -514,7 +547,7 @@ impl<'a> Pair<'a> {
     /// The record's other copies that are linked and alive.
     pub(super) async fn copies(&self) -> Result<Vec<super::copies::Copy>, Fault> {
         let Some(record) = &self.record else { return Ok(Vec::new()) };
-        let found = self.flow.links.copies(record).await?;
+        let found = self.flow.copies(record, self.run.clock.now()).await?;
         let copies = found.into_iter().filter_map(|known| known.copy);
         let is_own = |copy: &super::copies::Copy| {
             copy.calendar_id == self.open.calendar.id && Some(&copy.event_id) == self.event_id.as_ref()

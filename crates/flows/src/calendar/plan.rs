@@ -238,7 +238,7 @@ fn create_event(input: &Input<'_>, meeting: &MeetingSide) -> Plan {
     if waits_for_event(input, meeting) {
         return ignored(Ignored::WaitsForEvent);
     }
-    if is_invited(input) {
+    if is_invited(input, meeting) {
         return ignored(Ignored::Invited);
     }
     if meeting.event.place.original().is_some() {
@@ -289,9 +289,13 @@ pub(super) fn waits_for_event(input: &Input<'_>, meeting: &MeetingSide) -> bool 
     meeting.key.as_ref().is_some_and(|key| !is_there(key))
 }
 
-/// Whether the provider brings the meeting into this calendar.
-pub(super) fn is_invited(input: &Input<'_>) -> bool {
-    input.copies.iter().any(|copy| copy.guests.contains(&input.calendar.mail))
+/// Whether the provider brings the meeting into this calendar. What we make invites nobody at another provider's, since it
+/// sends no mail.
+pub(super) fn is_invited(input: &Input<'_>, meeting: &MeetingSide) -> bool {
+    let is_born = |copy: &Copy| meeting.key.as_ref() == Some(&copy.key.text());
+    let arrives =
+        |copy: &Copy| copy.provider == input.calendar.provider || input.rules.send_mail || is_born(copy);
+    input.copies.iter().any(|copy| copy.guests.contains(&input.calendar.mail) && arrives(copy))
 }
 
 /// What both sides will have agreed on once the meeting is there.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
+use shared::envelope::Cause;
 use shared::fault::Fault;
 use shared::flow::{Outcome, Run};
 use tracing::warn;
@@ -20,13 +21,25 @@ use super::sides::MeetingRef;
 /// Passes through a record's calendars in one run.
 const PASSES_MAX: u32 = 3;
 
+/// What a record is gone through for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum News {
+    /// It changed in the CRM; of its events, their calendars tell.
+    OfRecord,
+    /// Anything may have changed.
+    Any,
+}
+
 impl CalendarFlow {
     /// Brings a record and its events into agreement.
     pub(super) async fn handle_record(&self, run: &Run, record: &MeetingRef) -> Result<Outcome, Fault> {
         let found = self.crm.get(record).await?;
         let (record, users) = (record.clone(), users_of(found.as_ref()));
         let present = WrittenRecord { record: record.clone(), users, found };
-        let wrote = self.settle_all(run, present, None).await?;
+        // Whoever asks for a look by hand has everything compared.
+        let news =
+            if matches!(run.cause, Cause::Manual | Cause::Replay) { News::Any } else { News::OfRecord };
+        let wrote = self.settle_all(run, present, None, news).await?;
         self.forget_record(&record).await?;
         Ok(Outcome { actions: wrote, converged: true, look_again_at: None })
     }
@@ -38,12 +51,13 @@ impl CalendarFlow {
         run: &Run,
         mut present: WrittenRecord,
         mut from: Option<&AccountId>,
+        mut news: News,
     ) -> Result<Vec<&'static str>, Fault> {
         let mut wrote = Vec::new();
         for _ in 0..PASSES_MAX {
-            let (actions, written, again) = self.pass(run, &present, from).await?;
+            let (actions, written, again) = self.pass(run, &present, from, news).await?;
             wrote.extend(actions);
-            (present, from) = (written.unwrap_or(present), None);
+            (present, from, news) = (written.unwrap_or(present), None, News::Any);
             if !again {
                 break;
             }
@@ -61,6 +75,7 @@ impl CalendarFlow {
         run: &Run,
         before: &WrittenRecord,
         from: Option<&AccountId>,
+        news: News,
     ) -> Result<(Vec<&'static str>, Option<WrittenRecord>, bool), Fault> {
         let (mut wrote, mut failed, mut earlier) = (Vec::new(), None, from.is_some());
         let mut present: Option<WrittenRecord> = None;
@@ -69,7 +84,7 @@ impl CalendarFlow {
         let accounts = self.accounts_with(record, &before.users, run.clock.now()).await?;
         for account in accounts.iter().filter(|account| Some(*account) != from) {
             let found = present.as_ref().unwrap_or(before).found.as_ref();
-            match self.record_in(run, record, found, account).await {
+            match self.record_in(run, record, found, account, news).await {
                 Ok((actions, written)) => {
                     wrote.extend(actions);
                     again |= written.is_some() && earlier;
@@ -103,7 +118,7 @@ impl CalendarFlow {
     ) -> Result<Vec<AccountId>, Fault> {
         let connected = self.calendars.connected(&self.settings, now).await?;
         let linked: BTreeSet<String> =
-            self.links.copies(record).await?.into_iter().map(|known| known.calendar).collect();
+            self.copies(record, now).await?.into_iter().map(|known| known.calendar).collect();
         let goes_out = self.settings.goes_out(record.kind);
         let concerns = |account: &&AccountId| {
             let user = user_of(account);
@@ -121,7 +136,7 @@ impl CalendarFlow {
         written: WrittenRecord,
         from: &AccountId,
     ) -> Vec<&'static str> {
-        match Box::pin(self.settle_all(run, written, Some(from))).await {
+        match Box::pin(self.settle_all(run, written, Some(from), News::Any)).await {
             Ok(wrote) => wrote,
             Err(fault) => {
                 warn!(error.type = fault.code, "Other calendars of a record are left to the sweep: {fault}");
@@ -136,6 +151,7 @@ impl CalendarFlow {
         record: &MeetingRef,
         found: Option<&CrmFound>,
         account: &AccountId,
+        news: News,
     ) -> Result<(Vec<&'static str>, Option<WrittenRecord>), Fault> {
         let opened = self.calendars.open(account, &self.settings, run.clock.now()).await;
         let open = match opened {
@@ -143,7 +159,7 @@ impl CalendarFlow {
             Ok(None) => return Ok((Vec::new(), None)),
             Err(fault) => return Err(self.of_account(account, fault, run).await),
         };
-        match self.pair_of(run, record, found, &open).await {
+        match self.pair_of(run, record, found, &open, news).await {
             Ok(done) => Ok(done),
             Err(fault) if failing::is_over(&fault) => Err(self.of_account(account, fault, run).await),
             Err(fault) => Err(fault),
@@ -156,9 +172,11 @@ impl CalendarFlow {
         record: &MeetingRef,
         found: Option<&CrmFound>,
         open: &Opened,
+        news: News,
     ) -> Result<(Vec<&'static str>, Option<WrittenRecord>), Fault> {
         let mut rounds = Rounds::beside(self, run, open).await?;
-        let pair = rounds.pair().of_record(record, found);
+        let mut pair = rounds.pair().of_record(record, found);
+        pair.is_news_of_record = news == News::OfRecord;
         rounds.look(About::Record(record), pair).await?;
         Ok((rounds.wrote, rounds.written))
     }

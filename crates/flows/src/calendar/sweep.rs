@@ -119,7 +119,7 @@ impl CalendarFlow {
             let name = self.settings.calendar_of(account);
             let calendar = CalendarId::new(account.clone(), summary.mailbox.as_deref(), name);
             let (standing, _) = standing::load(&*self.state, &calendar).await?;
-            let heard_at = standing.heard_at.unwrap_or(now);
+            let heard_at = standing.heard_at.unwrap_or(summary.granted_at);
             silent += u32::from(elapsed(heard_at, now) > self.settings.nothing_arrived_after);
             links = links.saturating_add(standing.links);
             last = Some(account.clone());
@@ -168,7 +168,7 @@ impl CalendarFlow {
     async fn is_known(&self, changed: &Changed, now: Timestamp) -> Result<bool, Fault> {
         let Some(version) = changed.version else { return Ok(false) };
         let accounts = self.accounts_with(&changed.record, &changed.users, now).await?;
-        let copies = self.links.copies(&changed.record).await?;
+        let copies = self.copies(&changed.record, now).await?;
         Ok(copies.len() >= accounts.len() && copies.iter().all(|known| known.version == Some(version)))
     }
 
@@ -219,7 +219,7 @@ impl CalendarFlow {
         let present = self.crm.present(&records).await?;
         let mut hits = Vec::new();
         for record in records.difference(&present) {
-            let copies = self.links.copies(record).await?;
+            let copies = self.copies(record, now).await?;
             if copies.iter().any(|known| known.copy.is_some()) {
                 hits.push(SweepHit { key: self.key(&Subject::Record(record.clone()))?, changed_at: None });
             }

@@ -101,20 +101,32 @@ impl Watches {
             error.type = fault.code,
             "The calendar does not notify us of changes, so they wait for the sweep: {fault}"
         );
-        let now = run.clock.now();
-        let kept = Kept {
+        if let Err(problem) = self.pause(flow, open, run.clock.now()).await {
+            debug!("That could not be noted: {problem}");
+        }
+        false
+    }
+
+    /// Asks for no watch for a while. One that there is stays known: it tells of changes until it ends, and has to be ended
+    /// once another one stands.
+    async fn pause(&self, flow: &CalendarFlow, open: &Opened, now: Timestamp) -> Result<(), Fault> {
+        let known = self.known(flow, open).await?;
+        let none = || Kept {
             id: String::new(),
             resource_id: None,
             since: now,
             until: now,
             address: String::new(),
             secret: String::new(),
-            not_before: Some(later(now, PAUSE)),
+            not_before: None,
         };
-        if let Err(problem) = self.write(flow, open, &kept).await {
-            debug!("That could not be noted: {problem}");
-        }
-        false
+        let kept = Kept { not_before: Some(later(now, PAUSE)), ..known.unwrap_or_else(none) };
+        self.write(flow, open, &kept).await
+    }
+
+    async fn known(&self, flow: &CalendarFlow, open: &Opened) -> Result<Option<Kept>, Fault> {
+        let known = flow.state.get(&key(open)).await?;
+        Ok(known.and_then(|document| serde_json::from_slice(&document.value).ok()))
     }
 
     /// Answers whether a watch was made.
@@ -127,8 +139,7 @@ impl Watches {
         run: &Run,
     ) -> Result<bool, Fault> {
         let now = run.clock.now();
-        let known = flow.state.get(&key(open)).await?;
-        let known = known.and_then(|document| serde_json::from_slice::<Kept>(&document.value).ok());
+        let known = self.known(flow, open).await?;
         let address = address(public_url, &open.id.text());
         let secret = self.secret(&open.id.text())?;
         let mark = digest(&[secret.expose_secret()], MARK_DIGITS);

@@ -284,7 +284,8 @@ impl CrmClient for EspoCalendar {
         let ends = Where::GreaterThanOrEquals("dateEnd".to_owned(), values::datetime(from).into());
         let mut filters = vec![
             Where::linked_with("users", [user_id]),
-            Where::equals("status", "Planned"),
+            // What was held is of the past days that the window has.
+            Where::NotEquals("status".to_owned(), "Not Held".into()),
             Where::less_than("dateStart", values::datetime(to)),
             Where::Or(vec![ends, Where::is_not_null(Own::RecurrenceRule.attribute())]),
         ];
