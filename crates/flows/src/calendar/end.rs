@@ -25,6 +25,11 @@ pub(super) fn event_gone(input: &Input<'_>, link: &PairLink, meeting: &MeetingSi
         Some(note) => Plan::again(Verdict::Ended, vec![note]),
         None => ended(input, link, why, notices),
     };
+    // The event of somebody who is none of the meeting's users was deleted for that: by us, or by them.
+    let is_born = meeting.key.is_some() && meeting.key == link.key.as_ref().map(SharedKey::text);
+    if !is_born && !meeting.users.contains(&input.calendar.user_id) {
+        return ended(input, link, EndedBy::TakenOut, Vec::new());
+    }
     // An attendee who removes the own copy says nothing about the meeting, as long as others have theirs.
     let speaks = cancelled || link.is_organizer || input.copies.is_empty();
     if role != Role::Source || !speaks {
@@ -93,6 +98,22 @@ pub(super) fn meeting_gone(input: &Input<'_>, event: &EventSide) -> Plan {
     }
     let delete = Action::DeleteEvent { id: event.id.clone(), expected: event.revision.clone() };
     Plan { deletes: true, ..ended(input, &link, EndedBy::MeetingDeleted, vec![delete]) }
+}
+
+/// The event that was made of a meeting goes when its user is taken out of the meeting; none where that is not so, where
+/// it was edited, which comes first, or where deleting it would reach others.
+pub(super) fn taken_out(input: &Input<'_>, event: &EventSide, meeting: &MeetingSide) -> Option<Plan> {
+    let is_theirs = meeting.users.contains(&input.calendar.user_id);
+    let is_born = meeting.key.as_ref() == Some(&event.key.text());
+    let link = input.link.filter(|link| link.meeting.as_ref() == Some(&meeting.record))?;
+    let base = link.base.as_ref().filter(|_| !is_theirs && !is_born && link.attempt.is_none())?;
+    let present = with_known_gaps(event, base);
+    let is_edited = differs(&link.in_calendar(base, input.calendar.provider), &present.event, link);
+    if is_edited || !is_deletable(input, event) {
+        return None;
+    }
+    let delete = Action::DeleteEvent { id: event.id.clone(), expected: event.revision.clone() };
+    Some(Plan { deletes: true, ..ended(input, link, EndedBy::TakenOut, vec![delete]) })
 }
 
 /// An event that stays says that it had a meeting: else it would have a new one where our own memory is lost. While there

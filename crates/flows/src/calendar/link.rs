@@ -245,6 +245,13 @@ pub struct Tombstone {
     pub why: EndedBy,
 }
 
+impl EndedBy {
+    /// Whether it says nothing of the meeting's other events.
+    pub fn is_of_one_copy(self) -> bool {
+        matches!(self, Self::CopyRemoved | Self::TakenOut)
+    }
+}
+
 /// Why a pair came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -256,6 +263,8 @@ pub enum EndedBy {
     EventDeletedMeetingKept,
     /// One copy of several was removed from its calendar.
     CopyRemoved,
+    /// Its user was taken out of the meeting, and the event that was made for them was deleted.
+    TakenOut,
     /// The meeting was deleted, and the event with it.
     MeetingDeleted,
     /// The meeting was deleted; the event stays, since deleting it would reach others, or it was edited.

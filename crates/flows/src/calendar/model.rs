@@ -209,7 +209,7 @@ impl World {
             let same_key = |(_, other): &&(usize, PairLink)| other.key.as_ref() == Some(&side.key);
             let by_key = self.alive().filter(|(_, other)| other.meeting.is_some()).find(same_key);
             let over = |(_, other): &(usize, PairLink)| {
-                other.tombstone.is_some_and(|tombstone| tombstone.why != EndedBy::CopyRemoved)
+                other.tombstone.is_some_and(|tombstone| !tombstone.why.is_of_one_copy())
             };
             ended = self.links.iter().filter(same_key).any(over);
             let by_stamp = match &side.stamp {
@@ -435,6 +435,8 @@ impl World {
             Action::DeleteEvent { id, expected } => {
                 let side = self.events[run.calendar].remove(id).unwrap();
                 assert_eq!(side.revision, *expected);
+                // The vendor's memory of a create is of no use any more: another one is tried.
+                self.tokens.retain(|_, made| made != id);
                 self.mail(run.calendar, &side.event.attendees);
             }
             Action::ReadEvent { .. } => run.hinted = false,

@@ -218,7 +218,8 @@ impl<'a> Pair<'a> {
         let own = stored.link.as_copy(&self.open.calendar);
         let (assigned, born_of) = (meeting.assigned_user_id.as_deref(), meeting.key.as_deref());
         let role = role(&own, &copies, assigned, born_of);
-        if !stored.link.says(meeting) || stored.link.peer != (role == Role::Peer) {
+        let is_theirs = meeting.users.contains(&self.open.calendar.user_id);
+        if !is_theirs || !stored.link.says(meeting) || stored.link.peer != (role == Role::Peer) {
             return Ok(false);
         }
         let (link, version) = (stored.link.clone(), meeting.version);
@@ -460,7 +461,7 @@ impl<'a> Pair<'a> {
     async fn find_record(&mut self) -> Result<bool, Fault> {
         let (None, Known::Found(event)) = (&self.record, &self.event) else { return Ok(false) };
         let copies = self.flow.links.of_key(&event.key.text()).await?;
-        let over = |why: &EndedBy| *why != EndedBy::CopyRemoved;
+        let over = |why: &EndedBy| !why.is_of_one_copy();
         if copies.iter().any(|(_, copy)| copy.ended.as_ref().is_some_and(over)) {
             return Ok(true);
         }

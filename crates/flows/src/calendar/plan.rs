@@ -9,9 +9,9 @@ use jiff::Timestamp;
 use super::action::{Action, CreateToken, Ignored, Plan, Skipped, Verdict};
 use super::agree::agree;
 use super::copies::{Copy, Invited};
-use super::end::{both_gone, event_gone, meeting_gone};
+use super::end::{both_gone, event_gone, meeting_gone, taken_out};
 use super::event::{Attendee, Event, Place, Window};
-use super::link::{Creating, PairLink, Side};
+use super::link::{Creating, EndedBy, PairLink, Side};
 use super::merge::Winner;
 use super::series::{CrmSeries, Holding};
 use super::sides::{
@@ -115,7 +115,10 @@ pub struct Input<'a> {
 /// Decides.
 pub fn plan(input: &Input<'_>) -> Plan {
     if input.link.is_some_and(|link| link.tombstone.is_some()) {
-        return Plan::of(Verdict::Ended, Vec::new());
+        return match comes_back(input) {
+            Some(meeting) => create_event(&Input { link: None, event: &Remote::Absent, ..*input }, meeting),
+            None => Plan::of(Verdict::Ended, Vec::new()),
+        };
     }
     let known_event = input.link.and_then(|link| link.event_id.as_ref());
     let known_record = input.link.and_then(|link| link.meeting.as_ref());
@@ -131,7 +134,9 @@ pub fn plan(input: &Input<'_>) -> Plan {
         (Some(event), Crm::Found(meeting)) if is_copied(input, event, meeting) => {
             create_meeting(input, event)
         }
-        (Some(event), Crm::Found(meeting)) => agree(input, event, meeting),
+        (Some(event), Crm::Found(meeting)) => {
+            taken_out(input, event, meeting).unwrap_or_else(|| agree(input, event, meeting))
+        }
         (Some(event), Crm::Gone) => meeting_gone(input, event),
         (Some(event), Crm::Absent) => match known_record {
             Some(record) => read_meeting(record),
@@ -141,6 +146,15 @@ pub fn plan(input: &Input<'_>) -> Plan {
         (None, Crm::Gone) => input.link.map_or_else(|| ignored(Ignored::Nothing), |_| both_gone(input)),
         (None, Crm::Absent) => ignored(Ignored::Nothing),
     }
+}
+
+/// A meeting whose user was taken out of it, and is one of its users again.
+fn comes_back<'a>(input: &Input<'a>) -> Option<&'a MeetingSide> {
+    let why = input.link?.tombstone?.why;
+    let Crm::Found(meeting) = input.meeting else { return None };
+    let is_theirs = meeting.users.contains(&input.calendar.user_id);
+    let is_gone = matches!(input.event, Remote::Absent | Remote::Gone);
+    (why == EndedBy::TakenOut && is_theirs && is_gone).then_some(meeting)
 }
 
 pub(super) fn ignored(why: Ignored) -> Plan {
@@ -171,9 +185,12 @@ fn gone(input: &Input<'_>, cancelled: bool) -> Plan {
     }
 }
 
-/// A copied event carries the stamp of its original: the older link wins, and the copy is an event of its own.
+/// A copied event carries the stamp of its original: the older link wins, and the copy is an event of its own. The one
+/// that the meeting was born of is no copy.
 fn is_copied(input: &Input<'_>, event: &EventSide, meeting: &MeetingSide) -> bool {
-    input.link.is_none_or(|link| link.meeting.as_ref() != Some(&meeting.record))
+    let is_born = meeting.key.as_ref() == Some(&event.key.text());
+    !is_born
+        && input.link.is_none_or(|link| link.meeting.as_ref() != Some(&meeting.record))
         && input.copies.iter().any(|copy| {
             copy.calendar_id == input.calendar.id && copy.event_id != event.id && copy.key != event.key
         })

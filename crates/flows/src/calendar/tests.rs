@@ -130,6 +130,7 @@ enum Deed {
     DeleteEvent(usize),
     CancelEvent(usize),
     DeleteMeeting,
+    ToggleUser(usize),
     Status(MeetingStatus),
     /// A run, stopped somewhere.
     Run(usize, Option<(usize, bool)>),
@@ -147,6 +148,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         1 => (0usize..3).prop_map(Deed::DeleteEvent),
         1 => (0usize..3).prop_map(Deed::CancelEvent),
         1 => Just(Deed::DeleteMeeting),
+        1 => (0usize..3).prop_map(Deed::ToggleUser),
         1 => prop_oneof![Just(MeetingStatus::Held), Just(MeetingStatus::NotHeld), Just(MeetingStatus::Planned)]
             .prop_map(Deed::Status),
         6 => (0usize..12, stop).prop_map(|(n, stop)| Deed::Run(n, stop)),
@@ -255,6 +257,18 @@ fn act(world: &mut World, deed: &Deed) {
         Deed::DeleteMeeting => {
             if let Some(record) = first_meeting(world) {
                 world.meetings.remove(&record);
+            }
+        }
+        // Who is made a user of a meeting that was born of their own event, before that one has been read, has two of it.
+        Deed::ToggleUser(calendar) => {
+            let user = world.calendars[calendar % world.calendars.len()].user_id.clone();
+            let is_made_here = |record: &MeetingRef| world.meetings[record].key.is_none();
+            if let Some(record) = first_meeting(world).filter(is_made_here) {
+                world.edit_meeting(&record, |side| {
+                    if !side.users.remove(&user) {
+                        side.users.insert(user);
+                    }
+                });
             }
         }
         Deed::Status(status) => {

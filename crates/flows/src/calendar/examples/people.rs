@@ -231,3 +231,34 @@ fn a_guest_is_invited_once_and_by_another_event_when_that_one_goes() {
     );
     assert_eq!(world.mails, 0);
 }
+
+#[test]
+fn who_is_taken_out_of_a_meeting_loses_the_event_that_was_made_of_it_and_has_it_again_when_back() {
+    for provider in [Provider::Google, Provider::Microsoft] {
+        let mut world = world(&[Provider::Google, provider], Policy::NewestWins);
+        let record = world.add_meeting(MeetingKind::Meeting, simple("A"), &["user0", "user1"]);
+        world.settle();
+        let is_user = |world: &mut World, is_user: bool| {
+            world.edit_meeting(&record, |side| {
+                side.users.retain(|user| user != "user1");
+                side.users.extend(is_user.then(|| "user1".to_owned()));
+            });
+            world.settle();
+            (world.events[0].len(), world.events[1].len())
+        };
+        assert_eq!(is_user(&mut world, false), (1, 0));
+        assert_eq!(is_user(&mut world, true), (1, 1));
+        // What was edited in the event is carried over first.
+        let id = first_event(&world, 1).unwrap();
+        world.edit_event(1, &id, |side| side.event.location = "Room 1".into());
+        assert_eq!(is_user(&mut world, false), (1, 0));
+        assert_eq!(world.meetings[&record].event.location, "Room 1");
+        // The own event of whoever organises it stays.
+        let own = world.add_event(1, simple("B"), "uid1", true);
+        world.settle();
+        let born = world.meetings.values().find(|side| side.key.is_some()).unwrap().record.clone();
+        world.edit_meeting(&born, |side| side.users.clear());
+        world.settle();
+        assert!(world.events[1].contains_key(&own));
+    }
+}
