@@ -376,6 +376,29 @@ fn who_names_no_usable_parent_is_attached_to_the_root() {
 }
 
 #[test]
+fn a_full_compare_attaches_who_is_below_an_unknown_department() {
+    let mut world = small(Rules::default());
+    with_department(&mut world, 40, 99);
+    with_department(&mut world, 50, 40);
+    look(&mut world, Key::Department(d(50)));
+    assert_eq!(parked(&world), [("dept.99".to_owned(), vec!["dept.50".to_owned()])]);
+    let reads = world.counts.reads;
+    world.publish_swept(Key::Department(d(50)));
+    world.work();
+    assert_eq!(world.counts.reads, reads + 3, "the way up to the unknown one");
+    world.publish_swept(Key::Department(d(40)));
+    world.work();
+    assert!(world.oddities.contains(&Oddity::Attached(d(40), Attached::UnknownParent(d(99)))));
+    assert_eq!(world.shown(), world.wanted());
+    // What waits looks for itself.
+    look(&mut world, Key::Department(d(50)));
+    with_department(&mut world, 99, 10);
+    look(&mut world, Key::Department(d(99)));
+    world.assert_converged();
+    world.assert_quiet();
+}
+
+#[test]
 fn leaders_are_set_when_they_come_and_nobody_waits() {
     let mut world = small(Rules::default());
     edit(&mut world, "m", |m| m.leaders = Some(vec![id("m"), id("boss"), id("ghost")]));

@@ -11,7 +11,7 @@ use super::super::fixtures::id;
 use super::super::ids::{DepartmentId, ExternalId, TargetId};
 use super::super::key::Key;
 use super::super::link::Note;
-use super::super::model::{Group, User};
+use super::super::model::{Group, User, World};
 use super::super::record::{Attributes, Child, Field, Value};
 use super::super::rules::{Hierarchy, Leavers, Rules};
 use super::super::sweep::Sweeping;
@@ -131,6 +131,39 @@ async fn a_second_account_of_who_left_is_found_though_the_first_is_out_of_use() 
     assert_eq!(user.attributes[&Field::Active], Value::Flag(false));
     assert_eq!(user.external_id, Some(ExternalId::Retired(second)));
     assert_eq!(sweep(&mut stage, "s4").await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_department_below_an_unknown_one_is_attached_by_a_sweep_and_moved_when_that_comes() {
+    let (mut stage, _) = lying(Rules::default(), 1).await;
+    plant(&stage, 1, 3, 4);
+    first_sync(&stage).await;
+    let (orphan, unknown) = (Key::Department(DepartmentId(70)), Key::Department(DepartmentId(77)));
+    let below = |stage: &Stage, id, parent| {
+        stage.with_wecom(|world| world.wecom.departments.insert(DepartmentId(id), dept(id, parent)));
+    };
+    below(&stage, 70, 77);
+    // An event may have come before that of the department above.
+    stage.publish(orphan.clone());
+    stage.work(4).await;
+    let waits = [(stage.record_key(unknown.clone()), [stage.record_key(orphan.clone())].into())];
+    assert_eq!(stage.parked(), waits.into());
+    assert_eq!(sweep(&mut stage, "s1").await, 1);
+    let parent = |world: &World| world.shown().groups[&DepartmentId(70)].0;
+    below(&stage, 77, 1);
+    stage.publish(unknown);
+    stage.work(4).await;
+    let world = stage.world().await;
+    world.assert_converged();
+    assert_eq!(parent(&world), Some(DepartmentId(77)));
+    // Lost again, and told by no event.
+    below(&stage, 71, 78);
+    sweep(&mut stage, "s2").await;
+    let world = stage.world().await;
+    world.assert_converged();
+    assert_eq!(world.shown().groups[&DepartmentId(71)].0, Some(DepartmentId::ROOT));
+    assert_eq!(pages(&mut stage, "s3", false).await.unwrap(), []);
+    stage.assert_quiet().await;
 }
 
 #[tokio::test(start_paused = true)]
