@@ -167,6 +167,36 @@ async fn a_department_below_an_unknown_one_is_attached_by_a_sweep_and_moved_when
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_person_asks_for_is_compared_with_the_target_and_an_event_is_not() {
+    let (stage, _) = lying(Rules::default(), 1).await;
+    plant(&stage, 1, 3, 4);
+    first_sync(&stage).await;
+    let world = stage.world().await;
+    let (member, (_, link)) = world.member_links.iter().next().unwrap();
+    let (group, target) = link.groups.iter().next().unwrap();
+    let key = stage.record_key(Key::Member(member.clone()));
+    for cause in [Cause::Webhook, Cause::Released, Cause::Manual, Cause::Replay, Cause::Sweep] {
+        let is_compared = !matches!(cause, Cause::Webhook | Cause::Released);
+        {
+            let mut records = stage.target.records.lock().unwrap();
+            let name = Value::Text("changed".to_owned());
+            records.users.get_mut(&link.target).unwrap().attributes.insert(Field::DisplayName, name);
+            records.groups.get_mut(target).unwrap().members.clear();
+        }
+        stage.publish_as(key.clone(), cause, None);
+        stage.publish_as(stage.record_key(Key::Members(*group)), cause, None);
+        stage.work(1).await;
+        let now = stage.world().await;
+        assert_eq!(
+            now.users[&link.target].attributes == world.users[&link.target].attributes,
+            is_compared,
+            "{cause:?}"
+        );
+        assert_eq!(now.groups[target].members == world.groups[target].members, is_compared, "{cause:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_is_not_ours_stays() {
     let (mut stage, _) = lying(Rules::default(), 1).await;
     plant(&stage, 1, 5, 10);
