@@ -415,6 +415,50 @@ fn leaders_are_set_when_they_come_and_nobody_waits() {
 }
 
 #[test]
+fn who_reported_to_one_who_left_is_told_at_once_and_again_on_return() {
+    for leavers in [Leavers::Deactivate, Leavers::Delete] {
+        let mut world = small(Rules { leavers, ..Rules::default() });
+        with_member(&mut world, "boss", &[1]);
+        with_member(&mut world, "deputy", &[1]);
+        ["boss", "deputy"].into_iter().for_each(|name| look(&mut world, user(name)));
+        edit(&mut world, "m", |m| m.leaders = Some(vec![id("boss"), id("deputy")]));
+        assert_eq!(world.shown().managers[&id("m")], id("boss"));
+        let boss = world.wecom.members.remove(&id("boss")).unwrap();
+        let reads = world.counts.reads;
+        look(&mut world, user("boss"));
+        assert_eq!(world.counts.reads, reads + 1, "m is not read again");
+        world.assert_converged();
+        assert_eq!(world.shown().managers[&id("m")], id("deputy"));
+        world.wecom.members.insert(id("boss"), boss);
+        look(&mut world, user("boss"));
+        world.assert_converged();
+        world.assert_quiet();
+    }
+}
+
+#[test]
+fn who_reported_to_one_who_left_is_told_though_the_run_was_stopped() {
+    for leavers in [Leavers::Deactivate, Leavers::Delete] {
+        for stop in 0..40 {
+            let mut world = small(Rules { leavers, ..Rules::default() });
+            with_member(&mut world, "boss", &[1]);
+            look(&mut world, user("boss"));
+            edit(&mut world, "m", |m| m.leaders = Some(vec![id("boss")]));
+            world.wecom.members.remove(&id("boss"));
+            let mut run = world.begin(user("boss"), Mode::Hint, Known::default());
+            for _ in 0..stop {
+                if world.step(&mut run) {
+                    break;
+                }
+            }
+            world.leases.clear();
+            look(&mut world, user("boss"));
+            world.assert_converged();
+        }
+    }
+}
+
+#[test]
 fn who_leads_a_department_has_it_among_its_roles() {
     let mut world = small(Rules::default());
     edit(&mut world, "m", |m| m.set_departments(&[d(20), d(10)], &[], &[true]));
@@ -663,6 +707,13 @@ fn a_sweep_repairs_what_somebody_changed_in_the_target() {
     world.groups.get_mut(&group).unwrap().members.clear();
     let facts = world.sweep();
     assert_eq!((facts.differs, facts.equal), (2, 2));
+    world.assert_converged();
+    world.wecom.members.clear();
+    look(&mut world, Key::Member(id("m")));
+    assert_eq!(world.sweep().extra, 0, "out of use, and stays so");
+    world.users.get_mut(&user).unwrap().attributes.insert(Field::Active, Value::Flag(true));
+    assert_eq!(world.sweep().extra, 1);
+    assert_eq!(world.users[&user].attributes[&Field::Active], Value::Flag(false));
     world.assert_converged();
 }
 
