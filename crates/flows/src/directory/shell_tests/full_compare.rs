@@ -1,5 +1,7 @@
 //! The sweep and the diff.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use shared::clock::Clock as _;
 use shared::envelope::Cause;
 use shared::fault::{Fault, FaultKind};
@@ -8,7 +10,7 @@ use shared::record_key::RecordKey;
 
 use super::super::drift::Drifted;
 use super::super::fixtures::id;
-use super::super::ids::{DepartmentId, ExternalId, TargetId};
+use super::super::ids::{DepartmentId, ExternalId, MemberId, TargetId};
 use super::super::key::Key;
 use super::super::link::Note;
 use super::super::model::{Group, User, World};
@@ -313,6 +315,7 @@ async fn lists_that_come_back_empty_or_cut_off_end_nobody() {
                 }
                 Err(fault) => {
                     assert!(lies.has_no_departments, "{lies:?}");
+                    assert!(stage.flow.sweeping.is_forgotten(), "nobody goes on with it");
                     assert_eq!((fault.kind, fault.code), (FaultKind::Permanent, "wecom_shows_nothing"));
                 }
             }
@@ -330,8 +333,10 @@ async fn too_many_ends_wait_and_a_release_does_what_was_shown() {
     plant(&stage, 1, 6, 200);
     first_sync(&stage).await;
     // A right is lost in a way that WeCom tells as an absence, for each one.
-    let gone: Vec<_> = stage.source.wecom.lock().unwrap().members.keys().take(120).cloned().collect();
-    stage.with_wecom(|world| gone.iter().for_each(|id| drop(world.wecom.members.remove(id))));
+    let mut gone = stage.with_wecom(|world| {
+        let members = &mut world.wecom.members;
+        (0..120).map(|_| members.pop_first().unwrap()).collect::<BTreeMap<_, _>>()
+    });
     let diff = stage.flow.diff(500).await.unwrap();
     assert_eq!(diff.counts[&Drifted::Extra], 120);
     let found = pages(&mut stage, "s1", false).await.unwrap();
@@ -348,16 +353,24 @@ async fn too_many_ends_wait_and_a_release_does_what_was_shown() {
             }
         }
     }
-    assert!(stage.flow.held_back().await.unwrap().is_some());
+    let shown = stage.flow.held_back().await.unwrap().unwrap();
+    assert!(shown.contains("120 of 206"), "{shown}");
     let off = stage.target.records.lock().unwrap().users.values().filter(is_off).count();
     assert!(off <= 50, "{off} of those that the number permits");
+    let waiting: BTreeSet<&RecordKey> = held.iter().map(|it| &it.key).collect();
+    assert_eq!(off + waiting.len(), 120, "each of the others waits");
+    // One of them comes back before somebody has decided.
+    let is_held = |id: &MemberId| waiting.contains(&stage.record_key(Key::Member(id.clone())));
+    let (back, member) = gone.extract_if(.., |id, _| is_held(id)).next().unwrap();
+    stage.with_wecom(|world| world.wecom.members.insert(back.clone(), member));
     assert_eq!(stage.flow.release("operator", stage.clock.now()).await.unwrap(), 1);
     held.iter().for_each(|it| stage.publish_as(it.key.clone(), it.cause, it.sweep_id.as_deref()));
     stage.work(4).await;
-    sweep(&mut stage, "s2").await;
     let world = stage.world().await;
-    assert_eq!(world.users.values().filter(is_off).count(), 120);
+    assert_eq!(world.users.values().filter(is_off).count(), 119);
+    assert!(world.shown().users.contains_key(&back));
     world.assert_converged();
+    assert_eq!(stage.flow.held_back().await.unwrap(), None);
 }
 
 #[tokio::test(start_paused = true)]
