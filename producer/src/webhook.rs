@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Path, RawQuery, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::extract::{DefaultBodyLimit, FromRequest as _, Path, Request, State};
+use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::Bytes;
@@ -49,33 +49,21 @@ pub fn routes(engine: Arc<Engine>, flows: Vec<Arc<dyn Flow>>) -> Router {
         .layer(limit)
 }
 
-type Body = Result<Bytes, axum::extract::rejection::BytesRejection>;
-
-async fn receive_bare(
-    intake: State<Intake>,
-    Path(flow): Path<String>,
-    method: Method,
-    query: RawQuery,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    receive(intake, Path((flow, String::new())), method, query, headers, body).await
+async fn receive_bare(intake: State<Intake>, Path(flow): Path<String>, request: Request) -> Response {
+    receive(intake, Path((flow, String::new())), request).await
 }
 
 async fn receive(
     State(intake): State<Intake>,
     Path((flow, path)): Path<(String, String)>,
-    method: Method,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-    body: Body,
+    request: Request,
 ) -> Response {
     let Some(flow) = intake.flows.iter().find(|known| known.spec().name.as_str() == flow) else {
         return refuse(&intake.engine, "unknown", StatusCode::NOT_FOUND, "unknown_flow", "no such flow");
     };
     let name = flow.spec().name.as_str();
     // HEAD comes with GET, and nobody sends it who is to be answered.
-    let method = match method {
+    let method = match *request.method() {
         Method::POST => WebhookMethod::Post,
         Method::GET if flow.answers_get(&path) => WebhookMethod::Get,
         _ => {
@@ -84,19 +72,21 @@ async fn receive(
             return ([(header::ALLOW, "POST")], refusal).into_response();
         }
     };
-    let body = match body {
+    // Before the body is read: no more bodies are in memory than webhooks are handled.
+    let Ok(_permit) = intake.permits.try_acquire() else {
+        return not_now(&intake.engine, name, "too many webhooks at once");
+    };
+    let (uri, headers) = (request.uri().clone(), request.headers().clone());
+    let body = match Bytes::from_request(request, &()).await {
         Ok(body) => body,
         Err(rejection) => {
             let text = rejection.body_text();
             return refuse(&intake.engine, name, rejection.status(), "body_refused", &text);
         }
     };
-    let Ok(_permit) = intake.permits.try_acquire() else {
-        return not_now(&intake.engine, name, "too many webhooks at once");
-    };
     let headers: Vec<(&str, &str)> =
         headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))).collect();
-    let (path, query) = (path.as_str(), query.as_deref());
+    let (path, query) = (path.as_str(), uri.query());
     let request = WebhookRequest { method, path, query, headers: &headers, body: &body };
     accept(&intake, flow, &request).await
 }

@@ -19,6 +19,10 @@ const SWEEP_MEMORY: Duration = Duration::from_secs(7 * 24 * 3_600);
 const ASK_AGAIN_SECONDS: i64 = 60;
 /// Waiting sweeps that are named at most; a sweep comes every few minutes.
 const HELD_MAX: usize = 100;
+/// Waiting sweeps that are shown one by one.
+const SHOWN_MAX: usize = 5;
+/// Released sweeps that are remembered: all that can wait at once, of two releases.
+const RELEASED_MAX: usize = 2 * HELD_MAX;
 /// How often a clashing write is tried again.
 const TRIES_MAX: u32 = 10;
 
@@ -63,6 +67,31 @@ struct GuardState {
     held: Vec<Held>,
     released_at: Option<Timestamp>,
     released_by: Option<String>,
+    /// The sweeps that waited when somebody released them, the last ones.
+    #[serde(default)]
+    released: Vec<String>,
+    /// How many records the largest of them would change, as it was shown: a sweep that had begun by then and did not wait
+    /// yet finds most of the same. None where that was not kept.
+    #[serde(default)]
+    released_changes: Option<u64>,
+}
+
+impl GuardState {
+    /// Whether so many changes of a sweep were released.
+    fn is_released(&self, sweep_id: &str, begun_at: Option<Timestamp>, changes: u64) -> bool {
+        let had_begun = begun_at.is_some() && self.released_at >= begun_at;
+        let is_like_shown = self.released_changes.is_none_or(|shown| changes <= shown);
+        self.released.iter().any(|id| id == sweep_id) || (had_begun && is_like_shown)
+    }
+
+    /// Without what waits, which somebody was shown and releases. `changes` are how many there are by now, of each.
+    fn release(&mut self, changes: &[u64], by: &str, now: Timestamp) {
+        self.released.extend(self.held.drain(..).map(|held| held.sweep_id));
+        let forgotten = self.released.len().saturating_sub(RELEASED_MAX);
+        self.released.drain(..forgotten);
+        self.released_changes = changes.iter().max().copied();
+        (self.released_at, self.released_by) = (Some(now), Some(by.to_owned()));
+    }
 }
 
 /// A sweep whose changes wait.
@@ -81,6 +110,23 @@ fn is_mass_change(changes: u64, records: u64, share_max: f64, count_min: u32) ->
     #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
     let share = changes as f64 > share_max * records as f64;
     share && changes > u64::from(count_min)
+}
+
+/// What waits, and how many records each would change by now.
+fn held_text(flow: &str, held: &[Held], changes: &[u64]) -> String {
+    let one = |(held, changes): (&Held, &u64)| {
+        format!("the sweep of {} would change {changes} of {} records", held.since, held.records)
+    };
+    let shown: Vec<String> = held.iter().zip(changes).take(SHOWN_MAX).map(one).collect();
+    let later = changes.get(SHOWN_MAX..).unwrap_or_default();
+    let later = match later.iter().max() {
+        None => String::new(),
+        Some(most) => format!(", {} later ones {most} each at most", later.len()),
+    };
+    format!(
+        "{}{later} (as counted by now): look at some with `syncfleet plan {flow} ID`, then `syncfleet release {flow}`",
+        shown.join(", ")
+    )
 }
 
 impl MassGuard {
@@ -107,12 +153,11 @@ impl MassGuard {
         let facts = self.read::<SweepFacts>(&self.facts_key(sweep_id)).await?.map(|(facts, _)| facts);
         let (guard, _) = self.read::<GuardState>(&self.guard_key()).await?.unwrap_or_default();
         self.show(&guard);
-        let released = facts.as_ref().is_some_and(|facts| guard.released_at >= Some(facts.at));
-        if released {
+        let changes = self.count_change(sweep_id, record_id).await?;
+        if guard.is_released(sweep_id, facts.as_ref().map(|facts| facts.at), changes) {
             return Ok(());
         }
         let records = facts.map_or(0, |facts| facts.records);
-        let changes = self.count_change(sweep_id, record_id).await?;
         let held = !guard.held.is_empty();
         if !held && !is_mass_change(changes, records, self.share_max, self.count_min) {
             return Ok(());
@@ -124,8 +169,8 @@ impl MassGuard {
             MassChange::Tombstone => "end",
         };
         let text = format!(
-            "One sweep would {what} more than {changes} of {records} records: its changes wait until somebody \
-             releases them (syncfleet release {}).",
+            "One sweep would {what} {changes} of {records} records or more: its changes wait until somebody releases them \
+             (syncfleet release {}).",
             self.flow
         );
         Err(Fault::new(FaultKind::Paused { after: self.ask_again() }, "mass_change", text))
@@ -143,7 +188,21 @@ impl MassGuard {
             Written::Done(_) => 1,
             Written::Clash => 0,
         };
-        Ok(self.state.count(&format!("changes/{}/{sweep_id}", self.flow), amount, SWEEP_MEMORY).await?)
+        self.count(sweep_id, amount).await
+    }
+
+    /// The records that a sweep would change, with so many more.
+    async fn count(&self, sweep_id: &str, more: u64) -> Result<u64, Fault> {
+        Ok(self.state.count(&format!("changes/{}/{sweep_id}", self.flow), more, SWEEP_MEMORY).await?)
+    }
+
+    /// How many records each of these would change by now: those that wait are counted as well.
+    async fn changes(&self, held: &[Held]) -> Result<Vec<u64>, Fault> {
+        let mut changes = Vec::with_capacity(held.len());
+        for held in held {
+            changes.push(self.count(&held.sweep_id, 0).await?.max(held.changes));
+        }
+        Ok(changes)
     }
 
     async fn hold(&self, entry: Held) -> Result<(), Fault> {
@@ -167,37 +226,25 @@ impl MassGuard {
     /// What waits for a release, in one sentence.
     pub async fn held_text(&self) -> Result<Option<String>, Fault> {
         let (guard, _) = self.read::<GuardState>(&self.guard_key()).await?.unwrap_or_default();
-        let Some(first) = guard.held.first() else { return Ok(None) };
-        let others = match guard.held.len() {
-            1 => String::new(),
-            n => format!(" (and {} later sweeps)", n - 1),
-        };
-        Ok(Some(format!(
-            "the sweep of {} would change more than {} of {} records{others}: look at some with `syncfleet plan \
-             {flow} ID`, then `syncfleet release {flow}`",
-            first.since,
-            first.changes,
-            first.records,
-            flow = self.flow
-        )))
+        if guard.held.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(held_text(self.flow, &guard.held, &self.changes(&guard.held).await?)))
     }
 
-    /// Releases all sweeps that wait, and those begun until now.
+    /// Releases all sweeps that wait; of those that had begun by then and do not wait yet, as many changes as were shown.
     pub async fn release(&self, by: &str, now: Timestamp) -> Result<u32, Fault> {
-        let before = self
-            .edit_guard(|guard| {
-                if !guard.held.is_empty() {
-                    *guard = GuardState {
-                        held: Vec::new(),
-                        released_at: Some(now),
-                        released_by: Some(by.to_owned()),
-                    };
-                }
-            })
-            .await?;
+        let (guard, _) = self.read::<GuardState>(&self.guard_key()).await?.unwrap_or_default();
+        let changes = self.changes(&guard.held).await?;
+        let edit = |guard: &mut GuardState| {
+            if !guard.held.is_empty() {
+                guard.release(&changes, by, now);
+            }
+        };
+        let before = self.edit_guard(edit).await?;
         let released = u32::try_from(before.held.len()).unwrap_or(u32::MAX);
         if released > 0 {
-            tracing::info!(by, released, "the changes of sweeps that waited were released");
+            tracing::info!(by, released, ?changes, "the changes of sweeps that waited were released");
         }
         Ok(released)
     }
@@ -263,6 +310,77 @@ fn to_bytes(value: &impl Serialize) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use doubles::MemoryState;
+    use shared::meter::NoMeter;
+
+    fn guard() -> MassGuard {
+        MassGuard {
+            flow: "directory",
+            ask_again_label: "directory.ask_again_seconds",
+            share_max: 0.2,
+            count_min: 50,
+            state: Arc::new(MemoryState::default()),
+            meter: Arc::new(NoMeter),
+        }
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    impl MassGuard {
+        async fn begins(&self, sweep_id: &str, second: i64) {
+            self.keep_facts(sweep_id, &SweepFacts { records: 200, at: at(second) }).await.unwrap();
+        }
+
+        /// How many of so many records' changes are permitted.
+        async fn permitted(&self, sweep_id: &str, records: u64) -> u64 {
+            let mut permitted = 0;
+            for n in 0..records {
+                let result =
+                    self.permit(Some(sweep_id), &n.to_string(), MassChange::Tombstone, at(100)).await;
+                permitted += u64::from(result.is_ok());
+            }
+            permitted
+        }
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_shown_with_what_has_come_to_it_by_now() {
+        let guard = guard();
+        assert_eq!(guard.held_text().await.unwrap(), None);
+        guard.begins("s1", 1).await;
+        guard.begins("s2", 2).await;
+        assert_eq!((guard.permitted("s1", 120).await, guard.permitted("s2", 3).await), (50, 0));
+        insta::assert_snapshot!(guard.held_text().await.unwrap().unwrap(), @"the sweep of 1970-01-01T00:01:40Z would change 120 of 200 records, the sweep of 1970-01-01T00:01:40Z would change 3 of 200 records (as counted by now): look at some with `syncfleet plan directory ID`, then `syncfleet release directory`");
+        for n in 3..10 {
+            guard.begins(&format!("s{n}"), n).await;
+            guard.permitted(&format!("s{n}"), n.unsigned_abs()).await;
+        }
+        insta::assert_snapshot!(guard.held_text().await.unwrap().unwrap(), @"the sweep of 1970-01-01T00:01:40Z would change 120 of 200 records, the sweep of 1970-01-01T00:01:40Z would change 3 of 200 records, the sweep of 1970-01-01T00:01:40Z would change 3 of 200 records, the sweep of 1970-01-01T00:01:40Z would change 4 of 200 records, the sweep of 1970-01-01T00:01:40Z would change 5 of 200 records, 4 later ones 9 each at most (as counted by now): look at some with `syncfleet plan directory ID`, then `syncfleet release directory`");
+    }
+
+    #[tokio::test]
+    async fn a_release_frees_what_was_shown_and_no_larger_one() {
+        let guard = guard();
+        for (n, sweep_id) in ["s1", "same", "larger", "far larger"].into_iter().enumerate() {
+            guard.begins(sweep_id, i64::try_from(n).unwrap()).await;
+        }
+        guard.permitted("s1", 120).await;
+        guard.permitted("larger", 150).await;
+        assert_eq!(guard.release("anna", at(10)).await.unwrap(), 2);
+        // More of what was shown may come.
+        assert_eq!((guard.permitted("s1", 130).await, guard.permitted("larger", 150).await), (130, 150));
+        assert_eq!(guard.permitted("same", 120).await, 120, "it finds what is not done yet once more");
+        assert_eq!(guard.permitted("far larger", 180).await, 150, "nobody was shown that");
+        assert!(guard.held_text().await.unwrap().unwrap().contains("180 of 200"));
+        assert_eq!(guard.permitted("s1", 130).await, 130, "what was released stays so");
+        assert_eq!(guard.release("anna", at(11)).await.unwrap(), 1);
+        assert_eq!(guard.permitted("far larger", 180).await, 180);
+        guard.begins("next", 12).await;
+        assert_eq!(guard.permitted("next", 120).await, 50, "what begins later is another matter");
+    }
 
     #[test]
     fn both_share_and_number_have_to_be_exceeded() {

@@ -2,6 +2,7 @@
 
 mod args;
 mod difference;
+mod stall;
 pub mod standing;
 
 use std::path::Path;
@@ -11,12 +12,12 @@ use std::time::Duration;
 
 use assembly::Parts;
 use assembly::program::EXIT_USAGE;
-use flows::directory::first_sync::{Begin, FirstSync, Request};
+use flows::directory::first_sync::{Begin, FirstSync, Phase, Request};
 use flows::directory::flow::DirectoryFlow;
 use jiff::Timestamp;
 use serde_json::json;
 use shared::flow::Flow as _;
-use shared::membership;
+use shared::{dead_mark, membership};
 use uuid::Uuid;
 
 pub use args::DirectoryCommand;
@@ -25,6 +26,7 @@ use crate::output::{self, EXIT_WRONG, Outcome, fail, note};
 use crate::status::ago;
 use crate::{operator, parked, sync};
 use args::{DiffArgs, FirstSyncArgs, StatusArgs};
+use stall::Stall;
 use standing::{Course, Standing, awaited, phase};
 
 /// Pause between two looks of `--watch`.
@@ -105,8 +107,16 @@ async fn look(parts: &Parts, flow: &Arc<DirectoryFlow>) -> Result<Standing, Exit
     let first_sync = flow.first_sync().await.map_err(operator::upstream_failed)?;
     let members = membership::members(parts.state.as_ref(), name).await.map_err(operator::port_failed)?;
     let parked = parked::read(parts, Some(name)).await?;
+    let is_under_way = first_sync.as_ref().is_some_and(|sync| sync.phase != Phase::Done);
+    // One document says it; the log of dead letters need not be read for each look.
+    let mark = match is_under_way {
+        true => dead_mark::load(parts.state.as_ref(), &flow.first_sync_key()).await,
+        false => Ok(None),
+    };
+    let mark = mark.map_err(operator::port_failed)?;
     Ok(Standing {
         at,
+        dead_letter: mark.and_then(|mark| mark.letters.last().copied()),
         first_sync: first_sync.map(|sync| Course::of(&sync, at)),
         last_sweep: flow.last_sweep().await.map_err(operator::upstream_failed)?,
         workers: members.len(),
@@ -138,10 +148,10 @@ async fn diff(flow: &Arc<DirectoryFlow>, args: &DiffArgs) -> Outcome {
     Ok(ExitCode::from(if difference::is_equal(&found) { 0 } else { EXIT_WRONG }))
 }
 
-/// Shows it until it is over.
+/// Shows it until it is over, or nobody goes on with it.
 async fn watch(parts: &Parts, flow: &Arc<DirectoryFlow>) -> Outcome {
     let ticker = output::ticker(&output::bars());
-    let mut told = None;
+    let (mut told, mut stall) = (None, Stall::default());
     loop {
         let standing = look(parts, flow).await?;
         let Some(course) = standing.first_sync.as_ref().filter(|course| !course.is_over()) else {
@@ -149,6 +159,11 @@ async fn watch(parts: &Parts, flow: &Arc<DirectoryFlow>) -> Outcome {
             output::line(standing.text());
             return Ok(ExitCode::from(if standing.first_sync.is_some() { 0 } else { EXIT_WRONG }));
         };
+        if stall.is_for_good(course, standing.dead_letter) {
+            ticker.finish_and_clear();
+            output::line(standing.text());
+            return Ok(ExitCode::from(EXIT_WRONG));
+        }
         let line = format!("{} · {}", phase(course.phase), course.line());
         ticker.set_message(line.clone());
         ticker.tick();
@@ -178,7 +193,7 @@ mod tests {
         insta::assert_snapshot!(said(&begin(Some(&sync), &request), now), @r"
         First sync 0192f0c1 is under way (anna asked for it 0 s ago): 1 of 5: departments, parents first; 0 done (how many there are is not known). Nothing else was begun. `syncfleet directory status --watch` shows how it stands.
         ");
-        let over = FirstSync { phase: flows::directory::first_sync::Phase::Done, ..*sync };
+        let over = FirstSync { phase: Phase::Done, ..*sync };
         insta::assert_snapshot!(said(&begin(Some(&over), &request), now), @r"
         Nothing was begun: first sync 0192f0c1 is over (anna asked for it 0 s ago). What changes is carried over by callbacks, and everything is compared by each sweep. Where another one is meant all the same: `syncfleet directory first-sync --again`.
         ");

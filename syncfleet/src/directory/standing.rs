@@ -9,6 +9,7 @@ use flows::directory::last_sweep::LastSweep;
 use jiff::Timestamp;
 use serde::Serialize;
 use shared::record_key::RecordKey;
+use uuid::Uuid;
 
 use super::difference::words;
 use crate::output::{self, counted};
@@ -24,6 +25,8 @@ pub struct Standing {
     pub at: Timestamp,
     /// The first sync; none before one was asked for.
     pub first_sync: Option<Course>,
+    /// The open dead letter of the message that goes on with it.
+    pub dead_letter: Option<Uuid>,
     /// What the last sweep found; none before the first one.
     pub last_sweep: Option<LastSweep>,
     /// Workers that serve the flow.
@@ -150,6 +153,13 @@ impl Standing {
             ),
             Some(course) => text.push_str(&self.course_text(course)),
         }
+        if let Some(letter) = self.dead_letter {
+            let _ = writeln!(
+                text,
+                "NOBODY GOES ON: the message of the first sync became dead letter {letter}. `syncfleet dlq show {letter}` says \
+                 why; when that is mended: `syncfleet dlq replay {letter}`. It goes on where it stopped."
+            );
+        }
         if let Some(last) = &self.last_sweep {
             text.push_str(&self.sweep_text(last));
         }
@@ -265,7 +275,15 @@ mod tests {
     fn standing(first_sync: Option<FirstSync>) -> Standing {
         let now = at("2026-11-20T12:00:00Z");
         let first_sync = first_sync.map(|sync| Course::of(&sync, now));
-        Standing { at: now, first_sync, last_sweep: None, workers: 2, held_back: None, parked: Vec::new() }
+        Standing {
+            at: now,
+            first_sync,
+            dead_letter: None,
+            last_sweep: None,
+            workers: 2,
+            held_back: None,
+            parked: Vec::new(),
+        }
     }
 
     #[test]
@@ -349,6 +367,14 @@ mod tests {
         HELD BACK: 30 of 100 users would be ended
         No message waits for another record.
         ");
+    }
+
+    #[test]
+    fn a_first_sync_that_nobody_goes_on_with_says_what_to_do() {
+        let dead_letter = Some(Uuid::from_u128(7));
+        let text = Standing { dead_letter, ..standing(Some(sync())) }.text();
+        let said = text.lines().find(|line| line.starts_with("NOBODY GOES ON")).unwrap();
+        insta::assert_snapshot!(said, @"NOBODY GOES ON: the message of the first sync became dead letter 00000000-0000-0000-0000-000000000007. `syncfleet dlq show 00000000-0000-0000-0000-000000000007` says why; when that is mended: `syncfleet dlq replay 00000000-0000-0000-0000-000000000007`. It goes on where it stopped.");
     }
 
     #[test]

@@ -143,6 +143,8 @@ pub enum Action {
     },
     /// Publish a message about this, confirmed before the next step.
     Hint(Key),
+    /// Publish messages about the managers of those who report to this one, by our memory: page by page, confirmed.
+    HintReports(MemberId),
     /// Publish messages about what is directly below a department, by our memory: page by page, confirmed.
     HintBelow {
         /// Which.
@@ -172,6 +174,7 @@ impl Action {
             Self::PutWaiting { .. } => "put_waiting",
             Self::ForgetWaiting { .. } => "forget_waiting",
             Self::Hint(_) => "hint",
+            Self::HintReports(_) => "hint_reports",
             Self::HintBelow { .. } => "hint_below",
         }
     }
@@ -197,6 +200,7 @@ impl Action {
             | Self::PutWaiting { .. }
             | Self::ForgetWaiting { .. }
             | Self::Hint(_)
+            | Self::HintReports(_)
             | Self::HintBelow { .. } => false,
         }
     }

@@ -11,7 +11,7 @@ use super::key::Key;
 use super::link::Step;
 use super::map::{self, Seat};
 use super::member::Member;
-use super::record::{Attributes, differences};
+use super::record::{Attributes, differences, is_active};
 use super::rules::Rules;
 use super::tree::Tree;
 
@@ -22,6 +22,16 @@ pub enum Content {
     Group(String),
     /// A user's attributes. What WeCom does not tell is not compared.
     User(Attributes),
+}
+
+impl Content {
+    /// Whether it is a user that the target says to be in use.
+    pub fn is_active(&self) -> bool {
+        match self {
+            Self::Group(_) => false,
+            Self::User(attributes) => is_active(attributes),
+        }
+    }
 }
 
 /// A record on one side.

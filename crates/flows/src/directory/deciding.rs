@@ -15,8 +15,9 @@ use super::rules::Rules;
 pub enum Mode {
     /// For a hint: what follows for others is noted and hinted at.
     Hint,
-    /// For what a full compare found: the target is read even where we know what was written, and what WeCom does not know
-    /// is searched for there, though it is not linked.
+    /// For what a full compare found, or a person asks for: the target is read even where we know what was written or that it
+    /// is out of use, what WeCom does not know is searched for there, though it is not linked, and a department without
+    /// parent is attached to the root.
     Sweep,
     /// Within the first sync: memberships and managers have phases of their own, and a department without parent is
     /// attached to the root at once.

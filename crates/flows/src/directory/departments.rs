@@ -250,11 +250,11 @@ impl<'a> Deciding<'a> {
         Ok(Place { parent: root, attached: Some(attached) })
     }
 
-    /// Whether it is no use to wait for its parent.
+    /// Whether it is no use to wait for its parent. An event may come before that of its parent; a list has both.
     fn may_be_orphan(&self, id: DepartmentId, parent: DepartmentId) -> Result<bool, Need> {
         let link = self.known.department_link(id)?.and_then(DepartmentLink::group);
         let was = link.and_then(|link| link.attached) == Some(Attached::UnknownParent(parent));
-        Ok(was || self.mode == Mode::FirstSync)
+        Ok(was || self.mode != Mode::Hint)
     }
 
     fn under(

@@ -1,7 +1,7 @@
 //! What the flow keeps in the store: links of departments and members, changed userids, notes for the members of groups,
-//! who waits for a manager, what is below each department, and the record of the first sync.
+//! who waits for a manager, what is below each department, who reports to whom, and the record of the first sync.
 //!
-//! What is below a department is found by entries of an index. They are written before the link that needs them and taken
+//! What is below a department, and who reports to a member, is found by entries of an index. They are written before the link that needs them and taken
 //! away after it, each only while nobody wrote it anew: so none is ever missing. One that is left over names a link that
 //! says otherwise, and is passed over.
 
@@ -84,6 +84,10 @@ fn waiting_prefix(leader: &MemberId) -> String {
     format!("waiting/directory/{leader}/")
 }
 
+fn reports_prefix(leader: &MemberId) -> String {
+    format!("reports/directory/{leader}/user.")
+}
+
 fn below_prefix(id: DepartmentId, kind: &str) -> String {
     format!("below/directory/{id}/{kind}.")
 }
@@ -99,9 +103,12 @@ fn entries_of_department(id: DepartmentId, link: Option<&DepartmentLink>) -> BTr
     parent.filter(|parent| *parent != DepartmentId::NONE).map(entry).into_iter().collect()
 }
 
+/// In which departments one is listed, and to whom it reports.
 fn entries_of_member(id: &MemberId, link: Option<&MemberLink>) -> BTreeSet<String> {
     let departments = link.into_iter().flat_map(|link| &link.departments);
-    departments.map(|department| below_key(*department, &Key::Member(id.clone()))).collect()
+    let below = departments.map(|department| below_key(*department, &Key::Member(id.clone())));
+    let leaders = link.into_iter().flat_map(|link| &link.leaders);
+    below.chain(leaders.map(|leader| format!("{}{id}", reports_prefix(leader)))).collect()
 }
 
 impl Documents {
@@ -175,6 +182,20 @@ impl Documents {
         let links = self.member_links(&ids).await?;
         let found = ids.into_iter().zip(links).filter_map(|(id, link)| Some((id, link?)));
         Ok(Paged { records: found.filter(|(_, it)| it.link.departments.contains(&id)).collect(), next })
+    }
+
+    /// A page of the members that report to one and are not gone, in the order of ids.
+    pub(super) async fn reports(
+        &self,
+        leader: &MemberId,
+        after: Option<&str>,
+    ) -> Result<Paged<MemberId>, Fault> {
+        let (ids, next) = self.below(&reports_prefix(leader), after, member_of).await?;
+        let links = self.member_links(&ids).await?;
+        let reports = |link: &MemberLink| link.ended.is_none() && link.leaders.contains(leader);
+        let found =
+            ids.into_iter().zip(links).filter(|(_, it)| it.as_ref().is_some_and(|it| reports(&it.link)));
+        Ok(Paged { records: found.map(|(id, _)| id).collect(), next })
     }
 
     /// Saves the link of a department where it is still the one that was read; answers its new version.

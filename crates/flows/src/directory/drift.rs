@@ -112,7 +112,9 @@ fn find_groups(lists: &Lists, drift: &mut Drift) {
 }
 
 fn find_members(lists: &Lists, drift: &mut Drift) {
-    for link in lists.links.iter().filter(|link| link.are_groups_due) {
+    // Of who is gone, those who reported to it are to be told by its own run.
+    let is_unfinished = |link: &&Remembered| link.are_groups_due || (link.is_ended && link.are_leaders_due);
+    for link in lists.links.iter().filter(is_unfinished) {
         drift.add(Key::Member(link.id.clone()), Drifted::Unfinished);
     }
     let present = |link: &Remembered| lists.present(&ExternalId::Member(link.id.clone()));

@@ -376,6 +376,29 @@ fn who_names_no_usable_parent_is_attached_to_the_root() {
 }
 
 #[test]
+fn a_full_compare_attaches_who_is_below_an_unknown_department() {
+    let mut world = small(Rules::default());
+    with_department(&mut world, 40, 99);
+    with_department(&mut world, 50, 40);
+    look(&mut world, Key::Department(d(50)));
+    assert_eq!(parked(&world), [("dept.99".to_owned(), vec!["dept.50".to_owned()])]);
+    let reads = world.counts.reads;
+    world.publish_swept(Key::Department(d(50)));
+    world.work();
+    assert_eq!(world.counts.reads, reads + 3, "the way up to the unknown one");
+    world.publish_swept(Key::Department(d(40)));
+    world.work();
+    assert!(world.oddities.contains(&Oddity::Attached(d(40), Attached::UnknownParent(d(99)))));
+    assert_eq!(world.shown(), world.wanted());
+    // What waits looks for itself.
+    look(&mut world, Key::Department(d(50)));
+    with_department(&mut world, 99, 10);
+    look(&mut world, Key::Department(d(99)));
+    world.assert_converged();
+    world.assert_quiet();
+}
+
+#[test]
 fn leaders_are_set_when_they_come_and_nobody_waits() {
     let mut world = small(Rules::default());
     edit(&mut world, "m", |m| m.leaders = Some(vec![id("m"), id("boss"), id("ghost")]));
@@ -389,6 +412,50 @@ fn leaders_are_set_when_they_come_and_nobody_waits() {
     assert_eq!(world.shown().managers[&id("m")], id("boss"));
     edit(&mut world, "m", |m| m.leaders = Some(Vec::new()));
     assert!(world.shown().managers.is_empty());
+}
+
+#[test]
+fn who_reported_to_one_who_left_is_told_at_once_and_again_on_return() {
+    for leavers in [Leavers::Deactivate, Leavers::Delete] {
+        let mut world = small(Rules { leavers, ..Rules::default() });
+        with_member(&mut world, "boss", &[1]);
+        with_member(&mut world, "deputy", &[1]);
+        ["boss", "deputy"].into_iter().for_each(|name| look(&mut world, user(name)));
+        edit(&mut world, "m", |m| m.leaders = Some(vec![id("boss"), id("deputy")]));
+        assert_eq!(world.shown().managers[&id("m")], id("boss"));
+        let boss = world.wecom.members.remove(&id("boss")).unwrap();
+        let reads = world.counts.reads;
+        look(&mut world, user("boss"));
+        assert_eq!(world.counts.reads, reads + 1, "m is not read again");
+        world.assert_converged();
+        assert_eq!(world.shown().managers[&id("m")], id("deputy"));
+        world.wecom.members.insert(id("boss"), boss);
+        look(&mut world, user("boss"));
+        world.assert_converged();
+        world.assert_quiet();
+    }
+}
+
+#[test]
+fn who_reported_to_one_who_left_is_told_though_the_run_was_stopped() {
+    for leavers in [Leavers::Deactivate, Leavers::Delete] {
+        for stop in 0..40 {
+            let mut world = small(Rules { leavers, ..Rules::default() });
+            with_member(&mut world, "boss", &[1]);
+            look(&mut world, user("boss"));
+            edit(&mut world, "m", |m| m.leaders = Some(vec![id("boss")]));
+            world.wecom.members.remove(&id("boss"));
+            let mut run = world.begin(user("boss"), Mode::Hint, Known::default());
+            for _ in 0..stop {
+                if world.step(&mut run) {
+                    break;
+                }
+            }
+            world.leases.clear();
+            look(&mut world, user("boss"));
+            world.assert_converged();
+        }
+    }
 }
 
 #[test]
@@ -640,6 +707,13 @@ fn a_sweep_repairs_what_somebody_changed_in_the_target() {
     world.groups.get_mut(&group).unwrap().members.clear();
     let facts = world.sweep();
     assert_eq!((facts.differs, facts.equal), (2, 2));
+    world.assert_converged();
+    world.wecom.members.clear();
+    look(&mut world, Key::Member(id("m")));
+    assert_eq!(world.sweep().extra, 0, "out of use, and stays so");
+    world.users.get_mut(&user).unwrap().attributes.insert(Field::Active, Value::Flag(true));
+    assert_eq!(world.sweep().extra, 1);
+    assert_eq!(world.users[&user].attributes[&Field::Active], Value::Flag(false));
     world.assert_converged();
 }
 

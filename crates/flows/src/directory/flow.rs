@@ -112,8 +112,13 @@ impl DirectoryFlow {
 
     async fn handle_one(&self, run: &Run, key: &Key) -> Result<Outcome, Fault> {
         let mode = match run.cause {
-            Cause::Sweep => Mode::Sweep,
-            Cause::Webhook | Cause::Manual | Cause::Replay | Cause::Released => Mode::Hint,
+            Cause::Sweep | Cause::Manual | Cause::Replay => Mode::Sweep,
+            Cause::Webhook | Cause::Released => Mode::Hint,
+        };
+        // A person asked for this one: what follows from it for others is a hint, which costs fewer reads.
+        let run = match run.cause {
+            Cause::Manual | Cause::Replay => &Run { cause: Cause::Webhook, ..run.clone() },
+            Cause::Sweep | Cause::Webhook | Cause::Released => run,
         };
         let mut actions = self.settle(run, key, mode, Seed::default()).await?.actions;
         if let (Key::Members(id), Mode::Sweep) = (key, mode)

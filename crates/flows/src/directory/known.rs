@@ -180,17 +180,32 @@ impl Known {
         }
     }
 
+    /// What one has come below may have changed before it was found there, and told it nothing: of the two runs one sees the
+    /// other.
+    fn look_above_again(&mut self, before: Option<&DepartmentLink>, link: &DepartmentLink) {
+        let said = |link: &DepartmentLink| link.group().and_then(|link| link.seen.parent);
+        if before.and_then(said) != said(link)
+            && let Some(up) = link.group().and_then(|link| link.parent)
+        {
+            self.department_links.remove(&up);
+        }
+    }
+
     fn remember(&mut self, action: &Action) {
         match action {
             Action::SaveDepartment(id, link) => {
-                self.department_links.insert(*id, Some((**link).clone()));
+                let before = self.department_links.insert(*id, Some((**link).clone())).flatten();
+                self.look_above_again(before.as_ref(), link);
             }
             Action::DropDepartment(id) => {
                 self.department_links.insert(*id, None);
                 self.found_groups.remove(&ExternalId::Department(*id));
             }
             Action::SaveMember(id, link) => {
-                drop(self.member_links.insert(id.clone(), Some((**link).clone())))
+                let before = self.member_links.insert(id.clone(), Some((**link).clone())).flatten();
+                let was_in = before.map(|link| link.departments).unwrap_or_default();
+                let added = link.departments.iter().filter(|id| !was_in.contains(id));
+                added.for_each(|id| drop(self.department_links.remove(id)));
             }
             Action::DropMember(id) => {
                 self.member_links.insert(id.clone(), None);
@@ -214,6 +229,7 @@ impl Known {
             | Action::CreateUser { .. }
             | Action::UpdateUser { .. }
             | Action::ChangeMembers { .. }
+            | Action::HintReports(_)
             | Action::HintBelow { .. } => {}
         }
     }

@@ -125,7 +125,8 @@ pub struct MemberLink {
     pub leaving: BTreeSet<DepartmentId>,
     /// Whom it reports to, as WeCom said.
     pub leaders: Vec<MemberId>,
-    /// Whether its manager, and those who wait for it as theirs, have still to be looked at.
+    /// Whether its manager, and those who wait for it as theirs, have still to be looked at; of who is gone, those who
+    /// reported to it.
     pub leaders_due: bool,
     /// The manager as written.
     pub manager: Option<TargetId>,

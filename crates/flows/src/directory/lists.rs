@@ -187,16 +187,19 @@ impl Lists {
         }))
     }
 
-    /// What the target has, in order; without those who are gone and stay, out of use.
+    /// What the target has, in order; without those who are gone and stay, out of use. One that somebody switched on again
+    /// is not.
     pub(super) fn present_entries(&self) -> impl Iterator<Item = Entry> + '_ {
-        let is_ended = |present: &Present| match &present.external_id {
+        let is_out = |present: &Present| match &present.external_id {
             ExternalId::Member(id) => {
-                self.link(id).is_some_and(|link| link.is_ended && link.target == present.target)
+                let is_ended = self.link(id).is_some_and(|it| it.is_ended && it.target == present.target);
+                // One that WeCom lists again is missing, whatever its user says.
+                is_ended && (self.is_wanted(id) || !present.content.content().is_active())
             }
             ExternalId::Retired(_) => true,
             ExternalId::Department(_) => false,
         };
-        let present = self.present.iter().filter(move |present| !is_ended(present));
+        let present = self.present.iter().filter(move |present| !is_out(present));
         present.map(|present| Entry {
             external_id: present.external_id.clone(),
             content: present.content.content(),

@@ -12,7 +12,7 @@ use super::link::{DepartmentLink, GroupLink, MemberLink, Note};
 use super::map::{self, Seat};
 use super::member::Member;
 use super::need::Need;
-use super::record::{Attributes, Child, Field, Fingerprint, UserSide, Value, differences};
+use super::record::{Attributes, Child, Field, Fingerprint, UserSide, Value, differences, is_active};
 use super::rules::{Hierarchy, Leavers};
 use crate::guard::MassChange;
 
@@ -78,31 +78,59 @@ impl<'a> Deciding<'a> {
     }
 
     fn end_member(&mut self, id: &MemberId, link: &'a MemberLink) -> Result<Verdict, Need> {
+        if link.ended.is_some() && link.leaders_due {
+            let told = MemberLink { leaders_due: false, ..link.clone() };
+            return Err(Need::act(vec![Action::HintReports(id.clone()), save(id, &told)]));
+        }
         if link.ended.is_some() && self.rules.leavers == Leavers::Deactivate {
+            self.stays_out(id, link)?;
             self.retire_second(id, link)?;
             return Ok(Verdict::Ended);
         }
         self.lease(Lease::Record(ExternalId::Member(id.clone())))?;
         self.take_out(id, link)?;
-        if self.rules.leavers == Leavers::Delete {
-            let delete = Action::DeleteUser { target: link.target.clone() };
-            return Err(tombstone(vec![delete, Action::DropMember(id.clone())]));
-        }
-        let external_id = ExternalId::Member(id.clone());
-        let inactive = Attributes::from([(Field::Active, Value::Flag(false))]);
-        if let Some(side) = self.known.user(&link.target)?
-            && let Some(update) = update(side, &external_id, &inactive)
-        {
-            return Err(tombstone(vec![update]));
-        }
+        let leaving = match self.rules.leavers {
+            Leavers::Delete if link.ended.is_some() => {
+                let delete = Action::DeleteUser { target: link.target.clone() };
+                return Err(tombstone(vec![delete, Action::DropMember(id.clone())]));
+            }
+            Leavers::Delete => link.leaving.clone(),
+            Leavers::Deactivate => {
+                if let Some(side) = self.known.user(&link.target)? {
+                    self.switch_off(id, side)?;
+                }
+                BTreeSet::new()
+            }
+        };
+        // Saved before those who reported to it are told: who comes earlier takes it for present.
         let ended = MemberLink {
             written: Fingerprint::default(),
             ended: Some(self.now),
-            leaders_due: false,
-            leaving: BTreeSet::new(),
+            leaders_due: true,
+            leaving,
             ..link.clone()
         };
         Err(tombstone(vec![save(id, &ended)]))
+    }
+
+    /// Whom somebody switched on again in the target is switched off. Only a full compare looks.
+    fn stays_out(&self, id: &MemberId, link: &MemberLink) -> Result<(), Need> {
+        if self.mode != Mode::Sweep {
+            return Ok(());
+        }
+        let Some(side) = self.known.user(&link.target)?.filter(|side| is_active(&side.attributes)) else {
+            return Ok(());
+        };
+        self.lease(Lease::Record(ExternalId::Member(id.clone())))?;
+        self.switch_off(id, side)
+    }
+
+    fn switch_off(&self, id: &MemberId, side: &UserSide) -> Result<(), Need> {
+        let inactive = Attributes::from([(Field::Active, Value::Flag(false))]);
+        match update(side, &ExternalId::Member(id.clone()), &inactive) {
+            Some(update) => Err(tombstone(vec![update])),
+            None => Ok(()),
+        }
     }
 
     /// Takes the user out of its groups; before it is deleted, that is also written.

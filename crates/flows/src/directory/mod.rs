@@ -10,7 +10,8 @@
 //! - Departments come before members and parents before children: what a run depends on and is not there is read and created
 //!   first, up the way to the root. Where WeCom does not know it yet, or does not answer, the run parks under it before
 //!   anything of its own is written. What we may not see is left out and reported; nobody waits for it.
-//! - A department that is below itself, or names no parent, itself or an unknown one, is attached to the root and reported.
+//! - A department that is below itself, or names no parent, itself or an unknown one, is attached to the root and reported. For
+//!   an unknown one an event's run waits first: that one's event may come yet.
 //!   Where by our memory a move makes a cycle, our memory is older than WeCom: those in between are read again and moved
 //!   first.
 //! - Creating, ending and renaming are done under a lease of the external id, and a create only after a search for the
@@ -20,9 +21,10 @@
 //!   use, and the second is taken out of use. The old userid is not taken for gone.
 //! - Who is gone is taken out of all groups and deactivated, or by setting deleted. A department's group is taken out of the
 //!   one above it and deleted.
-//! - Managers are set in a second pass (`leaders.rs`); nobody waits for one.
+//! - Managers are set in a second pass (`leaders.rs`); nobody waits for one. Who reported to one that is gone is told.
 //! - The first sync (`first_sync.rs`) has one record, and goes on where it stopped. The full compare (`compare.rs`) only hints:
-//!   nothing is ended because a list does not have it. What it found is looked at in the target as well.
+//!   nothing is ended because a list does not have it. What it found, and what a person asks for, is looked at in the target as
+//!   well; who is gone and was switched on again there is switched off.
 //!
 //! Vendors: <https://developer.work.weixin.qq.com/document/path/90193>, RFC 7643 and RFC 7644.
 

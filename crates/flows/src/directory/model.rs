@@ -499,6 +499,11 @@ impl World {
                 self.waiting.retain(|(other, member)| other != leader || !members.contains(member));
             }
             Action::Hint(key) => self.publish(key.clone()),
+            Action::HintReports(leader) => {
+                let reports = self.member_links.iter().filter(|(_, (_, link))| link.leaders.contains(leader));
+                let reports: Vec<_> = reports.map(|(id, _)| Key::Leader(id.clone())).collect();
+                reports.into_iter().for_each(|key| self.publish(key));
+            }
             Action::HintBelow { department, below } => {
                 let children = self.department_links.iter().filter(|(_, (_, link))| {
                     link.group().is_some_and(|link| link.seen.parent == Some(*department))

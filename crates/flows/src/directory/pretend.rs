@@ -67,6 +67,11 @@ impl Seed {
                 all.retain(|note| !notes.contains(note));
                 self.learn(Answer::Notes(*id, all));
             }
+            // Ours alone: the store would not know what is above it.
+            Action::SaveDepartment(id, link) => {
+                self.learn(Answer::DepartmentLink(*id, Some((**link).clone())));
+            }
+            Action::SaveMember(id, link) => self.learn(Answer::MemberLink(id.clone(), Some(link.clone()))),
             Action::ForgetWaiting { leader, .. } => self.learn(Answer::Waiting(leader.clone(), Vec::new())),
             _ => {
                 let done = outcome(action, self.known());

@@ -106,6 +106,11 @@ pub enum Child {
     Department(DepartmentId),
 }
 
+/// Whether a user is said to be in use.
+pub fn is_active(attributes: &Attributes) -> bool {
+    attributes.get(&Field::Active) == Some(&Value::Flag(true))
+}
+
 /// What differs from what is wanted, field by field. What is not wanted is left alone, and so is what the target only
 /// spells in its own way.
 pub fn differences(wanted: &Attributes, present: &Attributes) -> Attributes {

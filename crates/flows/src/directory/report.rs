@@ -186,6 +186,7 @@ fn differences_of(action: &Action, known: &Known) -> Vec<Shows> {
         | Action::PutWaiting { .. }
         | Action::ForgetWaiting { .. }
         | Action::Hint(_)
+        | Action::HintReports(_)
         | Action::HintBelow { .. } => Vec::new(),
     }
 }

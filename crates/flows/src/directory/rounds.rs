@@ -11,7 +11,7 @@ use super::known::{Answer, Known, Read};
 use super::member::Member;
 use super::memberships::compare_members;
 use super::model::World;
-use super::record::Child;
+use super::record::{Child, is_active};
 use super::rules::Hierarchy;
 use super::tree::Tree;
 
@@ -42,7 +42,8 @@ impl World {
             let external_id = user.external_id.clone()?;
             let is_ended = match &external_id {
                 ExternalId::Member(id) => {
-                    self.member_links.get(id).is_some_and(|(_, link)| link.ended.is_some())
+                    let is_ended = self.member_links.get(id).is_some_and(|(_, link)| link.ended.is_some());
+                    is_ended && (self.wecom.members.contains_key(id) || !is_active(&user.attributes))
                 }
                 ExternalId::Retired(_) => true,
                 ExternalId::Department(_) => false,

@@ -365,6 +365,7 @@ impl Settling<'_> {
                 documents.forget_waiting(leader, members, fence).await?;
             }
             Action::Hint(key) => self.publish(&[self.flow.record_key(key)?]).await?,
+            Action::HintReports(leader) => self.hint_reports(leader).await?,
             Action::HintBelow { department, below } => self.hint_below(*department, *below).await?,
         }
         Ok(Done::Plain)
@@ -412,6 +413,19 @@ impl Settling<'_> {
             // Nothing changes any more for who is gone.
             let present = page.records.iter().filter(|(_, stored)| stored.link.ended.is_none());
             let keys = present.map(|(id, _)| self.flow.record_key(&Key::Member(id.clone())));
+            self.publish(&keys.collect::<Result<Vec<_>, _>>()?).await?;
+            after = page.next;
+            if after.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn hint_reports(&self, leader: &MemberId) -> Result<(), Fault> {
+        let mut after = None;
+        loop {
+            let page = self.flow.documents.reports(leader, after.as_deref()).await?;
+            let keys = page.records.iter().map(|id| self.flow.record_key(&Key::Leader(id.clone())));
             self.publish(&keys.collect::<Result<Vec<_>, _>>()?).await?;
             after = page.next;
             if after.is_none() {

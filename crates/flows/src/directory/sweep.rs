@@ -66,6 +66,14 @@ struct Held {
     drift: Option<Drift>,
 }
 
+#[cfg(test)]
+impl Sweeping {
+    /// Whether nothing is held.
+    pub(super) fn is_forgotten(&self) -> bool {
+        self.0.try_lock().is_ok_and(|held| held.is_none())
+    }
+}
+
 type Found = (Vec<Key>, Option<Place>);
 
 impl DirectoryFlow {
@@ -89,7 +97,14 @@ impl DirectoryFlow {
         let (keys, next) = match place {
             None => return self.sweep_begins().await,
             Some(Place::Notes { after }) => self.sweep_notes(after).await?,
-            Some(place) => self.sweep_lists(place, sweep_id, now).await?,
+            Some(place) => {
+                let found = self.sweep_lists(place, sweep_id, now).await;
+                // Nobody goes on with it: what was read would be held until the next one.
+                if found.as_ref().is_err_and(|fault| !fault.kind.may_pass()) {
+                    *self.sweeping.0.lock().await = None;
+                }
+                found?
+            }
         };
         let hit = |key: &Key| self.record_key(key).map(|key| SweepHit { key, changed_at: None });
         Ok(page(keys.iter().map(hit).collect::<Result<_, _>>()?, next.as_ref()))

@@ -96,6 +96,7 @@ impl EspoTarget {
     /// The record and what it is to us; none where it is gone or not ours.
     async fn own_user(&self, id: &EspoId) -> Result<Option<(Record, UserSide)>, Fault> {
         let Some(record) = self.crm.get(&self.user_type, id).await? else { return Ok(None) };
+        say_left_alone(&record)?;
         Ok(read::user(&record, self.country)?.map(|side| (record, side)))
     }
 
@@ -109,6 +110,7 @@ impl EspoTarget {
         let select = ["id", "type", EXTERNAL_ID];
         let (records, _) = self.page(&self.user_type, vec![filter], &select, SAME_ID_MAX, None).await?;
         for record in records {
+            say_left_alone(&record)?;
             let is_left_out = except.is_some_and(|except| record.id().as_str() == except.0);
             if is_left_out || read::owner_of_user(&record)?.as_ref() != Some(external_id) {
                 continue;
@@ -222,6 +224,18 @@ impl EspoTarget {
 fn id_of(id: &TargetId) -> Result<EspoId, Fault> {
     EspoId::new(id.0.clone())
         .map_err(|e| Fault::permanent("record_id", format!("{e}; nothing can be looked up.")))
+}
+
+/// An administrator is nobody of ours, whatever id it has: what somebody should know of.
+fn say_left_alone(record: &Record) -> Result<(), Fault> {
+    if let Some(external_id) = read::administrator(record)? {
+        tracing::warn!(
+            user = %record.id(),
+            "A user in EspoCRM has our id {external_id} and is an administrator: it is left alone. Take the id away from \
+             it, or make it a regular user."
+        );
+    }
+    Ok(())
 }
 
 fn moved_on(what: &str, id: &TargetId) -> Fault {

@@ -10,8 +10,10 @@ use crate::directory::ids::{ExternalId, TargetId};
 use crate::directory::record::{Attributes, Field, GroupSide, UserSide, Value};
 use crate::parties::communications::value::Country;
 
-/// The types of users that are people of the house; API users, the system and portal users are none.
-const PEOPLE: [&str; 2] = ["regular", "admin"];
+/// The type of users that are people of the house; API users, the system and portal users are none.
+const PERSON: &str = "regular";
+/// The types of administrators: they are left alone, or WeCom's console could shut them out of EspoCRM.
+const ADMINISTRATORS: [&str; 2] = ["admin", "super-admin"];
 
 /// Which attribute a field is; those with several entries are not among them.
 pub(super) const PLAIN: [(Field, &str); 4] = [
@@ -26,9 +28,21 @@ pub(super) const NUMBERS: [(Field, &str); 2] = [(Field::MobilePhone, "Mobile"), 
 
 /// Whose a user is; none where it is not ours.
 pub(super) fn owner_of_user(record: &Record) -> Result<Option<ExternalId>, Fault> {
-    if !record.text("type")?.is_some_and(|kind| PEOPLE.contains(&kind)) {
+    if record.text("type")? != Some(PERSON) {
         return Ok(None);
     }
+    external_id(record)
+}
+
+/// Whose an administrator says to be.
+pub(super) fn administrator(record: &Record) -> Result<Option<ExternalId>, Fault> {
+    if !record.text("type")?.is_some_and(|kind| ADMINISTRATORS.contains(&kind)) {
+        return Ok(None);
+    }
+    external_id(record)
+}
+
+fn external_id(record: &Record) -> Result<Option<ExternalId>, Fault> {
     let external_id = record.text(EXTERNAL_ID)?.and_then(|text| text.parse().ok());
     Ok(external_id.filter(|id| matches!(id, ExternalId::Member(_) | ExternalId::Retired(_))))
 }
@@ -152,6 +166,8 @@ mod tests {
             (json!("wecom:dept:3"), "regular"),
             (json!("wecom:user:lisi"), "api"),
             (json!("wecom:user:lisi"), "portal"),
+            (json!("wecom:user:lisi"), "admin"),
+            (json!("wecom:user:lisi"), "super-admin"),
         ] {
             assert_eq!(
                 user(&person(external_id.clone(), kind), china).unwrap(),
@@ -163,6 +179,20 @@ mod tests {
         without.shift_remove("cWecomId");
         let without = Record::new(EntityType::new("User").unwrap(), without).unwrap();
         assert_eq!(user(&without, china).unwrap_err().code, "attribute_missing");
+    }
+
+    #[test]
+    fn an_administrator_with_our_id_is_named_and_nobody_else() {
+        for (external_id, kind, expected) in [
+            (json!("wecom:user:lisi"), "admin", Some("wecom:user:lisi")),
+            (json!("wecom:user:lisi"), "super-admin", Some("wecom:user:lisi")),
+            (json!(null), "admin", None),
+            (json!("wecom:user:lisi"), "regular", None),
+            (json!("wecom:user:lisi"), "api", None),
+        ] {
+            let found = administrator(&person(external_id, kind)).unwrap();
+            assert_eq!(found.map(|id| id.to_string()).as_deref(), expected, "{kind}");
+        }
     }
 
     #[test]

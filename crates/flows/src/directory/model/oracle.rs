@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::ids::{DepartmentId, ExternalId, MemberId, TargetId};
 use super::super::key::Key;
-use super::super::record::{Field, Value};
+use super::super::record::{Field, Value, is_active};
 use super::super::rules::{Hierarchy, Leavers};
 use super::{User, World};
 
@@ -48,7 +48,7 @@ impl World {
                     _ => None,
                 })
                 .collect();
-            let is_active = user.attributes.get(&Field::Active) == Some(&Value::Flag(true));
+            let is_active = is_active(&user.attributes);
             let Some(id) = member_of(user) else {
                 assert!(user.external_id.is_none() || (!is_active && within.is_empty()), "{user:?}");
                 continue;

@@ -91,6 +91,18 @@ impl Shelf {
         }
     }
 
+    async fn reports(&self, leader: &str) -> Vec<MemberId> {
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.documents.reports(&id(leader), after.as_deref()).await.unwrap();
+            found.extend(page.records);
+            after = page.next;
+            if after.is_none() {
+                return found;
+            }
+        }
+    }
+
     async fn members(&self, id: u32) -> Vec<MemberId> {
         let page = self.documents.members_below(d(id), None).await.unwrap();
         page.records.into_iter().map(|(id, _)| id).collect()
@@ -128,6 +140,32 @@ async fn members_are_below_each_of_their_departments() {
     assert_eq!((shelf.members(3).await, shelf.members(7).await), (vec![], vec![m.clone()]));
     shelf.documents.drop_member(&m, Some(&moved), Some(version), fence).await.unwrap();
     assert_eq!(shelf.store.documents::<serde_json::Value>("").len(), 0, "nothing is left");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_reports_to_somebody_follows_the_links_page_by_page() {
+    let shelf = shelf().await;
+    let fence = Some(&shelf.fence);
+    let of = |leaders: &[&str]| {
+        let leaders = leaders.iter().map(|leader| id(leader)).collect();
+        MemberLink { leaders, ..user("m", &[]) }
+    };
+    for n in 0..PAGE + 3 {
+        shelf.documents.save_member(&id(&format!("m{n}")), &of(&["boss"]), None, None, fence).await.unwrap();
+    }
+    assert_eq!(shelf.reports("boss").await.len(), PAGE as usize + 3);
+    let (m, first) = (id("m"), of(&["a", "b"]));
+    let version = shelf.documents.save_member(&m, &first, None, None, fence).await.unwrap();
+    assert_eq!((shelf.reports("a").await, shelf.reports("b").await), (vec![m.clone()], vec![m.clone()]));
+    let moved = of(&["b"]);
+    let version = shelf.documents.save_member(&m, &moved, Some(&first), Some(version), fence).await.unwrap();
+    assert_eq!((shelf.reports("a").await, shelf.reports("b").await), (vec![], vec![m.clone()]));
+    let ended = MemberLink { ended: Some(jiff::Timestamp::UNIX_EPOCH), ..moved.clone() };
+    let version = shelf.documents.save_member(&m, &ended, Some(&moved), Some(version), fence).await.unwrap();
+    assert_eq!(shelf.reports("b").await, []);
+    shelf.documents.drop_member(&m, Some(&ended), Some(version), fence).await.unwrap();
+    shelf.store.plant("reports/directory/b/user.nobody", b"{}");
+    assert_eq!(shelf.reports("b").await, []);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,7 @@
 //! The sweep and the diff.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use shared::clock::Clock as _;
 use shared::envelope::Cause;
 use shared::fault::{Fault, FaultKind};
@@ -8,10 +10,10 @@ use shared::record_key::RecordKey;
 
 use super::super::drift::Drifted;
 use super::super::fixtures::id;
-use super::super::ids::{DepartmentId, ExternalId, TargetId};
+use super::super::ids::{DepartmentId, ExternalId, MemberId, TargetId};
 use super::super::key::Key;
 use super::super::link::Note;
-use super::super::model::{Group, User};
+use super::super::model::{Group, User, World};
 use super::super::record::{Attributes, Child, Field, Value};
 use super::super::rules::{Hierarchy, Leavers, Rules};
 use super::super::sweep::Sweeping;
@@ -62,6 +64,7 @@ async fn a_sweep_makes_good_what_no_event_told_and_the_next_one_finds_nothing() 
         let (mut stage, source) = lying(rules.with_hierarchy(hierarchy), seed).await;
         plant(&stage, seed, 12, 15);
         first_sync(&stage).await;
+        leave(&stage, rng.usize(..3)).await;
         source.lie(Lies { ids_only: rng.bool(), is_shuffled: rng.bool(), ..Lies::default() });
         let mut next = 0;
         stage.with_wecom(|world| {
@@ -73,22 +76,47 @@ async fn a_sweep_makes_good_what_no_event_told_and_the_next_one_finds_nothing() 
         stage.chance.set(Odds { failures: 0.002, stops: 0.05, ..Odds::default() });
         sweep(&mut stage, "s1").await;
         stage.chance.set(Odds::default());
-        // Who reports to somebody that came with the sweep, and memberships that followed from it.
-        sweep(&mut stage, "s2").await;
+        stage.work(4).await;
         let world = stage.world().await;
         world.assert_converged();
-        let left = pages(&mut stage, "s3", false).await.unwrap();
+        let left = pages(&mut stage, "s2", false).await.unwrap();
         assert_eq!(left, Vec::new(), "{seed}");
         stage.assert_quiet().await;
     }
 }
 
+/// So many leave, and WeCom tells.
+async fn leave(stage: &Stage, count: usize) {
+    for _ in 0..count {
+        let left = stage.with_wecom(|world| world.wecom.members.pop_first().unwrap().0);
+        stage.publish(Key::Member(left));
+    }
+    stage.work(4).await;
+}
+
+fn is_off(user: &&User) -> bool {
+    user.attributes[&Field::Active] == Value::Flag(false)
+}
+
+/// Who is out of use is switched on again; answers who that was.
+fn switch_on(stage: &Stage) -> Vec<TargetId> {
+    let mut records = stage.target.records.lock().unwrap();
+    let users = records.users.iter_mut().filter(|(_, user)| is_off(&&**user));
+    let on = users.map(|(target, user)| {
+        user.attributes.insert(Field::Active, Value::Flag(true));
+        target.clone()
+    });
+    on.collect()
+}
+
 /// Somebody works in the target.
 fn drift_in_the_target(stage: &Stage, rng: &mut fastrand::Rng) {
+    let what = rng.u8(..6);
+    let on = if what == 5 { switch_on(stage) } else { Vec::new() };
     let mut records = stage.target.records.lock().unwrap();
     let ids: Vec<TargetId> = records.users.keys().cloned().collect();
     let user = ids[rng.usize(..ids.len())].clone();
-    match rng.u8(..5) {
+    match what {
         0 => {
             let name = Value::Text("changed".to_owned());
             records.users.get_mut(&user).unwrap().attributes.insert(Field::DisplayName, name);
@@ -98,6 +126,7 @@ fn drift_in_the_target(stage: &Stage, rng: &mut fastrand::Rng) {
             let group = records.groups.values_mut().next().unwrap();
             group.members.insert(user);
         }
+        5 => records.groups.values_mut().next().unwrap().members.extend(on),
         3 => records.groups.values_mut().next().unwrap().name = "changed".to_owned(),
         _ => {
             let manager = Value::Text(user.0.clone());
@@ -114,8 +143,6 @@ async fn a_second_account_of_who_left_is_found_though_the_first_is_out_of_use() 
     first_sync(&stage).await;
     let left = stage.with_wecom(|world| world.wecom.members.pop_first().unwrap().0);
     sweep(&mut stage, "s1").await;
-    // Who reported to it.
-    sweep(&mut stage, "s2").await;
     let second = TargetId("zz".to_owned());
     {
         let mut records = stage.target.records.lock().unwrap();
@@ -126,11 +153,117 @@ async fn a_second_account_of_who_left_is_found_though_the_first_is_out_of_use() 
         let user = User { external_id: Some(ExternalId::Member(left)), attributes, version: 0 };
         records.users.insert(second.clone(), user);
     }
-    assert_eq!(sweep(&mut stage, "s3").await, 1);
+    assert_eq!(sweep(&mut stage, "s2").await, 1);
     let user = stage.target.records.lock().unwrap().users[&second].clone();
     assert_eq!(user.attributes[&Field::Active], Value::Flag(false));
     assert_eq!(user.external_id, Some(ExternalId::Retired(second)));
-    assert_eq!(sweep(&mut stage, "s4").await, 0);
+    assert_eq!(sweep(&mut stage, "s3").await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_left_and_is_switched_on_again_in_the_target_is_shown_and_switched_off() {
+    for leavers in [Leavers::Deactivate, Leavers::Delete] {
+        let (mut stage, _) = lying(Rules::default(), 1).await;
+        plant(&stage, 1, 5, 10);
+        first_sync(&stage).await;
+        leave(&stage, 2).await;
+        assert_eq!(pages(&mut stage, "s1", false).await.unwrap(), []);
+        switch_on(&stage);
+        // The setting was changed meanwhile.
+        stage.flow.settings.rules.leavers = leavers;
+        let diff = stage.flow.diff(10).await.unwrap();
+        assert_eq!(diff.counts[&Drifted::Extra], 2);
+        sweep(&mut stage, "s2").await;
+        let world = stage.world().await;
+        world.assert_converged();
+        let kept = if leavers == Leavers::Deactivate { 2 } else { 0 };
+        assert_eq!(world.users.values().filter(is_off).count(), kept);
+        assert_eq!(pages(&mut stage, "s3", false).await.unwrap(), []);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn too_many_who_are_switched_on_again_wait_as_any_others() {
+    let (mut stage, _) = lying(Rules::default(), 1).await;
+    plant(&stage, 1, 6, 200);
+    first_sync(&stage).await;
+    leave(&stage, 120).await;
+    switch_on(&stage);
+    for key in pages(&mut stage, "s1", false).await.unwrap() {
+        stage.publish_as(key, Cause::Sweep, Some("s1"));
+        for message in stage.take_waiting() {
+            // Twice: a record counts once.
+            for _ in 0..2 {
+                drop(stage.flow.handle(&stage.run(&message)).await);
+            }
+        }
+    }
+    assert!(stage.flow.held_back().await.unwrap().is_some());
+    let off = stage.target.records.lock().unwrap().users.values().filter(is_off).count();
+    assert!((40..=50).contains(&off), "{off} of those that the number permits");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_department_below_an_unknown_one_is_attached_by_a_sweep_and_moved_when_that_comes() {
+    let (mut stage, _) = lying(Rules::default(), 1).await;
+    plant(&stage, 1, 3, 4);
+    first_sync(&stage).await;
+    let (orphan, unknown) = (Key::Department(DepartmentId(70)), Key::Department(DepartmentId(77)));
+    let below = |stage: &Stage, id, parent| {
+        stage.with_wecom(|world| world.wecom.departments.insert(DepartmentId(id), dept(id, parent)));
+    };
+    below(&stage, 70, 77);
+    // An event may have come before that of the department above.
+    stage.publish(orphan.clone());
+    stage.work(4).await;
+    let waits = [(stage.record_key(unknown.clone()), [stage.record_key(orphan.clone())].into())];
+    assert_eq!(stage.parked(), waits.into());
+    assert_eq!(sweep(&mut stage, "s1").await, 1);
+    let parent = |world: &World| world.shown().groups[&DepartmentId(70)].0;
+    below(&stage, 77, 1);
+    stage.publish(unknown);
+    stage.work(4).await;
+    let world = stage.world().await;
+    world.assert_converged();
+    assert_eq!(parent(&world), Some(DepartmentId(77)));
+    // Lost again, and told by no event.
+    below(&stage, 71, 78);
+    sweep(&mut stage, "s2").await;
+    let world = stage.world().await;
+    world.assert_converged();
+    assert_eq!(world.shown().groups[&DepartmentId(71)].0, Some(DepartmentId::ROOT));
+    assert_eq!(pages(&mut stage, "s3", false).await.unwrap(), []);
+    stage.assert_quiet().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_person_asks_for_is_compared_with_the_target_and_an_event_is_not() {
+    let (stage, _) = lying(Rules::default(), 1).await;
+    plant(&stage, 1, 3, 4);
+    first_sync(&stage).await;
+    let world = stage.world().await;
+    let (member, (_, link)) = world.member_links.iter().next().unwrap();
+    let (group, target) = link.groups.iter().next().unwrap();
+    let key = stage.record_key(Key::Member(member.clone()));
+    for cause in [Cause::Webhook, Cause::Released, Cause::Manual, Cause::Replay, Cause::Sweep] {
+        let is_compared = !matches!(cause, Cause::Webhook | Cause::Released);
+        {
+            let mut records = stage.target.records.lock().unwrap();
+            let name = Value::Text("changed".to_owned());
+            records.users.get_mut(&link.target).unwrap().attributes.insert(Field::DisplayName, name);
+            records.groups.get_mut(target).unwrap().members.clear();
+        }
+        stage.publish_as(key.clone(), cause, None);
+        stage.publish_as(stage.record_key(Key::Members(*group)), cause, None);
+        stage.work(1).await;
+        let now = stage.world().await;
+        assert_eq!(
+            now.users[&link.target].attributes == world.users[&link.target].attributes,
+            is_compared,
+            "{cause:?}"
+        );
+        assert_eq!(now.groups[target].members == world.groups[target].members, is_compared, "{cause:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -182,6 +315,7 @@ async fn lists_that_come_back_empty_or_cut_off_end_nobody() {
                 }
                 Err(fault) => {
                     assert!(lies.has_no_departments, "{lies:?}");
+                    assert!(stage.flow.sweeping.is_forgotten(), "nobody goes on with it");
                     assert_eq!((fault.kind, fault.code), (FaultKind::Permanent, "wecom_shows_nothing"));
                 }
             }
@@ -199,8 +333,10 @@ async fn too_many_ends_wait_and_a_release_does_what_was_shown() {
     plant(&stage, 1, 6, 200);
     first_sync(&stage).await;
     // A right is lost in a way that WeCom tells as an absence, for each one.
-    let gone: Vec<_> = stage.source.wecom.lock().unwrap().members.keys().take(120).cloned().collect();
-    stage.with_wecom(|world| gone.iter().for_each(|id| drop(world.wecom.members.remove(id))));
+    let mut gone = stage.with_wecom(|world| {
+        let members = &mut world.wecom.members;
+        (0..120).map(|_| members.pop_first().unwrap()).collect::<BTreeMap<_, _>>()
+    });
     let diff = stage.flow.diff(500).await.unwrap();
     assert_eq!(diff.counts[&Drifted::Extra], 120);
     let found = pages(&mut stage, "s1", false).await.unwrap();
@@ -217,17 +353,24 @@ async fn too_many_ends_wait_and_a_release_does_what_was_shown() {
             }
         }
     }
-    assert!(stage.flow.held_back().await.unwrap().is_some());
-    let is_off = |user: &&User| user.attributes[&Field::Active] == Value::Flag(false);
+    let shown = stage.flow.held_back().await.unwrap().unwrap();
+    assert!(shown.contains("120 of 206"), "{shown}");
     let off = stage.target.records.lock().unwrap().users.values().filter(is_off).count();
     assert!(off <= 50, "{off} of those that the number permits");
+    let waiting: BTreeSet<&RecordKey> = held.iter().map(|it| &it.key).collect();
+    assert_eq!(off + waiting.len(), 120, "each of the others waits");
+    // One of them comes back before somebody has decided.
+    let is_held = |id: &MemberId| waiting.contains(&stage.record_key(Key::Member(id.clone())));
+    let (back, member) = gone.extract_if(.., |id, _| is_held(id)).next().unwrap();
+    stage.with_wecom(|world| world.wecom.members.insert(back.clone(), member));
     assert_eq!(stage.flow.release("operator", stage.clock.now()).await.unwrap(), 1);
     held.iter().for_each(|it| stage.publish_as(it.key.clone(), it.cause, it.sweep_id.as_deref()));
     stage.work(4).await;
-    sweep(&mut stage, "s2").await;
     let world = stage.world().await;
-    assert_eq!(world.users.values().filter(is_off).count(), 120);
+    assert_eq!(world.users.values().filter(is_off).count(), 119);
+    assert!(world.shown().users.contains_key(&back));
     world.assert_converged();
+    assert_eq!(stage.flow.held_back().await.unwrap(), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -323,11 +466,9 @@ async fn what_the_last_sweep_found_is_kept_and_is_what_a_diff_shows() {
         let last = stage.flow.last_sweep().await.unwrap().unwrap();
         assert_eq!((last.sweep_id.as_str(), last.wecom, last.target, &last.counts), ("s1", 10, 10, &counts));
         assert!(last.ended_at >= Some(last.read_at));
-        for sweep_id in ["s2", "s3"] {
-            sweep(&mut stage, sweep_id).await;
-        }
-        pages(&mut stage, "s4", forgets).await.unwrap();
+        sweep(&mut stage, "s2").await;
+        pages(&mut stage, "s3", forgets).await.unwrap();
         let last = stage.flow.last_sweep().await.unwrap().unwrap();
-        assert_eq!((last.sweep_id.as_str(), last.counts.len()), ("s4", 0));
+        assert_eq!((last.sweep_id.as_str(), last.counts.len()), ("s3", 0));
     }
 }
