@@ -124,6 +124,15 @@ pub fn change(
     crm.edit_as(user, kind.name(), id, &object(fields))
 }
 
+pub fn set_users(
+    crm: &EspocrmSimulator,
+    user: &str,
+    (kind, id): (Kind, &str),
+    users: &[&str],
+) -> Result<(), String> {
+    crm.edit_as(user, kind.name(), id, &object(json!({ "usersIds": users })))
+}
+
 pub fn conclude(
     crm: &EspocrmSimulator,
     user: &str,

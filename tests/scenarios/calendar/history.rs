@@ -1,8 +1,10 @@
-//! What became of an affair, from the journals of all systems: for whoever has to find out why it is not as it should be.
+//! What became of an affair, from the journals of all systems, and what our store has of it: for whoever has to find out why
+//! it is not as it should be.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
+use shared::ports::state::State;
 use simulators::JournalEntry;
 
 use super::people::Office;
@@ -10,6 +12,8 @@ use super::says::mark;
 
 /// Affairs that are told of, at most.
 const AFFAIRS_MAX: usize = 3;
+/// How far calendars were read.
+const STANDINGS: &str = "calendar/standing/";
 /// Longest value that is shown, in characters.
 const VALUE_CHARS_MAX: usize = 160;
 
@@ -22,6 +26,32 @@ pub fn of(office: &Office, wrong: &[String]) -> String {
         format!("#{number}, as the journals have it:\n  {}\n", lines.join("\n  "))
     });
     told.collect()
+}
+
+/// What our store has of these affairs' records, and how the calendars stand.
+pub async fn kept(office: &Office, store: &dyn State, wrong: &[String]) -> String {
+    let numbers: BTreeSet<usize> = wrong.iter().filter_map(|text| number(text)).collect();
+    let affairs = numbers.into_iter().take(AFFAIRS_MAX).map(|number| &office.affairs[number]);
+    let ids: Vec<&String> = affairs
+        .flat_map(|it| it.copies.values().filter_map(|copy| copy.id.as_ref()).chain(it.id.as_ref()))
+        .collect();
+    let mut told = String::from("in our store:\n");
+    for prefix in ["calendar/", "link/calendar/"] {
+        let mut after = None::<String>;
+        loop {
+            let page = store.scan(prefix, after.as_deref(), 200).await.unwrap();
+            let Some((last, _)) = page.last() else { break };
+            after = Some(last.clone());
+            for (key, document) in &page {
+                let value = String::from_utf8_lossy(&document.value);
+                let is_about = ids.iter().any(|id| value.contains(*id) || key.contains(*id));
+                if is_about || key.starts_with(STANDINGS) {
+                    told.push_str(&format!("  {key}: {value}\n"));
+                }
+            }
+        }
+    }
+    told
 }
 
 fn number(complaint: &str) -> Option<usize> {

@@ -21,6 +21,7 @@ mod says;
 mod script;
 mod shown;
 mod store;
+mod taken_out;
 mod time;
 mod world;
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
 use shared::clock::{Clock as _, ManualClock};
+use tokio::runtime::Handle;
 
 use super::affairs::{Reach, Standing};
 use super::calls::{Calls, Time};
@@ -386,6 +387,8 @@ impl World {
         if !wrong.is_empty() {
             println!("told: {:#?}", self.notices_after(0).iter().rev().take(12).collect::<Vec<_>>());
             println!("{}", super::history::of(&self.office, &wrong));
+            let kept = super::history::kept(&self.office, &*self.store, &wrong);
+            println!("{}", tokio::task::block_in_place(|| Handle::current().block_on(kept)));
             println!("{:?}", self.engine.runs);
         }
         let shown = wrong.iter().take(20).cloned().collect::<Vec<_>>().join("\n  ");

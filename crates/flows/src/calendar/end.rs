@@ -1,8 +1,6 @@
 //! One side of a pair is gone: what becomes of the other. Nothing that was deleted is ever made anew; what was edited
 //! meanwhile, is history, or cannot be deleted without reaching others, stays and is let go. Pure.
 
-use std::collections::BTreeSet;
-
 use super::action::{Action, Kept, Notice, Plan, Verdict};
 use super::agree::{this_copy, with_known_gaps};
 use super::copies::{Copy, Role, role};

@@ -8,7 +8,7 @@ use jiff::{Timestamp, ToSpan};
 use super::action::{Action, CreateToken, Notice, Plan};
 use super::copies::Copy;
 use super::event::{self, Attendees, Event, Field};
-use super::link::{EndedBy, PairLink, Personal, Side};
+use super::link::{PairLink, Personal, Side};
 use super::plan::{Crm, Input, Remote, Rules, plan};
 use super::series::Holding;
 use super::sides::{

@@ -302,7 +302,8 @@ impl<'a> Pair<'a> {
     /// What is to be done now; none where the event or the record cannot be synchronised.
     pub(super) async fn plan(&mut self) -> Result<Option<Plan>, Fault> {
         self.find_link().await?;
-        if self.stored.as_ref().is_some_and(|stored| stored.link.tombstone.is_some()) {
+        let tombstone = self.stored.as_ref().and_then(|stored| stored.link.tombstone);
+        if tombstone.is_some_and(|it| it.why != EndedBy::TakenOut) {
             return Ok(Some(Plan::of(Verdict::Ended, Vec::new())));
         }
         self.read_event().await?;
