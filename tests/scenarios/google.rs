@@ -175,7 +175,7 @@ fn record(id: &str) -> MeetingRef {
 }
 
 fn token(id: &str) -> CreateToken {
-    CreateToken { calendar_id: "google/user/anna primary".to_owned(), record: record(id) }
+    CreateToken { calendar_id: "google/user/anna primary".to_owned(), record: record(id), after: None }
 }
 
 async fn create(client: &dyn CalendarClient, id: &str, event: &Event) -> EventSide {

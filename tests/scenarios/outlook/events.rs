@@ -20,7 +20,7 @@ fn record(id: &str) -> MeetingRef {
 }
 
 fn token(id: &str) -> CreateToken {
-    CreateToken { calendar_id: "microsoft/user/anna".to_owned(), record: record(id) }
+    CreateToken { calendar_id: "microsoft/user/anna".to_owned(), record: record(id), after: None }
 }
 
 fn update<'a>(

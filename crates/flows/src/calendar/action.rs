@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
+
 use super::event::{Event, Field, Response, Unfit};
 use super::link::{ConflictField, PairLink};
 use super::sides::{Guests, MeetingRef};
@@ -13,6 +15,8 @@ pub struct CreateToken {
     pub calendar_id: String,
     /// Of which record.
     pub record: MeetingRef,
+    /// When the event ended that the record had there before.
+    pub after: Option<Timestamp>,
 }
 
 /// One step. What notifies nobody is asked for as such: Google's `sendUpdates=none`.

@@ -189,6 +189,26 @@ fn a_copied_event_is_an_event_of_its_own() {
 }
 
 #[test]
+fn a_copied_event_is_one_of_its_own_also_when_its_original_is_no_more() {
+    let mut world = world(&[Provider::Microsoft], Policy::NewestWins);
+    let id = world.add_event(0, simple("A"), "uid1", true);
+    world.settle();
+    let record = first_meeting(&world).unwrap();
+    let stamp = world.events[0][&id].stamp.clone();
+    world.edit_meeting(&record, |side| side.event.body = "edited".into());
+    world.events[0].clear();
+    world.settle();
+    assert!(world.meetings.contains_key(&record), "what was edited stays");
+    // It lay outside the window until now.
+    let copy = world.add_event(0, simple("B"), "uid of the copy", true);
+    world.edit_event(0, &copy, |side| side.stamp = stamp);
+    world.settle();
+    assert_eq!(world.events[0][&copy].event.subject, "B");
+    let subjects: Vec<&str> = world.meetings.values().map(|side| side.event.subject.as_str()).collect();
+    assert_eq!((subjects.len(), subjects.contains(&"A"), subjects.contains(&"B")), (2, true, true));
+}
+
+#[test]
 fn a_conflict_is_told_once_and_one_that_waits_is_left_alone() {
     for (policy, told) in [(Policy::NewestWins, 1), (Policy::Ask, 1)] {
         let mut world = world(&[Provider::Google], policy);

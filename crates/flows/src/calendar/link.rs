@@ -44,6 +44,9 @@ pub struct PairLink {
     /// The record's version that the event was made of, until another one is agreed on.
     #[serde(default)]
     pub made_of: Option<i64>,
+    /// When the event ended that the meeting had here before: tells the creation of this one from that of the other.
+    #[serde(default)]
+    pub created_after: Option<Timestamp>,
     /// Writes that were begun.
     #[serde(default)]
     pub attempt: Option<Attempt>,

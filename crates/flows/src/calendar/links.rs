@@ -167,10 +167,27 @@ impl Links {
             let known: OfRecord = read(&key, &document)?;
             let found = self.of_event(calendar, &known.event_id).await?;
             if let Some(found) = found.filter(|found| found.link.meeting.as_ref() == Some(record)) {
-                return Ok(Some(found));
+                let may_come_back =
+                    found.link.tombstone.is_some_and(|tombstone| tombstone.why == EndedBy::TakenOut);
+                let born = match may_come_back {
+                    true => self.at(calendar, Slot::Birth(record.clone())).await?,
+                    false => None,
+                };
+                return Ok(born.or(Some(found)));
             }
         }
         self.at(calendar, Slot::Birth(record.clone())).await
+    }
+
+    /// The event that a record has in a calendar, or had last.
+    pub(super) async fn event_of(
+        &self,
+        calendar: &CalendarId,
+        record: &MeetingRef,
+    ) -> Result<Option<String>, Fault> {
+        let key = record_key(record, &calendar.text());
+        let Some(document) = self.0.get(&key).await? else { return Ok(None) };
+        Ok(Some(read::<OfRecord>(&key, &document)?.event_id))
     }
 
     /// Events of this key, by calendar.

@@ -212,8 +212,17 @@ impl World {
                 other.tombstone.is_some_and(|tombstone| !tombstone.why.is_of_one_copy())
             };
             ended = self.links.iter().filter(same_key).any(over);
+            let has_other = |record: &MeetingRef| {
+                let is_other = |(calendar, link): &(usize, PairLink)| {
+                    let event = link.event_id.as_ref();
+                    *calendar == run.calendar
+                        && link.meeting.as_ref() == Some(record)
+                        && event.is_some_and(|id| *id != side.id)
+                };
+                self.links.iter().any(is_other)
+            };
             let by_stamp = match &side.stamp {
-                Stamp::Of(record) => Some(record.clone()),
+                Stamp::Of(record) => Some(record.clone()).filter(|record| !has_other(record)),
                 Stamp::None | Stamp::Unread => None,
             };
             let has_key = |meeting: &&MeetingSide| meeting.key == Some(side.key.text());
@@ -435,8 +444,6 @@ impl World {
             Action::DeleteEvent { id, expected } => {
                 let side = self.events[run.calendar].remove(id).unwrap();
                 assert_eq!(side.revision, *expected);
-                // The vendor's memory of a create is of no use any more: another one is tried.
-                self.tokens.retain(|_, made| made != id);
                 self.mail(run.calendar, &side.event.attendees);
             }
             Action::ReadEvent { .. } => run.hinted = false,
@@ -464,7 +471,8 @@ impl World {
             written.attendees = Attendees::new();
         }
         self.mail(run.calendar, &written.attendees);
-        let uid = format!("uid of {} in {}", token.record.id, token.calendar_id);
+        let after = token.after.map(|after| format!(" after {after}")).unwrap_or_default();
+        let uid = format!("uid of {} in {}{after}", token.record.id, token.calendar_id);
         let id = self.add_event(run.calendar, written, &uid, true);
         self.tokens.insert(token.clone(), id.clone());
         let side = self.events[run.calendar].get_mut(&id).unwrap();

@@ -468,8 +468,12 @@ impl<'a> Pair<'a> {
         }
         let by_key =
             copies.into_iter().filter(|(_, copy)| copy.ended.is_none()).find_map(|(_, copy)| copy.record);
+        // What is stamped for a record that has, or had, another event here is a copy of that one.
         let by_stamp = match &event.stamp {
-            Stamp::Of(record) => Some(record.clone()),
+            Stamp::Of(record) => {
+                let other = self.flow.links.event_of(&self.open.id, record).await?;
+                other.is_none_or(|other| other == event.id).then(|| record.clone())
+            }
             Stamp::None | Stamp::Unread => None,
         };
         self.record = by_key.or(by_stamp);

@@ -11,7 +11,7 @@ use super::agree::agree;
 use super::copies::{Copy, Invited};
 use super::end::{both_gone, event_gone, meeting_gone, taken_out};
 use super::event::{Attendee, Event, Place, Window};
-use super::link::{Creating, EndedBy, PairLink, Side};
+use super::link::{Creating, EndedBy, PairLink, Side, Tombstone};
 use super::merge::Winner;
 use super::series::{CrmSeries, Holding};
 use super::sides::{
@@ -116,7 +116,10 @@ pub struct Input<'a> {
 pub fn plan(input: &Input<'_>) -> Plan {
     if input.link.is_some_and(|link| link.tombstone.is_some()) {
         return match comes_back(input) {
-            Some(meeting) => create_event(&Input { link: None, event: &Remote::Absent, ..*input }, meeting),
+            Some((meeting, ended_at)) => {
+                let input = Input { link: None, event: &Remote::Absent, ..*input };
+                create_event(&input, meeting, Some(ended_at))
+            }
             None => Plan::of(Verdict::Ended, Vec::new()),
         };
     }
@@ -142,19 +145,26 @@ pub fn plan(input: &Input<'_>) -> Plan {
             Some(record) => read_meeting(record),
             None => create_meeting(input, event),
         },
-        (None, Crm::Found(meeting)) => create_event(input, meeting),
+        (None, Crm::Found(meeting)) => {
+            let after = input.link.and_then(|link| link.created_after);
+            create_event(input, meeting, after)
+        }
         (None, Crm::Gone) => input.link.map_or_else(|| ignored(Ignored::Nothing), |_| both_gone(input)),
         (None, Crm::Absent) => ignored(Ignored::Nothing),
     }
 }
 
-/// A meeting whose user was taken out of it, and is one of its users again.
-fn comes_back<'a>(input: &Input<'a>) -> Option<&'a MeetingSide> {
-    let why = input.link?.tombstone?.why;
+/// A meeting whose user was taken out of it, and is one of its users again; and when the event of before ended.
+fn comes_back<'a>(input: &Input<'a>) -> Option<(&'a MeetingSide, Timestamp)> {
+    let Tombstone { at, why } = input.link?.tombstone?;
     let Crm::Found(meeting) = input.meeting else { return None };
     let is_theirs = meeting.users.contains(&input.calendar.user_id);
-    let is_gone = matches!(input.event, Remote::Absent | Remote::Gone);
-    (why == EndedBy::TakenOut && is_theirs && is_gone).then_some(meeting)
+    let is_gone = match input.event {
+        Remote::Absent | Remote::Gone => true,
+        Remote::Found(event) => event.status == EventStatus::Cancelled,
+        Remote::Hinted => false,
+    };
+    (why == EndedBy::TakenOut && is_theirs && is_gone).then_some((meeting, at))
 }
 
 pub(super) fn ignored(why: Ignored) -> Plan {
@@ -237,8 +247,8 @@ fn create_meeting(input: &Input<'_>, event: &EventSide) -> Plan {
     Plan::again(Verdict::Converges, actions)
 }
 
-/// A meeting or call without event in its user's calendar goes out.
-fn create_event(input: &Input<'_>, meeting: &MeetingSide) -> Plan {
+/// A meeting or call without event in its user's calendar goes out; `after` one that it had before, if there was one.
+fn create_event(input: &Input<'_>, meeting: &MeetingSide, after: Option<Timestamp>) -> Plan {
     let creating = input.link.is_some_and(|link| link.creating.is_some());
     if input.ended || meeting.removed_from.contains(&input.calendar.id) {
         return ignored(Ignored::EndedBefore);
@@ -282,6 +292,7 @@ fn create_event(input: &Input<'_>, meeting: &MeetingSide) -> Plan {
         meeting: Some(meeting.record.clone()),
         is_organizer: true,
         made_of: meeting.version,
+        created_after: after,
         creating: Some(Creating {
             side: Side::Calendar,
             event: written_base(&meeting.event, &wanted, guests),
@@ -293,7 +304,7 @@ fn create_event(input: &Input<'_>, meeting: &MeetingSide) -> Plan {
         actions.push(Action::SaveLink(Box::new(link)));
     }
     actions.push(Action::CreateEvent {
-        token: CreateToken { calendar_id: input.calendar.id.clone(), record: meeting.record.clone() },
+        token: CreateToken { calendar_id: input.calendar.id.clone(), record: meeting.record.clone(), after },
         event: Box::new(wanted),
         guests,
     });

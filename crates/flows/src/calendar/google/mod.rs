@@ -300,7 +300,10 @@ impl CalendarClient for GoogleCalendar {
     async fn create(&self, token: &CreateToken, event: &Event, guests: Guests) -> Result<EventSide, Fault> {
         let facts = self.facts().await?;
         let record = stamp::text(&token.record);
-        let id = google::EventId::of(&[&token.calendar_id, &record]);
+        let after = token.after.map(|after| after.to_string());
+        let parts: Vec<&str> =
+            [&token.calendar_id, &record].into_iter().chain(&after).map(String::as_str).collect();
+        let id = google::EventId::of(&parts);
         let fields = Field::ALL.into_iter().filter(|field| match field {
             Field::Attendees => guests == Guests::Written && !event.attendees.is_empty(),
             _ => true,

@@ -373,9 +373,12 @@ impl CalendarClient for OutlookCalendar {
         let kind = read::stamp_text(&token.record);
         let mut patch = write::patch(event, &Field::ALL, guests, &Current::default())?;
         patch.single_value_extended_properties = Some(write::stamp(&token.record));
+        let after = token.after.map(|after| after.to_string());
         for attempt in 0..TRANSACTIONS_MAX {
             let attempt = attempt.to_string();
-            patch.transaction_id = Some(wire::transaction_id(&[&token.calendar_id, &kind, &attempt]));
+            let parts = [&token.calendar_id, &kind, &attempt];
+            let parts: Vec<&str> = parts.into_iter().chain(&after).map(String::as_str).collect();
+            patch.transaction_id = Some(wire::transaction_id(&parts));
             let created = match self.calendar.create(&patch).await? {
                 wire::Created::Event(created) => created,
                 // Made before, and edited since, or wanted otherwise now; or deleted since.
