@@ -167,13 +167,11 @@ impl Links {
             let known: OfRecord = read(&key, &document)?;
             let found = self.of_event(calendar, &known.event_id).await?;
             if let Some(found) = found.filter(|found| found.link.meeting.as_ref() == Some(record)) {
-                let may_come_back =
-                    found.link.tombstone.is_some_and(|tombstone| tombstone.why == EndedBy::TakenOut);
-                let born = match may_come_back {
-                    true => self.at(calendar, Slot::Birth(record.clone())).await?,
-                    false => None,
-                };
-                return Ok(born.or(Some(found)));
+                let taken_out = found.link.tombstone.filter(|it| it.why == EndedBy::TakenOut);
+                let Some(taken_out) = taken_out else { return Ok(Some(found)) };
+                let born = self.at(calendar, Slot::Birth(record.clone())).await?;
+                let is_after = |born: &Stored| born.link.created_after == Some(taken_out.at);
+                return Ok(born.filter(is_after).or(Some(found)));
             }
         }
         self.at(calendar, Slot::Birth(record.clone())).await
@@ -296,8 +294,11 @@ impl Links {
         self.point(link, saving).await?;
         let calendar = saving.calendar.text();
         let same = before.filter(|before| before.slot == slot);
-        let expected = same.map_or(Expected::Absent, |before| Expected::Version(before.version));
         let key = link_key(&calendar, &slot.text());
+        let expected = match same {
+            Some(before) => Expected::Version(before.version),
+            None => self.expected_at(&key, link).await?,
+        };
         let value = bytes(link)?;
         let write = Write {
             expected,
@@ -323,6 +324,17 @@ impl Links {
             self.0.write(Write { fence: saving.fence, ..Write::delete(&place) }).await?;
         }
         Ok(Stored { link: link.clone(), slot, version })
+    }
+
+    /// What stands where a link is to be written for the first time: nothing, or the creation of an event that has ended
+    /// since, whose run died before it was cleared away.
+    async fn expected_at(&self, key: &str, link: &PairLink) -> Result<Expected, Fault> {
+        if link.created_after.is_none() || link.event_id.is_some() {
+            return Ok(Expected::Absent);
+        }
+        let Some(document) = self.0.get(key).await? else { return Ok(Expected::Absent) };
+        let is_over = read::<PairLink>(key, &document)?.created_after != link.created_after;
+        Ok(if is_over { Expected::Version(document.version) } else { Expected::Absent })
     }
 
     /// Writes what leads to a link, where it is not there already.
