@@ -136,6 +136,8 @@ pub struct Affair {
     /// The copy that spoke for it first. Whether another one that speaks later has taken over what is personal depends on
     /// what happens to it then.
     pub spoke: Option<usize>,
+    /// Whether another one has spoken since.
+    pub spoke_another: bool,
     /// All was compared since it was made.
     pub is_old: bool,
     /// What could not be carried over may be decided either way: nobody remembers what was agreed on before.
@@ -208,6 +210,7 @@ impl Affair {
             has_left: false,
             born: None,
             spoke: None,
+            spoke_another: false,
             is_old: false,
             is_undecided: false,
             unheard_since: None,
@@ -487,7 +490,9 @@ impl Affair {
 
     /// Notes which copy speaks first.
     pub fn hear(&mut self, calendars: &[Calendar]) {
-        self.spoke = self.spoke.or_else(|| self.source(calendars));
+        let source = self.source(calendars);
+        self.spoke = self.spoke.or(source);
+        self.spoke_another |= source.is_some() && source != self.spoke;
     }
 
     /// Whom an event of ours invites: people of the meeting who have no calendar of their own.

@@ -87,7 +87,8 @@ pub fn learn(affair: &mut Affair, seen: &Seen, users: &[User]) {
 /// What is one user's own affair stays that user's as long as another copy speaks for the meeting. Where that one has gone,
 /// the next one speaks, for what is personal as well; when it is looked at is not said: either value is right until then.
 pub fn learn_own(affair: &mut Affair, seen: &Seen, calendars: &[Calendar]) {
-    let Some(speaks) = affair.source(calendars).filter(|at| Some(*at) != affair.spoke) else { return };
+    let is_later = |at: &usize| Some(*at) != affair.spoke || affair.spoke_another;
+    let Some(speaks) = affair.source(calendars).filter(is_later) else { return };
     let Some(meeting) = seen.at(affair.number, Place::Crm(affair.kind)).next() else { return };
     let own = &affair.copies[&speaks].says;
     if meeting.show == own.show {
@@ -261,7 +262,8 @@ fn in_calendar(affair: &Affair, at: usize, seen: &Seen, people: People<'_>, wron
     if !count(&name, copy.standing, &found, wrong) {
         return;
     }
-    let is_source = affair.source(people.calendars) == Some(at) && affair.spoke == Some(at);
+    let is_source =
+        affair.source(people.calendars) == Some(at) && affair.spoke == Some(at) && !affair.spoke_another;
     compare(&name, found[0], &copy.says, is_source && copy.is_own, wrong);
     if copy.is_own {
         differ(&format!("{name}: guests"), &found[0].people, &copy.guests, wrong);
