@@ -346,18 +346,19 @@ async fn changes_come_page_by_page_each_once() {
 }
 
 #[tokio::test]
-async fn a_users_planned_records_in_the_window_come_page_by_page() {
+async fn a_users_records_in_the_window_come_page_by_page_but_for_those_that_did_not_take_place() {
     let bench = bench().await;
     let mine: BTreeSet<String> =
         (0..5).map(|day| bench.meeting(PERSON_ID, day, json!({ "usersIds": [BERT_ID] })).id).collect();
     let alone = bench.meeting(PERSON_ID, 3, json!({}));
-    bench.meeting(BERT_ID, 3, json!({ "status": "Held" }));
+    let held = bench.meeting(BERT_ID, 3, json!({ "status": "Held" }));
+    bench.meeting(BERT_ID, 3, json!({ "status": "Not Held" }));
     let long_ago = json!({ "dateStart": "2025-04-01 09:00:00", "dateEnd": "2025-04-01 10:00:00" });
     bench.meeting(BERT_ID, 0, long_ago.clone());
     let mut rule = long_ago;
     rule["cRecurrenceRule"] = json!("RRULE:FREQ=WEEKLY");
     let series = bench.meeting(BERT_ID, 0, rule);
-    let expected: BTreeSet<String> = mine.into_iter().chain([series.id]).collect();
+    let expected: BTreeSet<String> = mine.into_iter().chain([series.id, held.id]).collect();
     let (mut seen, mut after) = (BTreeSet::new(), None::<String>);
     loop {
         let page = bench
