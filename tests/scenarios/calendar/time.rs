@@ -54,6 +54,8 @@ async fn play(plan: Plan) -> World {
         for at in lost {
             world.connect(at).await;
         }
+        // What came into the window meanwhile is linked before anybody edits it.
+        world.follow();
     }
     let last = plan.days;
     world.rest(&format!("after day {last}")).await;

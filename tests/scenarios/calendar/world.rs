@@ -128,7 +128,7 @@ impl World {
     }
 
     /// The oracle takes note of what has to be there by now.
-    fn follow(&mut self) {
+    pub fn follow(&mut self) {
         let (now, office) = (self.clock.now(), &mut self.office);
         let (users, calendars) = (&office.users, &office.calendars);
         office.affairs.iter_mut().for_each(|affair| affair.follow(now, REACH, users, calendars));
