@@ -3,6 +3,7 @@
 
 mod affairs;
 mod calls;
+mod copied;
 mod crm;
 mod cut_off;
 mod engine;
