@@ -162,10 +162,8 @@ impl Links {
         calendar: &CalendarId,
         record: &MeetingRef,
     ) -> Result<Option<Stored>, Fault> {
-        let key = record_key(record, &calendar.text());
-        if let Some(document) = self.0.get(&key).await? {
-            let known: OfRecord = read(&key, &document)?;
-            let found = self.of_event(calendar, &known.event_id).await?;
+        if let Some(event_id) = self.event_of(calendar, record).await? {
+            let found = self.of_event(calendar, &event_id).await?;
             if let Some(found) = found.filter(|found| found.link.meeting.as_ref() == Some(record)) {
                 let taken_out = found.link.tombstone.filter(|it| it.why == EndedBy::TakenOut);
                 let Some(taken_out) = taken_out else { return Ok(Some(found)) };
