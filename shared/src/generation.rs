@@ -23,6 +23,8 @@ const RELEASED_KEY: &str = "generation_released";
 const LOST: &[u8] = b"lost";
 /// The mark by which the queue knows that there was a generation at all.
 const ANY: &str = "generation";
+/// How many steps of a generation's number a queue may have forgotten.
+const FORGOTTEN_MAX: u64 = 3;
 /// How often a release that clashes with others is tried again.
 const TRIES_MAX: u32 = 20;
 
@@ -205,7 +207,7 @@ pub async fn loss(queue: &dyn Queue, state: &dyn State) -> Result<Option<Loss>, 
     let found = read(state).await?;
     let knows_any = queue.remembers(ANY).await?;
     if let Found::Of(generation) = found
-        && queue.remembers(&generation.mark()).await?
+        && known_step(queue, generation).await?.is_some()
     {
         return Ok(None);
     }
@@ -219,13 +221,28 @@ pub async fn loss(queue: &dyn Queue, state: &dyn State) -> Result<Option<Loss>, 
     })
 }
 
+/// The step of a generation that the queue knows: the present one, or one a little before. A broker that is killed may
+/// forget what it was told last, and a store that is further than the queue knows is no older copy.
+async fn known_step(queue: &dyn Queue, generation: Generation) -> Result<Option<Generation>, PortError> {
+    for back in 0..=generation.number.min(FORGOTTEN_MAX) {
+        let step = Generation { number: generation.number - back, ..generation };
+        if queue.remembers(&step.mark()).await? {
+            return Ok(Some(step));
+        }
+    }
+    Ok(None)
+}
+
 /// The generation that the store holds, if the queue knows it, or knows of none; begins the first one.
 async fn ask(queue: &dyn Queue, state: &dyn State, found: Found) -> Result<Option<Generation>, PortError> {
     // Asked first: another process that begins tells the queue of its generation, and then that there is one.
     let knows_any = queue.remembers(ANY).await?;
     if let Found::Of(generation) = found
-        && queue.remembers(&generation.mark()).await?
+        && let Some(step) = known_step(queue, generation).await?
     {
+        if step.number < generation.number {
+            queue.remember(&generation.mark()).await?;
+        }
         return Ok(Some(generation));
     }
     if knows_any {

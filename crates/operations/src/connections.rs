@@ -221,6 +221,33 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_queue_that_forgot_its_last_steps_is_told_again_and_still_knows_an_older_copy() {
+        let (queue, state, health) = (MemoryQueue::default(), MemoryState::default(), Health::default());
+        let watch = || StoreWatch::new(&queue, &state, &NoMeter, &health);
+        let mut running = watch();
+        assert!(running.look().await);
+        let steps = async |running: &mut StoreWatch<'_>, steps: u32| {
+            for _ in 0..steps {
+                running.advance_at = Instant::now();
+                running.advance().await;
+            }
+        };
+        let old = state.copy();
+        steps(&mut running, 4).await;
+        let known = queue.marks.lock().unwrap().clone();
+        steps(&mut running, 2).await;
+        *queue.marks.lock().unwrap() = known.clone();
+        assert_eq!(generation::loss(&queue, &state).await, Ok(None));
+        assert!(watch().look().await, "the broker was killed, and has forgotten the last two");
+        assert_eq!(queue.marks.lock().unwrap().len(), known.len() + 1, "it is told the present one");
+        steps(&mut running, 3).await;
+        *queue.marks.lock().unwrap() = known;
+        assert_eq!(generation::loss(&queue, &state).await, Ok(Some(Loss::Older)), "too many to be that");
+        state.exchange(old);
+        assert_eq!(generation::loss(&queue, &state).await, Ok(Some(Loss::Older)));
+    }
+
+    #[tokio::test]
     async fn whose_step_clashes_has_the_queue_forget_it_only_when_the_store_is_past_it() {
         let (queue, state) = (MemoryQueue::default(), MemoryState::default());
         let Standing::Known(first) = generation::look(&queue, &state, None).await.unwrap() else { panic!() };

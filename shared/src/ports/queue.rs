@@ -137,7 +137,8 @@ pub trait Queue: Send + Sync + Debug {
     }
 
     /// Remembers a mark (1 to [`MARK_BYTES_MAX`] of a-z, 0-9 and `.`), durably: what the state store must not be the
-    /// only one to know. Safe to repeat.
+    /// only one to know. A broker that is killed within seconds may forget it (RabbitMQ 3.10 does at times). Safe to
+    /// repeat.
     async fn remember(&self, mark: &str) -> Result<(), PortError>;
 
     /// Forgets a mark. Safe to repeat.
