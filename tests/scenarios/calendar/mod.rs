@@ -13,6 +13,7 @@ mod held;
 mod history;
 mod hooks;
 mod installation;
+mod invited_once;
 mod office;
 mod oracle;
 mod outlook;

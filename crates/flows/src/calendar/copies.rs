@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::sides::{MeetingSide, Provider, SharedKey};
+use super::sides::{Guests, MeetingSide, Provider, SharedKey};
 
 /// A copy of a meeting in a calendar, linked and alive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,6 +105,17 @@ impl Invited {
         let before = first.flat_map(|copy| copy.guests.iter().cloned()).collect();
         Self { before, ..Self::by(&others) }
     }
+}
+
+/// Whether an event has to take back whom one that comes before it invites as well: two were made at once, and neither
+/// knew of the other.
+pub fn invites_twice(copies: &[Copy], meeting: &MeetingSide, send_mail: bool) -> bool {
+    let (assigned, born_of) = (meeting.assigned_user_id.as_deref(), meeting.key.as_deref());
+    copies.iter().any(|copy| {
+        copy.is_organizer
+            && Guests::of_new(copy.provider, send_mail) == Guests::Written
+            && !Invited::beside(copy, copies, assigned, born_of).before.is_disjoint(&copy.guests)
+    })
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use vault::{AccountId, CrmUser};
 
 use super::again::About;
 use super::calendars::Opened;
+use super::copies::{self, Copy};
 use super::crm::CrmFound;
 use super::failing;
 use super::flow::CalendarFlow;
@@ -58,7 +59,7 @@ impl CalendarFlow {
             let (actions, written, again) = self.pass(run, &present, from, news).await?;
             wrote.extend(actions);
             (present, from, news) = (written.unwrap_or(present), None, News::Any);
-            if !again {
+            if !again && !self.invites_twice(run, &present).await? {
                 break;
             }
         }
@@ -66,6 +67,14 @@ impl CalendarFlow {
             self.forget_record(&present.record).await?;
         }
         Ok(wrote)
+    }
+
+    /// Whether somebody is invited by two events of a meeting, which a further pass takes back.
+    async fn invites_twice(&self, run: &Run, present: &WrittenRecord) -> Result<bool, Fault> {
+        let Some(CrmFound::Meeting(meeting)) = &present.found else { return Ok(false) };
+        let known = self.copies(&present.record, run.clock.now()).await?;
+        let copies: Vec<Copy> = known.into_iter().filter_map(|known| known.copy).collect();
+        Ok(copies::invites_twice(&copies, &meeting.side, self.settings.send_mail))
     }
 
     /// Goes through all calendars once. What fails in one does not keep the others back. Answers the record as it was

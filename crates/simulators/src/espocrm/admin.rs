@@ -196,6 +196,7 @@ impl Espocrm {
         let roles = self.all_roles();
         let source = Source {
             records: roles.iter().collect(),
+            may_read: &|_| true,
             show: &Record::clone,
             get: &|role, name| vec![role.get(name).cloned().unwrap_or(Value::Null)],
             is_attribute: &|name| ["id", "name"].contains(&name) || PERMISSIONS.contains(&name),

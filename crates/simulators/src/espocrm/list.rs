@@ -13,8 +13,10 @@ const SIZE_MAX: i64 = 200;
 
 /// What a list is made of.
 pub(super) struct Source<'a> {
-    /// The records the user may read.
+    /// The records, but for those that are deleted.
     pub(super) records: Vec<&'a Record>,
+    /// Whether the user may read one.
+    pub(super) may_read: &'a dyn Fn(&Record) -> bool,
     /// How an item is shown.
     pub(super) show: &'a dyn Fn(&Record) -> Record,
     /// All values of an attribute (an e-mail filter looks at every address).
@@ -69,6 +71,7 @@ pub(super) fn answer(request: &Request, source: &Source<'_>) -> Answer {
         .iter()
         .filter(|record| {
             filters.iter().all(|filter| query::passes(filter, &|name: &str| (source.get)(record, name)))
+                && (source.may_read)(record)
         })
         .copied()
         .collect();
@@ -93,19 +96,20 @@ pub(super) fn answer(request: &Request, source: &Source<'_>) -> Answer {
 }
 
 /// By the attribute, then by id in the same direction; null first when ascending.
-fn sort(found: &mut [&Record], source: &Source<'_>, attribute: &str, descending: bool) {
+fn sort(found: &mut Vec<&Record>, source: &Source<'_>, attribute: &str, descending: bool) {
     let key = |record: &Record| (source.get)(record, attribute).into_iter().next().unwrap_or(Value::Null);
     let id = |record: &Record| record.get("id").and_then(Value::as_str).map(str::to_owned);
-    found.sort_by(|left, right| {
-        let (own, other) = (key(left), key(right));
-        let order = query::compare(&own, &other).unwrap_or_else(|| match (own.is_null(), other.is_null()) {
+    let mut keyed: Vec<_> = found.drain(..).map(|record| (key(record), id(record), record)).collect();
+    keyed.sort_by(|(own, own_id, _), (other, other_id, _)| {
+        let order = query::compare(own, other).unwrap_or_else(|| match (own.is_null(), other.is_null()) {
             (true, false) => Ordering::Less,
             (false, true) => Ordering::Greater,
             _ => Ordering::Equal,
         });
-        let order = order.then_with(|| id(left).cmp(&id(right)));
+        let order = order.then_with(|| own_id.cmp(other_id));
         if descending { order.reverse() } else { order }
     });
+    found.extend(keyed.into_iter().map(|(_, _, record)| record));
 }
 
 fn select(source: &Source<'_>, record: &Record, parameters: &Record, order_by: &str) -> Value {

@@ -247,9 +247,9 @@ impl Espocrm {
             records: store
                 .rows(scope)
                 .filter_map(|(_, record)| record.as_object())
-                .filter(|record| record.get("deleted") != Some(&json!(true)))
-                .filter(|record| account.may(scope, "read", record))
+                .filter(|record| record.get("deleted").and_then(Value::as_bool) != Some(true))
                 .collect(),
+            may_read: &|record| account.may(scope, "read", record),
             show: &show,
             show_link: &|record, attribute| viewer.show_link(record, attribute),
             get: &get,

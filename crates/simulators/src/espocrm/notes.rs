@@ -187,6 +187,7 @@ impl Espocrm {
             .collect();
         let source = Source {
             records: own.iter().collect(),
+            may_read: &|_| true,
             show: &Record::clone,
             get: &|notification, name| vec![notification.get(name).cloned().unwrap_or(Value::Null)],
             is_attribute: &|name| ["id", "number", "type", "read", "createdAt"].contains(&name),

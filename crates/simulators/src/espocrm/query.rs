@@ -201,7 +201,14 @@ pub(super) fn compare(own: &Value, operand: &Value) -> Option<std::cmp::Ordering
         }
         _ => {
             let (own, operand) = (as_text(own), as_text(operand));
-            Some(lower(&own).cmp(lower(&operand)))
+            Some(if own.is_ascii() && operand.is_ascii() {
+                // Most texts, and much faster.
+                own.bytes()
+                    .map(|byte| byte.to_ascii_lowercase())
+                    .cmp(operand.bytes().map(|byte| byte.to_ascii_lowercase()))
+            } else {
+                lower(&own).cmp(lower(&operand))
+            })
         }
     }
 }

@@ -57,6 +57,7 @@ impl Espocrm {
             ("GET", None) => {
                 let source = Source {
                     records: all(store).filter(|hook| is_visible(hook)).collect(),
+                    may_read: &|_| true,
                     show: &shown,
                     get: &|hook, name| vec![hook.get(name).cloned().unwrap_or(Value::Null)],
                     is_attribute: &|name| {
