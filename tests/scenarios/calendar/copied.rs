@@ -42,7 +42,7 @@ async fn leave_a_creation(world: &mut World) {
 }
 
 /// The copy lies outside the window until its original has gone, with its meeting or without it.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_copy_that_comes_into_the_window_late_has_a_meeting_of_its_own() {
     for calendar in [0, 1] {
         let mut world = World::open(Plan { seed: seed(1), affairs: 8, ..FEW }).await;

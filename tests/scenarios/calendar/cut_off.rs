@@ -63,7 +63,7 @@ async fn die_at_every_write(first: impl Fn(usize) -> Vec<Edit>, last: impl Fn(us
     assert!(deaths > 5, "{deaths}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_deleted_event_takes_the_meeting_and_its_other_events_with_it() {
     let meeting = |number| Edit::Meeting {
         kind: Kind::Meeting,
@@ -76,7 +76,7 @@ async fn a_deleted_event_takes_the_meeting_and_its_other_events_with_it() {
     die_at_every_write(|number| vec![meeting(number)], delete).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_day_that_a_series_leaves_out_is_left_out_of_its_meeting() {
     let rule = Rule { is_weekly: true, times: 4 };
     let series =
@@ -102,7 +102,7 @@ fn series_with_odd_days(number: usize, calendar: usize) -> Vec<Edit> {
     ]
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_series_that_is_deleted_takes_its_changed_days_with_it() {
     for calendar in [0, 1] {
         let series = |number| series_with_odd_days(number, calendar);
@@ -110,7 +110,7 @@ async fn a_series_that_is_deleted_takes_its_changed_days_with_it() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_series_whose_meeting_is_deleted_goes_with_its_changed_days() {
     for calendar in [0, 1] {
         let series = |number| series_with_odd_days(number, calendar);

@@ -49,7 +49,7 @@ async fn is_held(world: &World, left: usize) {
     assert!(held.as_ref().is_some_and(|text| text.contains("syncfleet release calendar")), "{held:?}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_calendar_that_was_emptied_keeps_its_meetings_until_a_release() {
     // Outlook and Google; its changes are told, or its token is lost as well and it is compared as a whole.
     for (at, is_lost) in [(0, false), (0, true), (1, false), (1, true)] {
@@ -68,7 +68,7 @@ async fn a_calendar_that_was_emptied_keeps_its_meetings_until_a_release() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_crm_that_lost_its_meetings_leaves_their_events_until_a_release() {
     for at in [0, 1] {
         let (mut world, numbers) = with_meetings(at).await;

@@ -15,7 +15,7 @@ use super::world::{Plan, World};
 /// Both have Google.
 const USERS: [usize; 2] = [1, 3];
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn two_events_that_are_made_at_once_and_know_nothing_of_each_other_invite_a_guest_once() {
     for assigned in USERS {
         let mut world = World::open(Plan { seed: seed(1), affairs: 8, ..FEW }).await;

@@ -29,7 +29,7 @@ async fn has_users(world: &mut World, assigned: usize, users: &[usize]) {
     world.quiet().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn who_is_taken_out_loses_the_event_and_has_it_again_when_back_wherever_a_process_dies() {
     for (stays, goes) in [(0, 1), (1, 0)] {
         let mut world = World::open(Plan { seed: seed(1), affairs: 8, ..FEW }).await;

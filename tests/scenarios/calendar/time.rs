@@ -145,7 +145,7 @@ async fn forget_everything(world: &mut World) {
 
 /// Requests fail, answers are lost, notifications are lost, late and doubled, and processes die; at the end the store is
 /// emptied.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_month_of_an_office_ends_as_its_people_wrote() {
     // Or as long, and with as many people, as `cargo xtask calendar` and its variables say.
     let number = |variable, default: u64| usize::try_from(wanted(variable).unwrap_or(default)).unwrap();
@@ -165,13 +165,13 @@ async fn a_month_of_an_office_ends_as_its_people_wrote() {
     forget_everything(&mut world).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn clocks_change_in_spring() {
     let plan = Plan { affairs: 120, first: date(2026, 3, 28), days: 3, is_at_night: true, ..MONTH };
     play(Plan { seed: seed(624_848_786), ..plan }).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn clocks_change_in_autumn() {
     let plan = Plan { affairs: 120, first: date(2026, 10, 24), days: 3, is_at_night: true, ..MONTH };
     play(Plan { seed: seed(1_016_750_844), ..plan }).await;
@@ -201,7 +201,7 @@ pub fn plain(subject: &str, affair: usize, when: When) -> Says {
 }
 
 /// No full reading tells of events outside the window, so their links do not come back with the others.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn an_event_outside_the_window_is_found_again_when_our_memory_was_lost() {
     let mut world = World::open(Plan { seed: seed(1), affairs: 8, ..FEW }).await;
     world.begin().await;
@@ -230,7 +230,7 @@ async fn an_event_outside_the_window_is_found_again_when_our_memory_was_lost() {
 
 /// Windows are set anew on different days: what a colleague was invited to may lie in the colleague's already. The meeting
 /// is made of the organiser's event all the same, which alone says that it is private.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_copy_at_the_edge_of_the_window_waits_for_its_organisers() {
     let mut world = World::open(Plan { seed: seed(1), affairs: 8, ..FEW }).await;
     world.begin().await;
@@ -255,7 +255,7 @@ async fn a_copy_at_the_edge_of_the_window_waits_for_its_organisers() {
 
 /// A meeting was deleted while its event was edited, which stays, as does a colleague's invitation to it. It came from a
 /// mailbox that the CRM does not know, and the colleague's calendar is read first when our memory is lost.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn an_invitation_to_what_is_left_of_a_meeting_makes_none_where_our_memory_is_lost() {
     let mut world = World::open(Plan { seed: seed(1), users: 10, affairs: 8, ..FEW }).await;
     world.begin().await;
@@ -275,7 +275,7 @@ async fn an_invitation_to_what_is_left_of_a_meeting_makes_none_where_our_memory_
 }
 
 /// Of a user's two calendars one has the meeting, and the other one gets it in the run that finds both sides edited.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn an_event_that_is_there_speaks_before_one_that_is_made() {
     let mut world = World::open(Plan { seed: seed(1), users: 5, affairs: 8, ..FEW }).await;
     let (user, outlook, google) = (4, 4, 5);
@@ -318,7 +318,7 @@ async fn an_event_that_is_there_speaks_before_one_that_is_made() {
 }
 
 /// What happens to the n-th request, page or write happens to each of them, until a run needs no more of them.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn tokens_expire_before_every_request_of_a_run() {
     let mut world = with_news(seed(1_798_262_654)).await;
     let mut struck = 0;
@@ -342,7 +342,7 @@ async fn tokens_expire_before_every_request_of_a_run() {
     assert!(struck > 5, "{struck}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn tokens_of_changes_expire_at_every_page() {
     let mut world = with_news(seed(2_138_322_796)).await;
     for n in 0..6 {
@@ -358,7 +358,7 @@ async fn tokens_of_changes_expire_at_every_page() {
 
 /// The process ends at the n-th write of our store, before it and after it, for each of them that all calendars' runs make
 /// together: they are read from their beginning, and something waits to be carried over.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_process_ends_at_every_write_of_a_run() {
     let mut world = with_news(seed(9)).await;
     for n in 0.. {

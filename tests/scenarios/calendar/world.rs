@@ -6,7 +6,6 @@ use std::time::Duration;
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
 use shared::clock::{Clock as _, ManualClock};
-use tokio::runtime::Handle;
 
 use super::affairs::{Reach, Standing};
 use super::calls::{Calls, Time};
@@ -342,7 +341,7 @@ impl World {
             self.next_sweep = self.clock.now();
             self.quiet().await;
         }
-        self.check(what);
+        self.check(what).await;
     }
 
     /// Our memory is lost, but for the grants.
@@ -382,13 +381,13 @@ impl World {
     }
 
     /// All systems say what they must say.
-    pub fn check(&mut self, what: &str) {
+    pub async fn check(&mut self, what: &str) {
         let wrong = self.complaints();
         if !wrong.is_empty() {
             println!("told: {:#?}", self.notices_after(0).iter().rev().take(12).collect::<Vec<_>>());
             println!("{}", super::history::of(&self.office, &wrong));
             let kept = super::history::kept(&self.office, &*self.store, &wrong);
-            println!("{}", tokio::task::block_in_place(|| Handle::current().block_on(kept)));
+            println!("{}", kept.await);
             println!("{:?}", self.engine.runs);
         }
         let shown = wrong.iter().take(20).cloned().collect::<Vec<_>>().join("\n  ");
