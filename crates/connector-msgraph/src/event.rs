@@ -45,6 +45,9 @@ pub struct Event {
     pub is_organizer: Option<bool>,
     /// Its organiser.
     pub organizer: Option<Recipient>,
+    /// What the mailbox's user answered; not written.
+    #[serde(skip_serializing)]
+    pub response_status: Option<ResponseStatus>,
     /// Where.
     pub location: Option<Location>,
     /// How it is shown to others.
@@ -374,7 +377,7 @@ pub enum RangeType {
 /// The members that are of use, for `$select` where one has to be named that does not come by itself.
 pub(crate) const SELECTED: &str = "id,iCalUId,type,seriesMasterId,originalStart,originalStartTimeZone,\
     originalEndTimeZone,lastModifiedDateTime,subject,body,start,end,isAllDay,isCancelled,isOrganizer,organizer,location,showAs,\
-    sensitivity,isReminderOn,reminderMinutesBeforeStart,attendees,hideAttendees,isOnlineMeeting,onlineMeeting,recurrence,\
+    sensitivity,isReminderOn,reminderMinutesBeforeStart,attendees,hideAttendees,responseStatus,isOnlineMeeting,onlineMeeting,recurrence,\
     cancelledOccurrences";
 
 #[cfg(test)]

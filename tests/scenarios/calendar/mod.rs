@@ -2,6 +2,7 @@
 //! moved by hand; everything that can go wrong does; in the end all systems say what the oracle says.
 
 mod affairs;
+mod answered;
 mod calls;
 mod copied;
 mod crm;

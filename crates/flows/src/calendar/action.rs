@@ -45,7 +45,7 @@ pub enum Action {
         /// Which of them.
         fields: Vec<Field>,
     },
-    /// Put a user among the CRM's record's people: whose event it is, and who is not there yet.
+    /// Put a user among the CRM's record's people, with their answer: whose event it is.
     JoinMeeting {
         /// Which.
         record: MeetingRef,

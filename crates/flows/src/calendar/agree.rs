@@ -23,14 +23,26 @@ pub(super) fn agree(input: &Input<'_>, event: &EventSide, meeting: &MeetingSide)
     if joins(input, event, meeting) {
         // The link comes first: a user of the meeting without one would get an event of ours beside this one.
         let (key, is_organizer) = (Some(event.key.clone()), event.is_organizer);
-        let mut actions = saved(input, PairLink { key, is_organizer, ..link.clone() });
+        let link = PairLink { key, is_organizer, answer: event.answer, ..link };
+        let mut actions = saved(input, link);
         let join = Action::JoinMeeting {
             record: meeting.record.clone(),
             expected: meeting.version,
             user_id: input.calendar.user_id.clone(),
-            response: if event.is_organizer { Response::Accepted } else { Response::None },
+            response: if event.is_organizer { Response::Accepted } else { event.answer },
         };
         actions.push(join);
+        return Plan::again(Verdict::Converges, actions);
+    }
+    if has_answered(input, &link, event, meeting) {
+        let join = Action::JoinMeeting {
+            record: meeting.record.clone(),
+            expected: meeting.version,
+            user_id: input.calendar.user_id.clone(),
+            response: event.answer,
+        };
+        let mut actions = vec![join];
+        actions.extend(saved(input, PairLink { answer: event.answer, ..link }));
         return Plan::again(Verdict::Converges, actions);
     }
     if role == Role::Follower {
@@ -205,6 +217,12 @@ fn joins(input: &Input<'_>, event: &EventSide, meeting: &MeetingSide) -> bool {
     let is_new = input.link.is_none_or(|link| link.revision.is_none() && link.creating.is_none());
     let is_of_birth = meeting.key.as_ref() == Some(&event.key.text());
     is_new && is_of_birth && !meeting.users.contains(&input.calendar.user_id)
+}
+
+/// Whether the calendar's user answered otherwise than the CRM knows. Of whom one of us invited, the organiser's copy tells.
+fn has_answered(input: &Input<'_>, link: &PairLink, event: &EventSide, meeting: &MeetingSide) -> bool {
+    let told_by_organizer = input.copies.iter().any(|copy| copy.is_organizer && copy.key == event.key);
+    event.answer != link.answer && !told_by_organizer && meeting.users.contains(&input.calendar.user_id)
 }
 
 /// What was agreed on: what was last saved, or was being created, and what has arrived of what was being written.

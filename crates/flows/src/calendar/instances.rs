@@ -175,7 +175,7 @@ fn gaps(
 
 #[cfg(test)]
 mod tests {
-    use super::super::event::{Event, When, Window};
+    use super::super::event::{Event, Response, When, Window};
     use super::super::sides::{EventStatus, Stamp};
     use super::*;
 
@@ -192,6 +192,7 @@ mod tests {
             status: EventStatus::Confirmed,
             is_organizer: true,
             organizer: None,
+            answer: Response::None,
             attendees_cut: false,
             gaps_known: false,
             listed: Vec::new(),

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::copies::Copy;
-use super::event::{Busy, Event, Field, Place};
+use super::event::{Busy, Event, Field, Place, Response};
 use super::merge::{Merged, Winner};
 use super::sides::{Calendar, MeetingRef, MeetingSide, Provider, SharedKey};
 
@@ -22,6 +22,9 @@ pub struct PairLink {
     /// Whether the calendar's user is the organiser.
     #[serde(default)]
     pub is_organizer: bool,
+    /// What the user had answered when the CRM was last told of it.
+    #[serde(default)]
+    pub answer: Response,
     /// The event's version as it was last read in agreement with `base`.
     pub revision: Option<String>,
     /// The record's version, likewise.

@@ -7,7 +7,7 @@ use jiff::{Timestamp, ToSpan};
 
 use super::action::{Action, CreateToken, Notice, Plan};
 use super::copies::Copy;
-use super::event::{self, Attendees, Event, Field};
+use super::event::{self, Attendees, Event, Field, Response};
 use super::link::{PairLink, Personal, Side};
 use super::plan::{Crm, Input, Remote, Rules, plan};
 use super::series::Holding;
@@ -52,6 +52,8 @@ pub struct World {
     pub events_created: u32,
     pub writes: u32,
     pub looks_at_instances: u32,
+    /// What users of meetings answered, as the CRM was told.
+    pub answers: BTreeMap<(MeetingRef, String), Response>,
     counter: u64,
 }
 
@@ -84,6 +86,7 @@ impl World {
             events_created: 0,
             writes: 0,
             looks_at_instances: 0,
+            answers: BTreeMap::new(),
             counter: 0,
         }
     }
@@ -106,6 +109,7 @@ impl World {
             status: EventStatus::Confirmed,
             is_organizer,
             organizer: None,
+            answer: Response::None,
             attendees_cut: false,
             gaps_known: true,
             listed: Vec::new(),
@@ -421,9 +425,12 @@ impl World {
                     assert!(!self.meetings[record].event.when.is_all_day());
                 }
             }
-            Action::JoinMeeting { record, expected, user_id, .. } => {
+            Action::JoinMeeting { record, expected, user_id, response } => {
                 assert_eq!(self.meetings[record].version, *expected);
-                self.edit_meeting(record, |side| assert!(side.users.insert(user_id.clone())));
+                let before = self.answers.insert((record.clone(), user_id.clone()), *response);
+                if !self.meetings[record].users.contains(user_id) || before != Some(*response) {
+                    self.edit_meeting(record, |side| _ = side.users.insert(user_id.clone()));
+                }
             }
             Action::NoteRemoval { record, expected, from } => {
                 let before = self.meetings[record].clone();

@@ -373,7 +373,8 @@ impl<'a> Rounds<'a> {
         }
         let Some(base) = link.base.as_ref().filter(|_| tells_all && !cancelled) else { return Ok(false) };
         let agreed = link.in_calendar(base, self.open.calendar.provider);
-        Ok(agreed.differences(&event.event).is_empty() && link.is_organizer == event.is_organizer)
+        Ok(agreed.differences(&event.event).is_empty()
+            && (link.is_organizer, link.answer) == (event.is_organizer, event.answer))
     }
 
     /// A pair of this round.

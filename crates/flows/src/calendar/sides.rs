@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::event::{Attendee, Busy, Event, Field, OriginalStart, Reach};
+use super::event::{Attendee, Busy, Event, Field, OriginalStart, Reach, Response};
 use super::series::Series;
 
 /// Whose calendars they are.
@@ -140,6 +140,8 @@ pub struct EventSide {
     pub is_organizer: bool,
     /// The organiser's mail address in lower case, where somebody else is it.
     pub organizer: Option<String>,
+    /// What the calendar's user answered to an organiser who is somebody else.
+    pub answer: Response,
     /// Whether the vendor shows only a part of the attendees: then the list must not be written back, and who is not in
     /// it may be invited all the same.
     pub attendees_cut: bool,

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::copies::Invited;
 use super::event::{Attendee, Attendees, Busy, Event, Field, Place, Reach, Response, When, Window};
+use super::link::PairLink;
 use super::merge::{Terms, Winner, merge};
 use super::model::{Look, Stop, World};
 use super::plan::{Policy, Rules};
@@ -79,12 +80,15 @@ pub(super) fn weekly() -> Series {
     Series::from_lines(&["RRULE:FREQ=WEEKLY"], &hour(0)).unwrap()
 }
 
+fn response() -> impl Strategy<Value = Response> {
+    prop_oneof![Just(Response::None), Just(Response::Accepted), Just(Response::Declined)]
+}
+
 /// Guests as a calendar may have them: some the CRM knows, some not.
 fn guests() -> impl Strategy<Value = Attendees> {
-    let response = prop_oneof![Just(Response::None), Just(Response::Accepted), Just(Response::Declined)];
     proptest::collection::btree_map(
         prop_oneof!["known1", "known2", "user1@example.org", "stranger"],
-        response,
+        response(),
         0..3,
     )
     .prop_map(|people| {
@@ -126,6 +130,7 @@ fn crm_event() -> impl Strategy<Value = Event> {
 #[derive(Debug, Clone)]
 enum Deed {
     EditEvent(usize, Vec<Field>, Event),
+    Answer(usize, Response),
     EditMeeting(Vec<Field>, Event),
     DeleteEvent(usize),
     CancelEvent(usize),
@@ -145,6 +150,7 @@ fn deed() -> impl Strategy<Value = Deed> {
     prop_oneof![
         4 => (0usize..3, fields(), event(true)).prop_map(|(n, f, e)| Deed::EditEvent(n, f, e)),
         4 => (fields(), crm_event()).prop_map(|(f, e)| Deed::EditMeeting(f, e)),
+        1 => (0usize..3, response()).prop_map(|(n, response)| Deed::Answer(n, response)),
         1 => (0usize..3).prop_map(Deed::DeleteEvent),
         1 => (0usize..3).prop_map(Deed::CancelEvent),
         1 => Just(Deed::DeleteMeeting),
@@ -231,6 +237,15 @@ fn act(world: &mut World, deed: &Deed) {
                 });
             }
         }
+        Deed::Answer(calendar, response) => {
+            if let Some(id) = first_event(world, *calendar) {
+                world.edit_event(*calendar, &id, |side| {
+                    if !side.is_organizer {
+                        side.answer = *response;
+                    }
+                });
+            }
+        }
         Deed::EditMeeting(fields, event) => {
             if let Some(record) = first_meeting(world) {
                 world.edit_meeting(&record, |side| {
@@ -301,6 +316,29 @@ fn outcome(world: &World) -> impl PartialEq + std::fmt::Debug + use<> {
     (events, meetings, ends)
 }
 
+/// Answers of users to an organiser from outside that the CRM was not told of.
+fn untold(world: &World) -> Vec<(String, Response)> {
+    let mut found = Vec::new();
+    for (calendar, link) in world.links.iter().filter(|(_, link)| link.tombstone.is_none()) {
+        let (Some(id), Some(record)) = (&link.event_id, &link.meeting) else { continue };
+        let (Some(event), Some(meeting)) = (world.events[*calendar].get(id), world.meetings.get(record))
+        else {
+            continue;
+        };
+        let user = &world.calendars[*calendar].user_id;
+        let organises = |(at, it): &(usize, PairLink)| {
+            let there = it.event_id.as_ref().and_then(|id| world.events[*at].get(id));
+            there.is_some_and(|other| other.is_organizer && other.key == event.key)
+        };
+        let is_from_outside = !event.is_organizer && !world.links.iter().any(organises);
+        let told = world.answers.get(&(record.clone(), user.clone())).copied().unwrap_or_default();
+        if is_from_outside && meeting.users.contains(user) && told != event.answer {
+            found.push((id.clone(), event.answer));
+        }
+    }
+    found
+}
+
 /// Values that are different on both sides of a pair though nothing was left on purpose.
 fn disagreements(world: &World) -> Vec<(Field, Event, Event)> {
     let mut found = Vec::new();
@@ -342,6 +380,7 @@ proptest! {
         }
         world.settle();
         prop_assert_eq!(disagreements(&world), Vec::new());
+        prop_assert_eq!(untold(&world), Vec::new());
         prop_assert_eq!(world.mails, 0);
         // One that was deleted before its creator learned of it is created again: nobody could tell.
         let deleted = deeds.iter().filter(|deed| matches!(deed, Deed::DeleteMeeting)).count();

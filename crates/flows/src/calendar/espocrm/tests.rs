@@ -355,14 +355,19 @@ fn removing_one_keeps_the_others_and_unknown_ones_are_not_written() {
 fn who_joins_comes_beside_those_who_are_there() {
     let mut record = blank(MeetingKind::Meeting);
     record["usersColumns"] = json!({ OWNER: { "status": "Tentative" } });
-    let join = |record: &Map<String, Value>, user: &str| {
-        write::joined(&linked(&to_record(MeetingKind::Meeting, record)).unwrap(), user, Response::Accepted)
+    let join = |record: &Map<String, Value>, user: &str, response: Response| {
+        write::joined(&linked(&to_record(MeetingKind::Meeting, record)).unwrap(), user, response)
     };
-    assert!(join(&record, OWNER).is_empty(), "what is there stays as it is");
-    let patch = join(&record, "anna");
+    assert!(join(&record, OWNER, Response::Tentative).is_empty(), "what is there stays as it is");
+    let patch = join(&record, "anna", Response::Accepted);
     apply(&mut record, &patch);
     let side = meeting(MeetingKind::Meeting, &record).side;
     assert_eq!(side.users, ["anna", OWNER].map(str::to_owned).into());
     assert_eq!(side.event.attendees["anna@x.org"].response, Response::Accepted);
     assert_eq!(side.event.attendees["owner@x.org"].response, Response::Tentative);
+    let patch = join(&record, OWNER, Response::Declined);
+    apply(&mut record, &patch);
+    let answers = meeting(MeetingKind::Meeting, &record).side.event.attendees;
+    assert_eq!(answers["owner@x.org"].response, Response::Declined);
+    assert_eq!(answers["anna@x.org"].response, Response::Accepted);
 }

@@ -143,13 +143,12 @@ pub(super) fn attendees(
     })
 }
 
-/// A user beside those who are linked; nothing where they are already.
+/// A user beside those who are linked, with an answer; nothing where they are there with it.
 pub(super) fn joined(present: &[Linked], user_id: &str, response: Response) -> Patch {
     let mut users = said(present, PersonKind::User);
-    if users.contains_key(user_id) {
+    if users.insert(user_id.to_owned(), response) == Some(response) {
         return Patch::new();
     }
-    users.insert(user_id.to_owned(), response);
     linking(Patch::new(), PersonKind::User, &users)
 }
 

@@ -34,7 +34,7 @@ use super::client::{
     WatchWanted, Written,
 };
 use super::cursor::{Next, Request};
-use super::event::{Event, Field, Window};
+use super::event::{Event, Field, Response, Window};
 use super::sides::{EventSide, EventStatus, Guests, MeetingRef, Provider, SharedKey, Stamp};
 
 /// How long it is believed who an account's user is: another person may connect it.
@@ -394,6 +394,7 @@ fn cancelled(there: &google::Event, wanted: &Event, record: &MeetingRef) -> Even
         status: EventStatus::Cancelled,
         is_organizer: true,
         organizer: None,
+        answer: Response::None,
         attendees_cut: false,
         gaps_known: true,
         listed: Vec::new(),

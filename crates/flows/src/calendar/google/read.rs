@@ -126,6 +126,7 @@ pub fn side(event: &google::Event, facts: &Facts, from: Seen) -> Result<EventSid
             .filter(|organizer| !organizer.is_self)
             .map(|organizer| organizer.email.trim().to_lowercase())
             .filter(|mail| !mail.is_empty()),
+        answer: answer(event, facts),
         attendees_cut: event.attendees_omitted,
         listed: Vec::new(),
         stamp: stamp::read(event),
@@ -215,19 +216,27 @@ fn attendees(event: &google::Event, facts: &Facts) -> Attendees {
     let people = event.attendees.iter().filter(|one| is_person(one) && !facts.is_own(one));
     people
         .map(|one| {
-            let attendee = Attendee {
-                name: one.name().to_owned(),
-                response: match one.response() {
-                    "accepted" => Response::Accepted,
-                    "tentative" => Response::Tentative,
-                    "declined" => Response::Declined,
-                    _ => Response::None,
-                },
-                ..Attendee::default()
-            };
+            let attendee =
+                Attendee { name: one.name().to_owned(), response: response(one), ..Attendee::default() };
             (one.email().trim().to_lowercase(), attendee)
         })
         .collect()
+}
+
+/// What the account's user answered to who invited them.
+fn answer(event: &google::Event, facts: &Facts) -> Response {
+    let is_invited = event.organizer.as_ref().is_some_and(|organizer| !organizer.is_self);
+    let own = event.attendees.iter().find(|one| facts.is_own(one));
+    own.filter(|_| is_invited).map_or(Response::None, response)
+}
+
+fn response(attendee: &google::Attendee) -> Response {
+    match attendee.response() {
+        "accepted" => Response::Accepted,
+        "tentative" => Response::Tentative,
+        "declined" => Response::Declined,
+        _ => Response::None,
+    }
 }
 
 /// Whether an attendee is somebody whom the canonical form names.

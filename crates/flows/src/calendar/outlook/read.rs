@@ -106,6 +106,7 @@ impl Reader<'_> {
             },
             is_organizer,
             organizer: organizer(event).filter(|_| !is_organizer),
+            answer: event.response_status.filter(|_| !is_organizer).map_or(Response::None, response),
             // The others are hidden from an attendee.
             attendees_cut: event.hide_attendees == Some(true) && !is_organizer,
             gaps_known,
@@ -194,16 +195,20 @@ impl Reader<'_> {
             let name = attendee.email_address.name.as_deref().unwrap_or_default().trim();
             // The service repeats the address where there is no name.
             let name = if name.to_lowercase() == mail { "" } else { name };
-            let response = match attendee.status.and_then(|status| status.response) {
-                Some(wire::Response::Accepted | wire::Response::Organizer) => Response::Accepted,
-                Some(wire::Response::TentativelyAccepted) => Response::Tentative,
-                Some(wire::Response::Declined) => Response::Declined,
-                Some(wire::Response::None) | None => Response::None,
-            };
+            let response = attendee.status.map_or(Response::None, response);
             let attendee = Attendee { name: name.to_owned(), response, ..Attendee::default() };
             (!mail.is_empty() && !is_owner(self.owner, &mail)).then_some((mail, attendee))
         };
         all.iter().filter_map(read).collect()
+    }
+}
+
+fn response(status: wire::ResponseStatus) -> Response {
+    match status.response {
+        Some(wire::Response::Accepted | wire::Response::Organizer) => Response::Accepted,
+        Some(wire::Response::TentativelyAccepted) => Response::Tentative,
+        Some(wire::Response::Declined) => Response::Declined,
+        Some(wire::Response::None) | None => Response::None,
     }
 }
 
