@@ -26,8 +26,8 @@ use simulators::microsoft::Consent;
 use simulators::{GoogleOptions, espocrm};
 use tempfile::TempDir;
 use vault::{
-    Accounts, AccountsSettings, Connecting, CrmUser, Key, KeySource, ProviderName, Registration, Secrets,
-    Waits, default_limits,
+    AccountId, Accounts, AccountsSettings, Connecting, CrmUser, Key, KeySource, ProviderName, Registration,
+    Secrets, Waits, default_limits,
 };
 
 use super::affairs::{Calendar, Kind};
@@ -220,6 +220,15 @@ impl Installation {
             }
         }
         office.crm.clear_counters();
+    }
+
+    /// The grant is taken out.
+    pub async fn disconnect(&self, office: &Office, calendar: &Calendar) {
+        let accounts = self.accounts(office);
+        let user = CrmUser::new(&office.users[calendar.user].crm_id).unwrap();
+        let name = Self::provider(office, calendar.provider).name;
+        accounts.revoke(&AccountId::of_user(name, user)).await.unwrap();
+        accounts.leave().await;
     }
 
     /// A user opens the link, and agrees at the provider.

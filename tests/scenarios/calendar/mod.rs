@@ -7,6 +7,7 @@ mod calls;
 mod copied;
 mod crm;
 mod cut_off;
+mod disconnected;
 mod engine;
 mod faults;
 mod google;

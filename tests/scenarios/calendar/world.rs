@@ -203,6 +203,12 @@ impl World {
         self.engine.wake();
     }
 
+    /// A calendar's user does not want it synchronised any more.
+    pub async fn disconnect(&mut self, at: usize) {
+        self.installation.disconnect(&self.office, &self.office.calendars[at]).await;
+        self.office.calendars[at].is_connected = false;
+    }
+
     pub fn lose_grant(&mut self, at: usize) {
         faults::revoke(&self.office, &self.office.calendars[at]);
         self.office.calendars[at].is_away = true;

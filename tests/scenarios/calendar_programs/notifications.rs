@@ -252,3 +252,64 @@ async fn what_changes_between_the_first_reading_and_the_watch_is_not_missed() {
     agreed(&bench, "Besprechung in Outlook", "Besprechung in Google").await;
     bench.drain().await;
 }
+
+/// Watches that Outlook was asked for.
+fn asked(bench: &Bench) -> usize {
+    let made = |entry: &&JournalEntry| entry.entity == "subscription" && entry.before.is_none();
+    bench.microsoft.journal().iter().filter(made).count()
+}
+
+#[tokio::test]
+async fn what_outlook_says_of_its_watch_is_heeded() {
+    let mut bench = bench().await;
+    bench.connect("microsoft", ANNA).await;
+    let event = bench.event_at_outlook(ANNA, "Besprechung", at(9));
+    let in_crm = async |subject: &str| {
+        let expected = vec![(subject.to_owned(), at(9))];
+        wait::until(subject, SOON, async || {
+            let found = bench.in_crm();
+            if found == expected { Ok(()) } else { Err(found) }
+        })
+        .await;
+    };
+    in_crm("Besprechung").await;
+    wait::until("a watch", SOON, async || if asked(&bench) > 0 { Ok(()) } else { Err(0) }).await;
+    let edit = |subject: &str| {
+        bench.microsoft.edit_as_person(&event, &object(json!({ "subject": subject }))).unwrap();
+    };
+    let says = |what: &str| {
+        bench.microsoft.control("POST", "subscriptions/lifecycle", &json!({ "event": what })).unwrap();
+    };
+    let loss = |share: f64| {
+        bench.microsoft.configure(&object(json!({ "notification_loss": share }))).unwrap();
+    };
+    // Nothing but the calendar's own word tells of what was lost.
+    loss(1.0);
+    edit("Verlegt");
+    until_silent(&bench).await;
+    loss(0.0);
+    says("missed");
+    in_crm("Verlegt").await;
+
+    let before = asked(&bench);
+    says("subscriptionRemoved");
+    wait::until("another watch", SOON, async || if asked(&bench) > before { Ok(()) } else { Err(before) })
+        .await;
+    edit("Noch einmal verlegt");
+    in_crm("Noch einmal verlegt").await;
+
+    let renewals = || {
+        let counters = bench.microsoft.counters().into_iter();
+        let patches = counters.filter(|(endpoint, _)| endpoint.starts_with("PATCH /v1.0/subscriptions/"));
+        patches.map(|(_, count)| count).sum::<u64>()
+    };
+    says("reauthorizationRequired");
+    wait::until("renewal", SOON, async || {
+        let counters = bench.microsoft.counters();
+        if renewals() > 0 { Ok(()) } else { Err(counters) }
+    })
+    .await;
+    edit("Endlich verlegt");
+    in_crm("Endlich verlegt").await;
+    bench.drain().await;
+}

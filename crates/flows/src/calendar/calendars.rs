@@ -49,6 +49,8 @@ pub(super) struct Opened {
     pub reach: Reach,
     /// Users who have a calendar that is synchronised.
     pub connected: Arc<BTreeSet<String>>,
+    /// When its user last agreed to it.
+    pub granted_at: Timestamp,
     /// Where to ask.
     pub client: Arc<dyn CalendarClient>,
 }
@@ -243,7 +245,8 @@ impl Calendars {
         };
         let reach = settings.reach(user.as_str());
         let connected = Arc::new(self.users(settings, now).await?);
-        Ok(Some(Opened { id, calendar, owner, reach, connected, client }))
+        let granted_at = summary.granted_at;
+        Ok(Some(Opened { id, calendar, owner, reach, connected, granted_at, client }))
     }
 
     async fn owner(

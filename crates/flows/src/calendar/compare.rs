@@ -88,7 +88,7 @@ impl Rounds<'_> {
         self.look(About::Record(record), pair).await
     }
 
-    /// Brings the user's records into the calendar that have no event there.
+    /// Brings the user's records into the calendar that have no event there, or one that is not what they are now.
     pub(super) async fn bring_out(&mut self) -> Result<(), Fault> {
         while let Some(outbound) = self.standing.outbound.clone() {
             if !self.flow.settings.goes_out(outbound.kind) {
@@ -103,11 +103,16 @@ impl Rounds<'_> {
                 .await?;
             for changed in &page {
                 let linked = self.flow.links.of_record(&self.open.id, &changed.record).await?;
-                if linked.is_some_and(|stored| stored.link.creating.is_none()) {
+                let linked = linked.filter(|stored| stored.link.creating.is_none());
+                if linked
+                    .as_ref()
+                    .is_some_and(|stored| changed.version.is_none() || stored.link.version == changed.version)
+                {
                     continue;
                 }
                 let found = self.flow.crm.get(&changed.record).await?;
-                let pair = self.pair().of_record(&changed.record, found.as_ref());
+                let mut pair = self.pair().of_record(&changed.record, found.as_ref());
+                pair.is_news_of_record = linked.is_some();
                 self.look(About::Record(&changed.record), pair).await?;
             }
             let is_last = page.len() < usize::from(RECORDS_PAGE);

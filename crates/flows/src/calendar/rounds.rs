@@ -163,6 +163,7 @@ impl<'a> Rounds<'a> {
             self.standing.heard_at = Some(self.started);
         }
         self.standing.since = self.standing.since.or(Some(self.started));
+        self.learn_grant();
         let (mut expired, mut loops) = (0, 0);
         let resumed = self.standing.cursor.round.clone().filter(|round| round.pages > 0);
         if let Some(round) = resumed {
@@ -214,6 +215,14 @@ impl<'a> Rounds<'a> {
             self.look_outside().await?;
         }
         self.bring_out().await
+    }
+
+    /// A calendar that was connected again was told nothing meanwhile: what changed in the CRM is brought into it.
+    fn learn_grant(&mut self) {
+        let before = self.standing.granted_at.replace(self.open.granted_at);
+        if before.is_some_and(|before| before != self.open.granted_at) && self.standing.cursor.is_read() {
+            self.standing.outbound = Some(Outbound::of(self.open.reach.window(self.now())));
+        }
     }
 
     async fn expired(&mut self, times: u32, now: Timestamp) -> Result<(), Fault> {

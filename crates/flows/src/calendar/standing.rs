@@ -32,6 +32,9 @@ pub(super) struct Standing {
     /// Since when its links are remembered.
     #[serde(default)]
     pub since: Option<Timestamp>,
+    /// When its user had agreed to it, as of its last round.
+    #[serde(default)]
+    pub granted_at: Option<Timestamp>,
     /// When it last had news, or notified us of some.
     #[serde(default)]
     pub heard_at: Option<Timestamp>,
