@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use adapter_embedded::{Embedded, EmbeddedOptions, Role};
@@ -20,7 +20,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use shared::clock::{Clock, ManualClock};
 use shared::flow::Flow;
-use shared::meter::NoMeter;
+use shared::meter::{Meter, Metric, NoMeter};
 use shared::ports::state::State;
 use simulators::microsoft::Consent;
 use simulators::{GoogleOptions, espocrm};
@@ -51,8 +51,29 @@ pub struct Installation {
     key: SecretString,
     /// Share and number of deletions beyond which a person has to release them.
     pub mass_change: (f64, u32),
+    /// What the flow shows of itself.
+    pub gauges: Arc<Gauges>,
     browser: reqwest::Client,
     _dir: TempDir,
+}
+
+/// The last value of each gauge.
+#[derive(Debug, Default)]
+pub struct Gauges(Mutex<BTreeMap<&'static str, f64>>);
+
+impl Gauges {
+    pub fn of(&self, metric: &'static Metric) -> Option<f64> {
+        self.0.lock().unwrap().get(metric.name).copied()
+    }
+}
+
+impl Meter for Gauges {
+    fn add(&self, _: &'static Metric, _: &[&str], _: u64) {}
+    fn set(&self, metric: &'static Metric, _: &[&str], value: f64) {
+        self.0.lock().unwrap().insert(metric.name, value);
+    }
+    fn shift(&self, _: &'static Metric, _: &[&str], _: f64) {}
+    fn observe(&self, _: &'static Metric, _: &[&str], _: f64) {}
 }
 
 pub fn limits() -> Limits {
@@ -83,6 +104,7 @@ impl Installation {
             key: Key::generate(),
             // Whoever is held back waits for a person, and as a rule there is none.
             mass_change: (1.0, 50),
+            gauges: Arc::default(),
             browser,
             _dir: dir,
         };
@@ -175,7 +197,7 @@ impl Installation {
             accounts,
             secrets: self.secrets(),
             state,
-            meter: Arc::new(NoMeter),
+            meter: Arc::clone(&self.gauges) as Arc<dyn Meter>,
         };
         Arc::new(CalendarFlow::new(parts).unwrap())
     }

@@ -24,6 +24,7 @@ mod rehearsal;
 mod says;
 mod script;
 mod shown;
+mod silent;
 mod store;
 mod taken_out;
 mod time;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
 use shared::clock::{Clock as _, ManualClock};
+use shared::names::CALENDARS_SILENT;
 
 use super::affairs::{Reach, Standing};
 use super::calls::{Calls, Time};
@@ -207,6 +208,11 @@ impl World {
     pub async fn disconnect(&mut self, at: usize) {
         self.installation.disconnect(&self.office, &self.office.calendars[at]).await;
         self.office.calendars[at].is_connected = false;
+    }
+
+    /// Calendars that have heard nothing for too long, as of the last sweep.
+    pub fn silent(&self) -> Option<f64> {
+        self.installation.gauges.of(&CALENDARS_SILENT)
     }
 
     pub fn lose_grant(&mut self, at: usize) {

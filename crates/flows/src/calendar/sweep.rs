@@ -119,7 +119,7 @@ impl CalendarFlow {
             let name = self.settings.calendar_of(account);
             let calendar = CalendarId::new(account.clone(), summary.mailbox.as_deref(), name);
             let (standing, _) = standing::load(&*self.state, &calendar).await?;
-            let heard_at = standing.heard_at.unwrap_or(summary.granted_at);
+            let heard_at = standing.heard_at.map_or(summary.granted_at, |at| at.max(summary.granted_at));
             silent += u32::from(elapsed(heard_at, now) > self.settings.nothing_arrived_after);
             links = links.saturating_add(standing.links);
             last = Some(account.clone());
