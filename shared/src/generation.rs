@@ -242,6 +242,7 @@ async fn ask(queue: &dyn Queue, state: &dyn State, found: Found) -> Result<Optio
     {
         if step.number < generation.number {
             queue.remember(&generation.mark()).await?;
+            queue.forget(&step.mark()).await?;
         }
         return Ok(Some(generation));
     }

@@ -2,6 +2,7 @@
 
 mod bench;
 mod fleet;
+mod log;
 mod notifications;
 
 use serde_json::{Value, json};

@@ -13,7 +13,7 @@ use crate::{SOON, object};
 /// No sweep comes in between.
 const NEVER: &str = "0 0 0 1 1 *";
 const PRODUCER: usize = 0;
-const WORKER: usize = 1;
+pub const WORKER: usize = 1;
 const MARKUP: &str = "<script>alert(1)</script>";
 
 /// What the bench is asked for from outside.
@@ -27,7 +27,7 @@ struct Request<'a> {
     outcome: &'static str,
 }
 
-async fn bench() -> Bench {
+pub async fn bench() -> Bench {
     let mut bench = Bench::new(&Backing::Embedded, &[Kind::Producer, Kind::Worker], NEVER).await;
     bench.said(&["provision", "--yes"]).await;
     bench.start().await;
@@ -35,7 +35,7 @@ async fn bench() -> Bench {
 }
 
 /// Both have a calendar from then on.
-async fn connect(bench: &Bench) {
+pub async fn connect(bench: &Bench) {
     bench.connect("microsoft", ANNA).await;
     bench.connect("google", BERND).await;
 }
@@ -58,7 +58,7 @@ async fn addresses(bench: &Bench) -> (String, String, String) {
     .await
 }
 
-async fn agreed(bench: &Bench, outlook: &str, google: &str) {
+pub async fn agreed(bench: &Bench, outlook: &str, google: &str) {
     let mut both = vec![(outlook.to_owned(), at(9)), (google.to_owned(), at(10))];
     both.sort();
     let [first, second] = [vec![(outlook.to_owned(), at(9))], vec![(google.to_owned(), at(10))]];

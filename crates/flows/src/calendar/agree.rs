@@ -25,23 +25,11 @@ pub(super) fn agree(input: &Input<'_>, event: &EventSide, meeting: &MeetingSide)
         let (key, is_organizer) = (Some(event.key.clone()), event.is_organizer);
         let link = PairLink { key, is_organizer, answer: event.answer, ..link };
         let mut actions = saved(input, link);
-        let join = Action::JoinMeeting {
-            record: meeting.record.clone(),
-            expected: meeting.version,
-            user_id: input.calendar.user_id.clone(),
-            response: if event.is_organizer { Response::Accepted } else { event.answer },
-        };
-        actions.push(join);
+        actions.push(join(input, event, meeting));
         return Plan::again(Verdict::Converges, actions);
     }
     if has_answered(input, &link, event, meeting) {
-        let join = Action::JoinMeeting {
-            record: meeting.record.clone(),
-            expected: meeting.version,
-            user_id: input.calendar.user_id.clone(),
-            response: event.answer,
-        };
-        let mut actions = vec![join];
+        let mut actions = vec![join(input, event, meeting)];
         actions.extend(saved(input, PairLink { answer: event.answer, ..link }));
         return Plan::again(Verdict::Converges, actions);
     }
@@ -217,6 +205,16 @@ fn joins(input: &Input<'_>, event: &EventSide, meeting: &MeetingSide) -> bool {
     let is_new = input.link.is_none_or(|link| link.revision.is_none() && link.creating.is_none());
     let is_of_birth = meeting.key.as_ref() == Some(&event.key.text());
     is_new && is_of_birth && !meeting.users.contains(&input.calendar.user_id)
+}
+
+/// The calendar's user among the meeting's people, with their answer.
+fn join(input: &Input<'_>, event: &EventSide, meeting: &MeetingSide) -> Action {
+    Action::JoinMeeting {
+        record: meeting.record.clone(),
+        expected: meeting.version,
+        user_id: input.calendar.user_id.clone(),
+        response: if event.is_organizer { Response::Accepted } else { event.answer },
+    }
 }
 
 /// Whether the calendar's user answered otherwise than the CRM knows. Of whom one of us invited, the organiser's copy tells.
