@@ -31,7 +31,7 @@ use super::event::{Event, Field, Response, Window};
 use super::sides::{MeetingKind, MeetingRef};
 use crate::crm_checks::CrmChecks;
 use needs::Own;
-use people::{Known, Persons};
+use people::{Known, Persons, Roster};
 
 /// Meetings of one key that are looked at: MariaDB takes keys that differ in case for one.
 const SAME_KEY_MAX: u16 = 20;
@@ -48,6 +48,7 @@ pub struct EspoCalendar {
     people_types: [EntityType; 3],
     known: Mutex<Known>,
     persons: Mutex<Persons>,
+    roster: Mutex<Option<Roster>>,
 }
 
 impl EspoCalendar {
@@ -58,8 +59,8 @@ impl EspoCalendar {
     pub fn new(crm: EspoCrm, zone: TimeZone) -> Result<Self, IdError> {
         let named = |name: &str| EntityType::new(name);
         let people_types = [named("User")?, named("Contact")?, named("Lead")?];
-        let (known, persons) = (Mutex::default(), Mutex::default());
-        Ok(Self { crm, zone, types: types()?, people_types, known, persons })
+        let (known, persons, roster) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Ok(Self { crm, zone, types: types()?, people_types, known, persons, roster })
     }
 
     /// What the flow needs of EspoCRM.

@@ -21,6 +21,19 @@ const KNOWN_FOR: Duration = Duration::from_secs(600);
 /// Addresses that are remembered at most.
 const KNOWN_MAX: usize = 20_000;
 
+const SELECTED: [&str; 5] = ["id", "name", "firstName", "lastName", "emailAddress"];
+/// Users that one request tells of: in most firms all.
+const ROSTER_MAX: u16 = 200;
+/// How long nobody is taken to have become a user since.
+const ROSTER_FOR: Duration = Duration::from_secs(60);
+
+/// All users by their addresses; none where there are too many for one request.
+#[derive(Debug)]
+pub(super) struct Roster {
+    by_mail: Option<BTreeMap<String, Person>>,
+    until: Instant,
+}
+
 /// Addresses that were read lately; none of who has none.
 pub(super) type Known = BTreeMap<(PersonKind, String), (Option<String>, Instant)>;
 
@@ -31,15 +44,9 @@ impl EspoCalendar {
     /// The addresses of these people.
     pub(super) async fn mails(&self, wanted: &BTreeSet<(PersonKind, String)>) -> Result<Mails, Fault> {
         let now = Instant::now();
-        let (mut mails, mut unknown) = (Mails::new(), BTreeMap::<PersonKind, Vec<String>>::new());
-        {
-            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            for one in wanted {
-                match known.get(one).filter(|(_, until)| *until > now) {
-                    Some((mail, _)) => mails.extend(mail.clone().map(|mail| (one.clone(), mail))),
-                    None => unknown.entry(one.0).or_default().push(one.1.clone()),
-                }
-            }
+        let (mut mails, mut unknown) = self.known_mails(wanted, now);
+        if unknown.contains_key(&PersonKind::User) && self.roster(now).await?.is_some() {
+            (mails, unknown) = self.known_mails(wanted, now);
         }
         for (kind, ids) in unknown {
             for some in chunks(&ids) {
@@ -56,12 +63,62 @@ impl EspoCalendar {
         Ok(mails)
     }
 
+    /// The addresses of those of whom it was asked lately, and the others.
+    fn known_mails(
+        &self,
+        wanted: &BTreeSet<(PersonKind, String)>,
+        now: Instant,
+    ) -> (Mails, BTreeMap<PersonKind, Vec<String>>) {
+        let (mut mails, mut unknown) = (Mails::new(), BTreeMap::<PersonKind, Vec<String>>::new());
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        for one in wanted {
+            match known.get(one).filter(|(_, until)| *until > now) {
+                Some((mail, _)) => mails.extend(mail.clone().map(|mail| (one.clone(), mail))),
+                None => unknown.entry(one.0).or_default().push(one.1.clone()),
+            }
+        }
+        (mails, unknown)
+    }
+
+    /// All users by their addresses, where one request tells of them all; each of them is remembered.
+    async fn roster(&self, now: Instant) -> Result<Option<BTreeMap<String, Person>>, Fault> {
+        {
+            let roster = self.roster.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(roster) = roster.as_ref().filter(|roster| roster.until > now) {
+                return Ok(roster.by_mail.clone());
+            }
+        }
+        let query =
+            ListQuery::default().select(&SELECTED).order_by("id", Order::Ascending).page_size(ROSTER_MAX);
+        let page = self.crm.list(self.person_type(PersonKind::User), &query).await?;
+        let is_all = page.records.len() < usize::from(ROSTER_MAX);
+        let mut users = BTreeMap::new();
+        for record in page.records.iter().filter(|_| is_all) {
+            let (mail, id) = (mail(record)?, record.id().to_string());
+            self.remember(PersonKind::User, &id, mail.clone(), now);
+            let name = record.text("name")?.unwrap_or_default().to_owned();
+            if let Some(mail) = mail {
+                users.entry(mail).or_insert(Person { kind: PersonKind::User, id, name });
+            }
+        }
+        let by_mail = is_all.then_some(users);
+        let until = now + if is_all { ROSTER_FOR } else { KNOWN_FOR };
+        *self.roster.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Roster { by_mail: by_mail.clone(), until });
+        Ok(by_mail)
+    }
+
     /// Who has these primary addresses, the first by type and id. By another address of theirs nobody is known: a meeting
     /// names people, not addresses, so what was written by one address would come back as another.
     pub(super) async fn who(&self, wanted: &BTreeSet<String>) -> Result<BTreeMap<String, Person>, Fault> {
         let now = Instant::now();
         let mut found: BTreeMap<String, Person> = BTreeMap::new();
-        for kind in [PersonKind::User, PersonKind::Contact, PersonKind::Lead] {
+        let mut kinds = vec![PersonKind::User, PersonKind::Contact, PersonKind::Lead];
+        if let Some(users) = self.roster(now).await? {
+            found.extend(users.into_iter().filter(|(mail, _)| wanted.contains(mail)));
+            kinds.retain(|kind| *kind != PersonKind::User);
+        }
+        for kind in kinds {
             let open: Vec<String> =
                 wanted.iter().filter(|mail| !found.contains_key(*mail)).cloned().collect();
             for some in chunks(&open) {
@@ -112,9 +169,7 @@ impl EspoCalendar {
     }
 
     async fn list(&self, kind: PersonKind, filter: Where) -> Result<Vec<Record>, Fault> {
-        let query = ListQuery::filtered(filter)
-            .select(&["id", "name", "firstName", "lastName", "emailAddress"])
-            .order_by("id", Order::Ascending);
+        let query = ListQuery::filtered(filter).select(&SELECTED).order_by("id", Order::Ascending);
         let mut pages = self.crm.pages(self.person_type(kind), query);
         let mut all = Vec::new();
         for _ in 0..PAGES_MAX {
