@@ -44,10 +44,15 @@ fn connect(crm: &EspocrmSimulator, credentials: Credentials) -> EspoCrm {
 
 /// Without provisioning; every request at the same second.
 async fn bare() -> Bench {
+    bare_with(Vec::new()).await
+}
+
+async fn bare_with(further: Vec<Account>) -> Bench {
     let noon = "2026-03-20T12:00:00Z".parse().unwrap();
     let hosting = Hosting { clock: Clock::from_fn(move || noon), ..Hosting::default() };
     let mut options = EspocrmOptions { hosting, ..EspocrmOptions::default() };
     options.accounts.push(Account::person(BERT_ID, "bert", "Bert", "Beirat", "Bert@kanzlei.example"));
+    options.accounts.extend(further);
     let crm = EspocrmSimulator::start(options).await.unwrap();
     let api = connect(&crm, Credentials::ApiKey(API_KEY.into()));
     let client = EspoCalendar::new(api, TimeZone::get("Europe/Berlin").unwrap()).unwrap();
@@ -316,6 +321,24 @@ async fn many_people_are_asked_for_in_bounded_requests() {
     let read = meeting(fresh.get(&record).await.unwrap().unwrap());
     assert_eq!(read.side.event.attendees.len(), 301);
     assert_eq!(bench.calls("GET /api/v1/Contact"), 2);
+}
+
+#[tokio::test]
+async fn users_are_known_at_once_where_one_request_tells_of_all_and_else_by_their_addresses() {
+    let mail = |n: usize| format!("person{n}@firma.example");
+    let user = |n: usize| {
+        let (id, name) = (format!("6b0052294e42{n:05x}"), format!("person{n}"));
+        Account::person(&id, &name, "Petra", &format!("Person{n}"), &mail(n))
+    };
+    for (count, first, second) in [(150, 1, 0), (230, 2, 1)] {
+        let bench = bare_with((0..count).map(user).collect()).await;
+        for (n, calls) in [(count - 1, first), (3, second)] {
+            bench.crm.clear_counters();
+            let found = bench.client.people(&[mail(n)].into()).await.unwrap();
+            assert_eq!(found[&mail(n)].kind, PersonKind::User);
+            assert_eq!(bench.calls("GET /api/v1/User"), calls, "{n} of {count}");
+        }
+    }
 }
 
 #[tokio::test]
