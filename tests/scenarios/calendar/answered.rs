@@ -1,12 +1,10 @@
 //! What a user answers to an invitation from outside is known in the CRM.
 
-use jiff::ToSpan as _;
-
 use super::affairs::Kind;
-use super::says::{Provider, When, ZONES};
+use super::says::Provider;
 use super::script::Edit;
-use super::time::{FEW, plain, seed};
-use super::world::{Plan, World};
+use super::time::{connected, meeting};
+use super::world::World;
 use super::{crm, google, outlook};
 
 /// Users 0 and 1 have Outlook and Google.
@@ -33,16 +31,9 @@ fn said(world: &World, user: usize) -> String {
 
 #[tokio::test]
 async fn what_a_user_answers_to_somebody_outside_is_known_in_the_crm() {
-    let mut world = World::open(Plan { seed: seed(1), affairs: 8, ..FEW }).await;
+    let mut world = connected(&USERS).await;
     for user in USERS {
-        for at in world.calendars_of(user) {
-            world.connect(at).await;
-        }
-    }
-    world.rest("begin").await;
-    let start = (FEW.first + 10.days()).at(10, 0, 0, 0);
-    for user in USERS {
-        let says = plain("Besprechung", user, When::Timed { start, minutes: 60, zone: ZONES[0] });
+        let says = meeting(user);
         world.perform(&Edit::Invitation { calendars: world.calendars_of(user), says });
     }
     world.rest("invited").await;

@@ -3,15 +3,15 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use jiff::{SignedDuration, ToSpan as _};
+use jiff::SignedDuration;
 use shared::clock::Clock as _;
 
 use super::affairs::Kind;
 use super::crm;
-use super::says::{Change, When, ZONES};
+use super::says::Change;
 use super::script::Edit;
-use super::time::{FEW, plain, seed};
-use super::world::{Plan, World};
+use super::time::{connected, meeting};
+use super::world::World;
 
 /// Users 0 and 1 have Outlook and Google.
 const USERS: [usize; 2] = [0, 1];
@@ -28,15 +28,8 @@ async fn clash(world: &mut World, user: usize, round: u32) -> String {
 
 #[tokio::test]
 async fn a_calendar_that_was_disconnected_has_no_say_and_is_left_alone() {
-    let mut world = World::open(Plan { seed: seed(1), affairs: 8, ..FEW }).await;
-    for user in USERS {
-        for at in world.calendars_of(user) {
-            world.connect(at).await;
-        }
-    }
-    world.rest("begin").await;
-    let start = (FEW.first + 10.days()).at(10, 0, 0, 0);
-    let says = plain("Besprechung", 0, When::Timed { start, minutes: 60, zone: ZONES[0] });
+    let mut world = connected(&USERS).await;
+    let says = meeting(0);
     let (kind, users, contacts) = (Kind::Meeting, BTreeSet::from(USERS), BTreeSet::new());
     world.perform(&Edit::Meeting { kind, assigned: USERS[0], users, contacts, says });
     world.rest("made").await;

@@ -2,15 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use jiff::ToSpan as _;
 use simulators::{Dice, FaultKind, FaultRule};
 
 use super::affairs::Kind;
 use super::faults::{self, GOOGLE};
-use super::says::{When, ZONES};
 use super::script::Edit;
-use super::time::{FEW, plain, seed};
-use super::world::{Plan, World};
+use super::time::{connected, meeting};
 
 /// Both have Google.
 const USERS: [usize; 2] = [1, 3];
@@ -18,20 +15,13 @@ const USERS: [usize; 2] = [1, 3];
 #[tokio::test]
 async fn two_events_that_are_made_at_once_and_know_nothing_of_each_other_invite_a_guest_once() {
     for assigned in USERS {
-        let mut world = World::open(Plan { seed: seed(1), affairs: 8, ..FEW }).await;
-        for user in USERS {
-            for at in world.calendars_of(user) {
-                world.connect(at).await;
-            }
-        }
-        world.rest("begin").await;
+        let mut world = connected(&USERS).await;
         // The first user's event fails, the second one's is there, and nobody hears of it.
         faults::lose(&world.office, 1.0, &mut Dice::new(1));
         let creating = |fault| FaultRule::new(fault).on("POST", GOOGLE).times(1);
         world.office.google.fault(creating(FaultKind::Status { status: 503 }));
         world.office.google.fault(creating(FaultKind::CloseAfter));
-        let start = (FEW.first + 10.days()).at(10, 0, 0, 0);
-        let says = plain("Besprechung", 0, When::Timed { start, minutes: 60, zone: ZONES[0] });
+        let says = meeting(0);
         let (kind, users, contacts) = (Kind::Meeting, BTreeSet::from(USERS), BTreeSet::from([0]));
         world.perform(&Edit::Meeting { kind, assigned, users, contacts, says });
         world.quiet().await;

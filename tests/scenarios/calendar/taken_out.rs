@@ -2,14 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use jiff::ToSpan as _;
-
 use super::affairs::Kind;
 use super::crm;
-use super::says::{When, ZONES};
 use super::script::Edit;
-use super::time::{FEW, plain, seed};
-use super::world::{Plan, World};
+use super::time::{connected, meeting};
+use super::world::World;
 
 /// Users 0 and 1 have Outlook and Google.
 const USERS: [usize; 2] = [0, 1];
@@ -32,13 +29,8 @@ async fn has_users(world: &mut World, assigned: usize, users: &[usize]) {
 #[tokio::test]
 async fn who_is_taken_out_loses_the_event_and_has_it_again_when_back_wherever_a_process_dies() {
     for (stays, goes) in [(0, 1), (1, 0)] {
-        let mut world = World::open(Plan { seed: seed(1), affairs: 8, ..FEW }).await;
-        for at in USERS {
-            world.connect(at).await;
-        }
-        world.rest("begin").await;
-        let start = (FEW.first + 10.days()).at(10, 0, 0, 0);
-        let says = plain("Besprechung", 0, When::Timed { start, minutes: 60, zone: ZONES[0] });
+        let mut world = connected(&USERS).await;
+        let says = meeting(0);
         let (kind, users, contacts) = (Kind::Meeting, BTreeSet::from(USERS), BTreeSet::new());
         world.perform(&Edit::Meeting { kind, assigned: stays, users, contacts, says });
         world.rest("made").await;

@@ -188,6 +188,22 @@ async fn with_news(seed: u64) -> World {
     world
 }
 
+/// A world in which these users have connected all their calendars, and nothing is there.
+pub async fn connected(users: &[usize]) -> World {
+    let mut world = World::open(Plan { seed: seed(1), affairs: 8, ..FEW }).await;
+    for at in users.iter().flat_map(|user| world.calendars_of(*user)).collect::<Vec<_>>() {
+        world.connect(at).await;
+    }
+    world.rest("begin").await;
+    world
+}
+
+/// A plain hour in some days.
+pub fn meeting(affair: usize) -> Says {
+    let start = (FEW.first + 10.days()).at(10, 0, 0, 0);
+    plain("Besprechung", affair, When::Timed { start, minutes: 60, zone: ZONES[0] })
+}
+
 /// What a plain event says.
 pub fn plain(subject: &str, affair: usize, when: When) -> Says {
     Says {
