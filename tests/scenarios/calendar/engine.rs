@@ -30,6 +30,7 @@ struct Waiting {
     due: Timestamp,
     since: Timestamp,
     attempts: u32,
+    cause: Cause,
     /// The sweep that asked for it.
     sweep_id: Option<String>,
 }
@@ -107,13 +108,14 @@ impl Engine {
         self.runs.begun_again += 1;
     }
 
-    pub fn publish(&mut self, key: RecordKey) {
-        self.publish_swept(key, None);
+    /// Somebody asks for it.
+    pub fn ask(&mut self, key: RecordKey) {
+        self.publish(key, Cause::Manual, None);
     }
 
-    fn publish_swept(&mut self, key: RecordKey, sweep_id: Option<String>) {
+    fn publish(&mut self, key: RecordKey, cause: Cause, sweep_id: Option<String>) {
         let now = self.clock.now();
-        let fresh = Waiting { due: now, since: now, attempts: 0, sweep_id };
+        let fresh = Waiting { due: now, since: now, attempts: 0, cause, sweep_id };
         self.waiting.entry(key.to_string()).or_insert((key, fresh));
     }
 
@@ -133,7 +135,7 @@ impl Engine {
             Ok(WebhookContent::Items(items)) => {
                 for item in items {
                     match item {
-                        WebhookItem::Record(key, _) => self.publish(key),
+                        WebhookItem::Record(key, _) => self.publish(key, Cause::Webhook, None),
                         WebhookItem::Echo | WebhookItem::Forward { .. } => {}
                         WebhookItem::Malformed(why) => self.runs.refused.push(why),
                     }
@@ -157,7 +159,7 @@ impl Engine {
                     return Err(Fault::retryable("torn", "The process crashed in a sweep."));
                 }
             };
-            page.records.into_iter().for_each(|hit| self.publish_swept(hit.key, Some(id.clone())));
+            page.records.into_iter().for_each(|hit| self.publish(hit.key, Cause::Sweep, Some(id.clone())));
             match page.next {
                 Some(next) => cursor = Some(next),
                 None => return Ok(()),
@@ -228,7 +230,7 @@ impl Engine {
             let run = Run {
                 key: key.clone(),
                 operation: Operation::Check,
-                cause: if waiting.sweep_id.is_some() { Cause::Sweep } else { Cause::Webhook },
+                cause: waiting.cause,
                 sweep_id: waiting.sweep_id.clone(),
                 attempts_before: waiting.attempts,
                 is_suspect: false,
@@ -322,7 +324,9 @@ impl Engine {
 
     /// What waited for an account is set going again.
     pub fn wake(&mut self) {
-        std::mem::take(&mut self.parked).into_values().for_each(|key| self.publish(key));
+        std::mem::take(&mut self.parked)
+            .into_values()
+            .for_each(|key| self.publish(key, Cause::Webhook, None));
     }
 
     /// What was given up only because it failed too often, somebody sends again.
@@ -335,7 +339,7 @@ impl Engine {
             .collect();
         for key in spent {
             if let Some((key, _)) = self.dead.remove(&key) {
-                self.publish(key);
+                self.publish(key, Cause::Webhook, None);
             }
         }
     }

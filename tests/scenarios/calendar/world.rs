@@ -200,7 +200,7 @@ impl World {
         (calendar.is_connected, calendar.is_away) = (true, false);
         let user = &self.office.users[calendar.user].crm_id;
         let key = self.engine.flow.key_of_account(calendar.provider.name(), user).unwrap();
-        self.engine.publish(key);
+        self.engine.ask(key);
         self.engine.wake();
     }
 
