@@ -578,8 +578,8 @@ impl Affair {
         }
     }
 
-    /// Somebody changes or deletes one day of the series in a calendar.
-    pub fn in_slot(&mut self, at: usize, date: Date, change: Option<&Change>) {
+    /// Somebody changes or deletes one day of the series in a calendar: it is that day in all that have the series.
+    pub fn in_slot(&mut self, at: usize, date: Date, change: Option<&Change>, calendars: &[Calendar]) {
         let slot = change.map_or(Slot::Gone, |change| {
             let mut says = self.on_day(at, date);
             says.take(change);
@@ -588,6 +588,11 @@ impl Affair {
         // The series leaves the day out; what changed has a meeting of its own.
         self.least_requests += least::MEETING;
         self.least_requests += if change.is_some() { least::MEETING + least::STAMP } else { 0 };
+        let others = self.copies.iter().filter(|(other, copy)| {
+            **other != at && copy.is_own && copy.is_linked() && calendars[**other].is_served()
+        });
+        let stamp = if change.is_some() && !self.slots.contains_key(&date) { least::STAMP } else { 0 };
+        self.least_requests += others.count() as u64 * (least::EVENT_WRITTEN + stamp);
         self.slots.insert(date, slot);
     }
 }

@@ -7,6 +7,7 @@ mod calls;
 mod copied;
 mod crm;
 mod cut_off;
+mod days;
 mod disconnected;
 mod engine;
 mod faults;

@@ -114,7 +114,7 @@ impl Office {
                     SlotChange::Delete => None,
                     SlotChange::Change(change) => Some(change),
                 };
-                self.affairs[*affair].in_slot(*calendar, *date, change);
+                self.affairs[*affair].in_slot(*calendar, *date, change, &calendars);
                 Ok(())
             }
         }
@@ -257,8 +257,13 @@ impl Office {
         Ok(())
     }
 
-    /// Everything that all systems show.
+    /// Everything that all systems show, by what it is about.
     pub fn look(&self) -> Seen {
+        Seen::of(self.shown().into_iter())
+    }
+
+    /// Everything that all systems show.
+    pub fn shown(&self) -> Vec<Shown> {
         let calendar = |mail: &str| self.calendars.iter().position(|it| it.mail.eq_ignore_ascii_case(mail));
         let mut shown: Vec<Shown> = Vec::new();
         for kind in [Kind::Meeting, Kind::Call] {
@@ -286,7 +291,7 @@ impl Office {
                 }
             }
         }
-        Seen::of(shown.into_iter())
+        shown
     }
 }
 

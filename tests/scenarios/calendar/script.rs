@@ -305,9 +305,7 @@ impl Script {
             is_weekly: self.dice.chance(0.7),
             times: 3 + i32::try_from(self.dice.below(4)).unwrap(),
         });
-        // A series is one user's, since exceptions are not made in further calendars.
-        let several = present.calendars.iter().filter(|other| other.user == own.user).count() > 1;
-        let rule = rule.filter(|_| !several && when_is_ahead(&when, present.now));
+        let rule = rule.filter(|_| when_is_ahead(&when, present.now));
         let guests =
             if rule.is_none() && self.dice.chance(0.3) { self.guests(present, own) } else { BTreeSet::new() };
         let when = match rule {
@@ -498,7 +496,14 @@ impl Script {
             .collect();
         let affair = self.among(&series)?;
         let it = &present.affairs[affair];
-        let (calendar, copy) = it.copies.iter().find(|(_, copy)| copy.is_own && copy.id.is_some())?;
+        let own: Vec<usize> = it
+            .copies
+            .iter()
+            .filter(|(_, copy)| copy.is_own && copy.id.is_some())
+            .map(|(at, _)| *at)
+            .collect();
+        let calendar = &self.among(&own)?;
+        let copy = &it.copies[calendar];
         if copy.standing != Standing::There || copy.tie != Tie::Linked || present.calendars[*calendar].is_away
         {
             return None;

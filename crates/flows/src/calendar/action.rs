@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::event::{Event, Field, Response, Unfit};
+use super::event::{Event, Field, OriginalStart, Response, Unfit};
 use super::link::{ConflictField, PairLink};
 use super::sides::{Guests, MeetingRef};
 
@@ -121,6 +121,13 @@ pub enum Action {
         /// The event's id.
         id: String,
     },
+    /// Find the day of a series that a record of the CRM is about, and plan again with it.
+    FindDay {
+        /// The series' event.
+        series_id: String,
+        /// The day's start by the rule.
+        original: OriginalStart,
+    },
     /// Tell a user.
     Notify(Notice),
 }
@@ -142,6 +149,7 @@ impl Action {
             Self::ReadEvent { .. } => "read_event",
             Self::ReadMeeting { .. } => "read_meeting",
             Self::LookAtInstances { .. } => "look_at_instances",
+            Self::FindDay { .. } => "find_day",
             Self::Notify(_) => "notify",
         }
     }
@@ -162,7 +170,8 @@ impl Action {
             Self::SaveLink(_)
             | Self::ReadEvent { .. }
             | Self::ReadMeeting { .. }
-            | Self::LookAtInstances { .. } => false,
+            | Self::LookAtInstances { .. }
+            | Self::FindDay { .. } => false,
         }
     }
 }

@@ -199,12 +199,12 @@ fn fresh(input: &Input<'_>, event: &EventSide, meeting: &MeetingSide) -> PairLin
     }
 }
 
-/// Whether the meeting was made by another copy of the event before anybody knew whose this one is: its user comes to the
-/// meeting, once. Whom the CRM takes out of it later stays out.
+/// Whether the meeting was made by another copy of the event, or of the series that it is a day of, before anybody knew whose
+/// this one is: its user comes to the meeting, once. Whom the CRM takes out of it later stays out.
 fn joins(input: &Input<'_>, event: &EventSide, meeting: &MeetingSide) -> bool {
     let is_new = input.link.is_none_or(|link| link.revision.is_none() && link.creating.is_none());
     let is_of_birth = meeting.key.as_ref() == Some(&event.key.text());
-    is_new && is_of_birth && !meeting.users.contains(&input.calendar.user_id)
+    is_new && (is_of_birth || input.whole.is_some()) && !meeting.users.contains(&input.calendar.user_id)
 }
 
 /// The calendar's user among the meeting's people, with their answer.

@@ -138,6 +138,10 @@ impl Pair<'_> {
                 self.look_at_instances();
                 Ok(true)
             }
+            Action::FindDay { series_id, original } => {
+                self.find_day(series_id, original).await?;
+                Ok(true)
+            }
             Action::Notify(notice) => {
                 let text = notice::text(notice, &self.title(), self.open.calendar.provider);
                 if self.is_ours_to_tell(&text).await? {
@@ -250,9 +254,10 @@ fn labels(action: &Action) -> (&'static str, &'static str) {
         Action::UpdateEvent { .. } | Action::StampEvent { .. } | Action::DeleteEvent { .. } => {
             ("calendar.before_event_write", "calendar.after_event_write")
         }
-        Action::ReadEvent { .. } | Action::ReadMeeting { .. } | Action::LookAtInstances { .. } => {
-            ("calendar.before_look", "calendar.after_look")
-        }
+        Action::ReadEvent { .. }
+        | Action::ReadMeeting { .. }
+        | Action::LookAtInstances { .. }
+        | Action::FindDay { .. } => ("calendar.before_look", "calendar.after_look"),
         Action::Notify(_) => ("calendar.before_notice", "calendar.after_notice"),
     }
 }

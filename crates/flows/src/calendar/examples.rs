@@ -294,6 +294,33 @@ fn a_series_that_the_crm_cannot_hold_comes_as_its_occurrences() {
 }
 
 #[test]
+fn what_is_left_out_of_a_series_on_either_side_takes_place_on_none() {
+    for provider in [Provider::Google, Provider::Microsoft] {
+        let mut world = world(&[provider], Policy::NewestWins);
+        let series = weekly();
+        let id =
+            world.add_event(0, Event { place: Place::Master(series.clone()), ..simple("A") }, "uid1", true);
+        world.settle();
+        let record = first_meeting(&world).unwrap();
+        let found = series.occurrences(&hour(0), now(), world.rules.window.to).unwrap();
+        let without = |which: &[usize]| {
+            let gaps = which.iter().map(|n| found[*n].original.clone()).collect();
+            Place::Master(Series { gaps, ..series.clone() })
+        };
+        world.edit_meeting(&record, |side| side.event.place = without(&[1]));
+        world.edit_event(0, &id, |side| (side.event.place, side.gaps_known) = (without(&[2, 3]), true));
+        world.settle();
+        assert_eq!(world.meetings[&record].event.place, without(&[1, 2, 3]));
+        assert_eq!(world.events[0][&id].event.place, without(&[1, 2, 3]));
+        assert_eq!(world.notices, [], "nobody is asked");
+        // One that is put back in the CRM takes place again.
+        world.edit_meeting(&record, |side| side.event.place = without(&[1, 3]));
+        world.settle();
+        assert_eq!(world.events[0][&id].event.place, without(&[1, 3]));
+    }
+}
+
+#[test]
 fn a_rule_and_its_start_are_one_value() {
     let mut world = world(&[Provider::Google], Policy::NewestWins);
     let id = world.add_event(0, Event { place: Place::Master(weekly()), ..simple("A") }, "uid1", true);

@@ -59,6 +59,7 @@ fn line(text: &mut String, action: &Action) {
         Action::StampEvent { id, record } => write!(text, "{id} with {}", record.id).unwrap(),
         Action::DeleteEvent { id, expected } => write!(text, "{id} at {expected}").unwrap(),
         Action::ReadEvent { id } | Action::LookAtInstances { id } => text.push_str(id),
+        Action::FindDay { series_id, original } => write!(text, "{series_id} {}", original.text()).unwrap(),
         Action::Notify(notice) => match notice {
             Notice::Conflict(fields) => {
                 for field in fields {

@@ -14,7 +14,7 @@ use shared::fault::{Fault, FaultKind};
 use shared::ports::state::{Expected, Fence, READ_KEYS_MAX, State, Versioned, Write, Written};
 
 use super::copies::Copy;
-use super::event::Event;
+use super::event::{Event, OriginalStart};
 use super::key::{CalendarId, EventHash, digest, record_id};
 use super::link::{EndedBy, PairLink, Side};
 use super::sides::{MeetingRef, Provider, SharedKey};
@@ -139,6 +139,11 @@ pub(super) fn birth_lease(key: &SharedKey) -> String {
     format!("calendar/birth/{}", digest(&[&key.text()], KEY_DIGITS))
 }
 
+/// The lease under which the meeting of a day is created that several calendars may have by events of their own.
+pub(super) fn day_lease(series: &MeetingRef, original: &OriginalStart) -> String {
+    format!("calendar/birth/{}", digest(&[&record_id(series), &original.text()], KEY_DIGITS))
+}
+
 impl Links {
     /// The link of an event.
     pub(super) async fn of_event(
@@ -227,6 +232,17 @@ impl Links {
         let copies: Vec<KnownCopy> = found.iter().filter_map(copy).collect();
         let has_others = copies.len() < found.len();
         Ok((copies, has_others))
+    }
+
+    /// The record of an event in a calendar.
+    pub(super) async fn record_of(
+        &self,
+        calendar: &str,
+        event_id: &str,
+    ) -> Result<Option<MeetingRef>, Fault> {
+        let key = link_key(calendar, EventHash::of(event_id).as_str());
+        let Some(document) = self.0.get(&key).await? else { return Ok(None) };
+        Ok(read::<PairLink>(&key, &document)?.meeting)
     }
 
     /// What a copy has agreed on.

@@ -4,12 +4,15 @@
 //! call) is left as it is on both sides. What is agreed on is then the value of the side that was not written, so the
 //! difference is neither lost nor written later.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use shared::change::Merge;
 
 use super::copies::Invited;
-use super::event::{self, Attendee, Attendees, Event, Field, Reach, Response};
+use super::event::{self, Attendee, Attendees, Event, Field, OriginalStart, Place, Reach, Response};
 use super::link::Personal;
+use super::series::Series;
 use super::sides::{EventSide, Guests, MeetingKind, Provider, can_hold, is_writable};
 
 /// Whose value counts where both sides changed a field to different values.
@@ -91,6 +94,7 @@ pub fn merge(base: Option<&Event>, crm: &Event, terms: &Terms<'_>) -> Merged {
     for field in Field::ALL.into_iter().filter(|field| terms.personal || !field.is_personal()) {
         match field {
             Field::Attendees => merge_attendees(&mut merged, &mut agreed, base, crm, terms),
+            Field::When if in_series && merge_gaps(&mut merged, &mut agreed, base, crm, terms) => {}
             Field::When if in_series => {
                 merge_value(&mut merged, &mut agreed, &[Field::When, Field::Recurrence], base, crm, terms);
             }
@@ -119,6 +123,49 @@ fn apart(merged: &Merged, agreed: &Event, base: Option<&Event>, terms: &Terms<'_
 /// What the calendar said of what was agreed on.
 fn in_calendar(base: &Event, terms: &Terms<'_>) -> Event {
     Personal::put(terms.apart, terms.provider.holds(base))
+}
+
+/// Merges which occurrences are left out, where nothing else of the series differs and both sides have only left out more: one
+/// that was left out on either side takes place on none. Answers false where that is not so.
+fn merge_gaps(
+    merged: &mut Merged,
+    agreed: &mut Event,
+    base: Option<&Event>,
+    crm: &Event,
+    terms: &Terms<'_>,
+) -> bool {
+    let calendar = &terms.event.event;
+    let (Place::Master(own), Place::Master(other)) = (&crm.place, &calendar.place) else { return false };
+    let before = match base.map(|base| base.place.series()) {
+        None => BTreeSet::new(),
+        Some(None) => return false,
+        Some(Some(series)) => series.gaps.clone(),
+    };
+    let rule = |series: &Series| Series { gaps: BTreeSet::new(), ..series.clone() };
+    let is_same =
+        crm.same(calendar, Field::When) && rule(own).is_like(&rule(other)) && own.gaps != other.gaps;
+    if !is_same || !own.gaps.is_superset(&before) || !other.gaps.is_superset(&before) {
+        return false;
+    }
+    let gaps: BTreeSet<OriginalStart> = own.gaps.union(&other.gaps).cloned().collect();
+    let all = |series: &Series| Place::Master(Series { gaps: gaps.clone(), ..series.clone() });
+    agreed.take(Field::When, crm);
+    agreed.place = all(own);
+    if gaps != own.gaps {
+        merged.crm.place = all(own);
+        merged.to_crm.push(Field::Recurrence);
+    }
+    if gaps != other.gaps {
+        let to_be = Event { place: all(other), ..calendar.clone() };
+        if is_writable(terms.provider, terms.event, Field::Recurrence, &to_be, terms.send_mail) {
+            merged.calendar.place = to_be.place;
+            merged.to_calendar.push(Field::Recurrence);
+        } else {
+            agreed.place = calendar.place.clone();
+            merged.left.push(Field::Recurrence);
+        }
+    }
+    true
 }
 
 /// Merges fields that are one value.

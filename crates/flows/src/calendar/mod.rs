@@ -70,6 +70,7 @@ pub mod merge;
 mod notice;
 pub mod outlook;
 mod pair;
+mod part;
 mod people;
 pub mod plan;
 mod reasons;

@@ -249,6 +249,7 @@ impl World {
             link,
             copies: &copies,
             inherited: inherited.as_ref(),
+            whole: None,
             ended,
             is_read: self.is_read,
             holding: self.holding,
@@ -456,6 +457,8 @@ impl World {
             Action::ReadEvent { .. } => run.hinted = false,
             Action::ReadMeeting { record } => run.record = Some(record.clone()),
             Action::LookAtInstances { .. } => self.looks_at_instances += 1,
+            // What is part of a series is not played here.
+            Action::FindDay { .. } => panic!("no series was given"),
             Action::Notify(notice) => self.notices.push(notice.clone()),
         }
     }

@@ -17,7 +17,8 @@ use super::crm::CrmFound;
 use super::event::{Attendees, Event, Place, Reach};
 use super::flow::CalendarFlow;
 use super::link::{EndedBy, PairLink, Personal};
-use super::links::{LINK_CHANGED, Stored, birth_lease};
+use super::links::{LINK_CHANGED, Stored, birth_lease, day_lease};
+use super::part::Whole;
 use super::plan::{Crm, Input, Remote, Rules, plan};
 use super::series::Holding;
 use super::sides::{EventSide, MeetingRef, SharedKey, Stamp};
@@ -118,7 +119,11 @@ pub(super) struct Pair<'a> {
     pub(super) searched: bool,
     /// Whether the CRM has been searched for the event's key.
     searched_key: bool,
-    lease: Option<(Fence, String)>,
+    leases: Vec<(Fence, String)>,
+    /// Whether the day of a series that the record is about was looked for, and is not there.
+    pub(super) has_no_day: bool,
+    /// Whom the CRM has among the people of the series that the event is a part of, beside those whom its event invites.
+    pub(super) series_people: Attendees,
     /// The record as it was read last, with all its people.
     whole: Option<CrmFound>,
     done: Done,
@@ -146,7 +151,9 @@ impl<'a> Pair<'a> {
             found: false,
             searched: false,
             searched_key: false,
-            lease: None,
+            leases: Vec::new(),
+            has_no_day: false,
+            series_people: Attendees::new(),
             whole: None,
             done: Done::default(),
         }
@@ -179,10 +186,10 @@ impl<'a> Pair<'a> {
     /// Runs it to its end.
     pub(super) async fn settle(mut self) -> Result<Done, Fault> {
         let result = self.plan_and_apply().await;
-        if let Some((fence, holder)) = self.lease.take()
-            && let Err(problem) = self.flow.state.release_lease(&fence, &holder).await
-        {
-            tracing::debug!("The lease {} ends by itself: {problem}", fence.lease);
+        for (fence, holder) in self.leases.drain(..).rev() {
+            if let Err(problem) = self.flow.state.release_lease(&fence, &holder).await {
+                tracing::debug!("The lease {} ends by itself: {problem}", fence.lease);
+            }
         }
         result.map(|()| self.done)
     }
@@ -324,7 +331,8 @@ impl<'a> Pair<'a> {
             (KnownRecord::Found(meeting), Some(_)) => Crm::Found(meeting.clone()),
         };
         let copies = self.copies().await?;
-        let inherited = self.inherited(&copies).await?;
+        let whole = self.whole(&copies).await?;
+        let inherited = self.inherited(&copies, whole.as_ref()).await?;
         let now = self.run.clock.now();
         let settings = &self.flow.settings;
         let rules = Rules {
@@ -340,6 +348,7 @@ impl<'a> Pair<'a> {
             link: self.stored.as_ref().map(|stored| &stored.link),
             copies: &copies,
             inherited: inherited.as_ref(),
+            whole: whole.as_ref(),
             ended,
             is_read: self.is_read,
             holding: self.holding,
@@ -476,7 +485,11 @@ impl<'a> Pair<'a> {
             }
             Stamp::None | Stamp::Unread => None,
         };
-        self.record = by_key.or(by_stamp);
+        let event = event.clone();
+        self.record = match by_key.or(by_stamp) {
+            Some(record) => Some(record),
+            None => self.record_of_day(&event).await?,
+        };
         Ok(false)
     }
 
@@ -494,9 +507,13 @@ impl<'a> Pair<'a> {
     /// Before a meeting is created: only one calendar does, and none that the CRM has already.
     async fn search_key(&mut self) -> Result<(), Fault> {
         let Known::Found(event) = &self.event else { return Ok(()) };
-        let key = event.key.clone();
-        if self.lease.is_none() {
-            self.lease = Some(self.take_birth_lease(&birth_lease(&key)).await?);
+        let (event, key) = (event.clone(), event.key.clone());
+        let day = self.day_of(&event).await?;
+        if self.leases.is_empty() {
+            self.leases.push(self.take_birth_lease(&birth_lease(&key)).await?);
+            if let Some((series, original)) = &day {
+                self.leases.push(self.take_birth_lease(&day_lease(series, original)).await?);
+            }
         }
         self.searched_key = true;
         (self.record, self.meeting) = (None, KnownRecord::Unread);
@@ -504,10 +521,16 @@ impl<'a> Pair<'a> {
         let copies = self.flow.links.of_key(&key.text()).await?;
         let alive = copies.into_iter().filter(|(_, copy)| copy.ended.is_none());
         self.record = alive.into_iter().find_map(|(_, copy)| copy.record);
+        if self.record.is_none() && day.is_some() {
+            self.record = self.record_of_day(&event).await?;
+        }
         if self.record.is_none()
             && let Some(found) = self.flow.crm.find(&key.text()).await?
         {
             self.take_record(&found);
+        }
+        if self.record.is_none() && day.is_some() {
+            self.read_series_people(&event).await?;
         }
         Ok(())
     }
@@ -563,7 +586,11 @@ impl<'a> Pair<'a> {
 
     /// What another copy of an organiser's event has agreed on, before this one was known, or while its meeting was being
     /// created.
-    async fn inherited(&self, copies: &[super::copies::Copy]) -> Result<Option<Event>, Fault> {
+    async fn inherited(
+        &self,
+        copies: &[super::copies::Copy],
+        whole: Option<&Whole>,
+    ) -> Result<Option<Event>, Fault> {
         let Known::Found(event) = &self.event else { return Ok(None) };
         let link = self.stored.as_ref().map(|stored| &stored.link);
         if !event.is_organizer || link.is_some_and(|link| !link.may_inherit()) {
@@ -573,6 +600,13 @@ impl<'a> Pair<'a> {
             if let Some(base) = self.flow.links.base_of(copy).await? {
                 return Ok(Some(base));
             }
+        }
+        match (&self.meeting, whole) {
+            // Of a day that another calendar told of, the series' own event says what it was before.
+            (KnownRecord::Found(meeting), Some(whole)) if meeting.key.as_ref() != Some(&event.key.text()) => {
+                return Ok(Some(whole.day.clone()));
+            }
+            _ => {}
         }
         // A run that was stopped while it created the meeting has not noted which one it is.
         match &self.meeting {

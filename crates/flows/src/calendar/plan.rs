@@ -10,9 +10,10 @@ use super::action::{Action, CreateToken, Ignored, Plan, Skipped, Verdict};
 use super::agree::agree;
 use super::copies::{Copy, Invited};
 use super::end::{both_gone, event_gone, meeting_gone, taken_out};
-use super::event::{Attendee, Event, Place, Window};
+use super::event::{Attendee, Event, Place, Response, Window};
 use super::link::{Creating, EndedBy, PairLink, Side, Tombstone};
 use super::merge::Winner;
+use super::part::Whole;
 use super::series::{CrmSeries, Holding};
 use super::sides::{
     Calendar, EventSide, EventStatus, Guests, MeetingRef, MeetingSide, MeetingStatus, Provider, Stamp,
@@ -100,6 +101,8 @@ pub struct Input<'a> {
     pub copies: &'a [Copy],
     /// For an organiser's event that agreed on nothing yet: what another copy of it has agreed on.
     pub inherited: Option<&'a Event>,
+    /// For one of a series that is linked to nothing yet: the series, where this calendar has it by an event of its own.
+    pub whole: Option<&'a Whole>,
     /// Whether the event's key or the record is one that came to its end before.
     pub ended: bool,
     /// Whether the calendar was read once from beginning to end since our memory of it began.
@@ -227,7 +230,7 @@ fn create_meeting(input: &Input<'_>, event: &EventSide) -> Plan {
         }
         Place::Single | Place::Master(_) | Place::Occurrence { .. } | Place::Exception { .. } => {}
     }
-    let wanted = for_crm(&event.event);
+    let mut wanted = for_crm(&event.event);
     let link = PairLink {
         event_id: Some(event.id.clone()),
         key: Some(event.key.clone()),
@@ -238,6 +241,13 @@ fn create_meeting(input: &Input<'_>, event: &EventSide) -> Plan {
     let mut actions = Vec::new();
     if input.link != Some(&link) {
         actions.push(Action::SaveLink(Box::new(link)));
+    }
+    // They are not agreed on: the event does not have them.
+    for (mail, person) in input.whole.into_iter().flat_map(|whole| &whole.people) {
+        wanted
+            .attendees
+            .entry(mail.clone())
+            .or_insert_with(|| Attendee { response: Response::None, ..person.clone() });
     }
     actions.push(Action::CreateMeeting {
         key: event.key.text(),
@@ -268,7 +278,7 @@ fn create_event(input: &Input<'_>, meeting: &MeetingSide, after: Option<Timestam
     if is_invited(input, meeting) {
         return ignored(Ignored::Invited);
     }
-    if meeting.event.place.original().is_some() {
+    if meeting.event.place.original().is_some() && input.whole.is_none() {
         return ignored(Ignored::PartOfSeries);
     }
     if let Err(unfit) = meeting.event.check() {
@@ -276,6 +286,10 @@ fn create_event(input: &Input<'_>, meeting: &MeetingSide, after: Option<Timestam
     }
     if !input.rules.window.has(&meeting.event) && !creating {
         return ignored(Ignored::OutsideWindow);
+    }
+    if let Some((whole, original)) = input.whole.zip(meeting.event.place.original()) {
+        let look = Action::FindDay { series_id: whole.event_id.clone(), original: original.clone() };
+        return Plan::again(Verdict::LooksFirst, vec![look]);
     }
     let provider = input.calendar.provider;
     let series = meeting.event.place.series();

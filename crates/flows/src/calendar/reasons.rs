@@ -9,7 +9,7 @@ pub(super) fn creates_meeting(plan: &Plan) -> bool {
 
 /// Whether a plan rests on it that a record has no event in the calendar.
 pub(super) fn lacks_event(plan: &Plan) -> bool {
-    let creates = |action: &Action| matches!(action, Action::CreateEvent { .. });
+    let creates = |action: &Action| matches!(action, Action::CreateEvent { .. } | Action::FindDay { .. });
     let waits = matches!(plan.verdict, Verdict::Ignored(Ignored::OutsideWindow | Ignored::WaitsForEvent));
     waits || plan.actions.iter().any(creates)
 }
