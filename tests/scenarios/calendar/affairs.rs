@@ -585,6 +585,7 @@ impl Affair {
             says.take(change);
             Slot::Changed(says)
         });
+        self.touched.insert(Field::When, Side::Calendar(at));
         // The series leaves the day out; what changed has a meeting of its own.
         self.least_requests += least::MEETING;
         self.least_requests += if change.is_some() { least::MEETING + least::STAMP } else { 0 };

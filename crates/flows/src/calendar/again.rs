@@ -124,8 +124,9 @@ pub(super) async fn note_end(
     write(flow, calendar, About::Event(event_id), Why::Failed, run).await
 }
 
-/// Notes that a record is deleted that further calendars have: nothing else would tell them, should this run be cut off.
-pub(super) async fn note_deletion(
+/// Notes that a record's other calendars have to hear what its version does not tell them, should this run be cut off: it
+/// is deleted, or the event that invites its guests has ended.
+pub(super) async fn note_record(
     flow: &CalendarFlow,
     calendar: &CalendarId,
     record: &MeetingRef,
@@ -180,11 +181,15 @@ async fn write(
 }
 
 impl CalendarFlow {
-    /// A record has been looked at by itself.
+    /// Whether a record's calendars have to hear what its version does not tell them.
+    pub(super) async fn is_noted(&self, record: &MeetingRef) -> Result<bool, Fault> {
+        Ok(self.state.are_present(&[&record_key(record)]).await?.contains(&true))
+    }
+
+    /// A record's calendars have heard all there is.
     pub(super) async fn forget_record(&self, record: &MeetingRef) -> Result<(), Fault> {
-        let key = record_key(record);
-        if self.state.are_present(&[&key]).await?.contains(&true) {
-            self.state.write(Write::delete(&key)).await?;
+        if self.is_noted(record).await? {
+            self.state.write(Write::delete(&record_key(record))).await?;
         }
         Ok(())
     }

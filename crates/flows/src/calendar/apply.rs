@@ -51,6 +51,11 @@ impl Pair<'_> {
                 if let (true, Some(id)) = (ends_now, &link.event_id) {
                     again::note_end(self.flow, &self.open.id, id, self.run).await?;
                 }
+                if let Some(record) = self.leaves_guests(link)
+                    && !self.copies().await?.is_empty()
+                {
+                    again::note_record(self.flow, &self.open.id, &record, self.run).await?;
+                }
                 let saving = Saving {
                     calendar: &self.open.id,
                     user_id: &self.open.calendar.user_id,
@@ -86,7 +91,7 @@ impl Pair<'_> {
             }
             Action::DeleteMeeting { record } => {
                 if !self.copies().await?.is_empty() {
-                    again::note_deletion(self.flow, &self.open.id, record, self.run).await?;
+                    again::note_record(self.flow, &self.open.id, record, self.run).await?;
                 }
                 self.flow.crm.delete(record).await?;
                 self.wrote_record(record, None);

@@ -30,7 +30,7 @@ pub(super) fn event_gone(input: &Input<'_>, link: &PairLink, meeting: &MeetingSi
     }
     // An attendee who removes the own copy says nothing about the meeting, as long as others have theirs.
     let speaks = cancelled || link.is_organizer || input.copies.is_empty();
-    if role != Role::Source || !speaks {
+    if role != Role::Source || !speaks || input.series_left {
         return stays(EndedBy::CopyRemoved, Vec::new());
     }
     let kept = |why| {

@@ -245,6 +245,19 @@ impl Links {
         Ok(read::<PairLink>(&key, &document)?.meeting)
     }
 
+    /// The series in a calendar that an event of this key is a part of; none for what is no part of one.
+    pub(super) async fn series_of(
+        &self,
+        calendar: &CalendarId,
+        part: &SharedKey,
+    ) -> Result<Option<Stored>, Fault> {
+        if part.original.is_none() {
+            return Ok(None);
+        }
+        let series = SharedKey { original: None, ..part.clone() };
+        self.of_key_in(calendar, &series.text()).await
+    }
+
     /// What a copy has agreed on.
     pub(super) async fn base_of(&self, copy: &Copy) -> Result<Option<Event>, Fault> {
         let key = link_key(&copy.calendar_id, EventHash::of(&copy.event_id).as_str());

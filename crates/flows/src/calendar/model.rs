@@ -250,6 +250,7 @@ impl World {
             copies: &copies,
             inherited: inherited.as_ref(),
             whole: None,
+            series_left: false,
             ended,
             is_read: self.is_read,
             holding: self.holding,

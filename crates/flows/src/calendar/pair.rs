@@ -14,7 +14,7 @@ use super::calendars::Opened;
 use super::client::Found;
 use super::copies::{Role, role};
 use super::crm::CrmFound;
-use super::event::{Attendees, Event, Place, Reach};
+use super::event::{Attendee, Attendees, Event, Place, Reach};
 use super::flow::CalendarFlow;
 use super::link::{EndedBy, PairLink, Personal};
 use super::links::{LINK_CHANGED, Stored, birth_lease, day_lease};
@@ -349,6 +349,7 @@ impl<'a> Pair<'a> {
             copies: &copies,
             inherited: inherited.as_ref(),
             whole: whole.as_ref(),
+            series_left: self.series_left().await?,
             ended,
             is_read: self.is_read,
             holding: self.holding,
@@ -650,14 +651,21 @@ impl<'a> Pair<'a> {
     /// Notes that the pair has come to its end: that of a series takes its parts along, and whom the event of a meeting
     /// that goes on has invited, another one has to invite.
     pub(super) fn ended(&mut self, link: &PairLink) {
-        if let (Some(_), KnownRecord::Found(meeting)) = (&link.tombstone, &self.meeting)
-            && meeting.event.attendees.values().any(|attendee| attendee.reach == Reach::Known)
+        if let (Some(record), KnownRecord::Found(meeting)) = (self.leaves_guests(link), &self.meeting)
             && self.done.written.is_none()
         {
-            let (record, users) = (meeting.record.clone(), meeting.users.clone());
+            let users = meeting.users.clone();
             self.done.written = Some(WrittenRecord { record, users, found: self.whole.clone() });
         }
         self.ends_with_parts(link);
+    }
+
+    /// The record whose guests the event of this link may have invited, where it comes to its end and the record goes on.
+    pub(super) fn leaves_guests(&self, link: &PairLink) -> Option<MeetingRef> {
+        let KnownRecord::Found(meeting) = &self.meeting else { return None };
+        let is_guest = |attendee: &Attendee| attendee.reach == Reach::Known;
+        let has_guests = meeting.event.attendees.values().any(is_guest);
+        (link.tombstone.is_some() && has_guests).then(|| meeting.record.clone())
     }
 
     fn ends_with_parts(&mut self, link: &PairLink) {

@@ -4,6 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 use shared::fault::Fault;
 
+use super::again::About;
 use super::client::Found;
 use super::copies::Copy;
 use super::crm::CrmFound;
@@ -12,7 +13,8 @@ use super::link::PairLink;
 use super::links::Stored;
 use super::pair::{Known, KnownRecord, Pair};
 use super::people;
-use super::sides::{EventSide, MeetingRef, SharedKey};
+use super::rounds::Rounds;
+use super::sides::{EventSide, EventStatus, MeetingRef, SharedKey};
 
 /// How far from its start by the rule a day is looked for: a date is as wide as all zones.
 const AROUND: SignedDuration = SignedDuration::from_hours(48);
@@ -62,6 +64,34 @@ fn part(event: &Event) -> Option<(&str, &OriginalStart)> {
     }
 }
 
+impl Rounds<'_> {
+    /// A day of a series that others have as well says nothing of theirs where it went with the series: that one comes first.
+    pub(super) async fn series_first(&mut self, event_id: &str) -> Result<(), Fault> {
+        let (links, calendar) = (&self.flow.links, &self.open.id);
+        let Some(part) = links.of_event(calendar, event_id).await? else { return Ok(()) };
+        let Some(key) = part.link.key.filter(|_| part.link.tombstone.is_none()) else { return Ok(()) };
+        let Some(series) = links.series_of(calendar, &key).await? else { return Ok(()) };
+        let alive = series.link.tombstone.is_none();
+        let (Some(id), Some(record)) = (series.link.event_id.filter(|_| alive), series.link.meeting) else {
+            return Ok(());
+        };
+        let copies = self.flow.copies(&record, self.now()).await?;
+        let is_other = |copy: &Copy| copy.calendar_id != calendar.text() && copy.is_organizer;
+        if !copies.iter().filter_map(|known| known.copy.as_ref()).any(is_other) {
+            return Ok(());
+        }
+        let is_gone = match self.open.client.get(&id).await? {
+            None => true,
+            Some(Found::Event(series)) => series.status == EventStatus::Cancelled,
+            Some(Found::Unreadable { .. }) => false,
+        };
+        if is_gone {
+            Box::pin(self.look(About::Event(&id), self.pair().of_event_id(&id, Known::Gone))).await?;
+        }
+        Ok(())
+    }
+}
+
 impl Pair<'_> {
     /// The series of which this pair is a part; `copies` are those of its record.
     pub(super) async fn whole(&self, copies: &[Copy]) -> Result<Option<Whole>, Fault> {
@@ -100,6 +130,15 @@ impl Pair<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// Whether the series of an event that was linked has left this calendar, and goes on in others.
+    pub(super) async fn series_left(&self) -> Result<bool, Fault> {
+        let Some(key) = self.stored.as_ref().and_then(|stored| stored.link.key.as_ref()) else {
+            return Ok(false);
+        };
+        let series = self.flow.links.series_of(&self.open.id, key).await?;
+        Ok(series.and_then(|series| series.link.tombstone).is_some_and(|end| end.why.is_of_one_copy()))
     }
 
     /// The meeting of a day of which another calendar that has the series has told before.

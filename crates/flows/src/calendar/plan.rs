@@ -103,6 +103,8 @@ pub struct Input<'a> {
     pub inherited: Option<&'a Event>,
     /// For one of a series that is linked to nothing yet: the series, where this calendar has it by an event of its own.
     pub whole: Option<&'a Whole>,
+    /// For one of a series: whether the series has left this calendar, and goes on in others.
+    pub series_left: bool,
     /// Whether the event's key or the record is one that came to its end before.
     pub ended: bool,
     /// Whether the calendar was read once from beginning to end since our memory of it began.

@@ -35,13 +35,11 @@ impl CalendarFlow {
     /// Brings a record and its events into agreement.
     pub(super) async fn handle_record(&self, run: &Run, record: &MeetingRef) -> Result<Outcome, Fault> {
         let found = self.crm.get(record).await?;
-        let (record, users) = (record.clone(), users_of(found.as_ref()));
-        let present = WrittenRecord { record: record.clone(), users, found };
         // Whoever asks for a look by hand has everything compared.
-        let news =
-            if matches!(run.cause, Cause::Manual | Cause::Replay) { News::Any } else { News::OfRecord };
-        let wrote = self.settle_all(run, present, None, news).await?;
-        self.forget_record(&record).await?;
+        let is_asked = matches!(run.cause, Cause::Manual | Cause::Replay);
+        let news = if is_asked || self.is_noted(record).await? { News::Any } else { News::OfRecord };
+        let (record, users) = (record.clone(), users_of(found.as_ref()));
+        let wrote = self.settle_all(run, WrittenRecord { record, users, found }, None, news).await?;
         Ok(Outcome { actions: wrote, converged: true, look_again_at: None })
     }
 
@@ -63,9 +61,7 @@ impl CalendarFlow {
                 break;
             }
         }
-        if present.found.is_none() {
-            self.forget_record(&present.record).await?;
-        }
+        self.forget_record(&present.record).await?;
         Ok(wrote)
     }
 

@@ -396,6 +396,9 @@ impl<'a> Rounds<'a> {
 
     /// Settles a pair. One that cannot be settled does not hold up the calendar: it gets a message of its own.
     pub(super) async fn look(&mut self, about: About<'_>, pair: Pair<'_>) -> Result<(), Fault> {
+        if let (About::Event(id), Known::Gone | Known::Hinted) = (&about, &pair.event) {
+            self.series_first(id).await?;
+        }
         let settled = Box::pin(pair.settle()).await;
         self.ended(about, settled).await
     }
