@@ -5,17 +5,17 @@ use std::collections::BTreeSet;
 use jiff::ToSpan as _;
 use jiff::civil::{Date, date};
 
-use super::affairs::Kind;
-use super::says::{Change, Rule, Says, Show, When, ZONES, mark};
+use super::affairs::{Kind, contact_mail};
+use super::says::{Change, Provider, Rule, Says, Show, When, ZONES, mark};
 use super::script::{Edit, SlotChange};
 use super::world::{Plan, World};
 
 const FIRST: Date = date(2026, 5, 4);
 
-async fn world() -> World {
+async fn world(users: usize) -> World {
     let plan = Plan {
         seed: 1,
-        users: 4,
+        users,
         affairs: 8,
         first: FIRST,
         days: 1,
@@ -40,8 +40,11 @@ fn says(number: usize) -> Says {
 }
 
 /// Performs what `last` answers, whose run dies at each of its writes, and compares; `first` makes what it is about.
-async fn die_at_every_write(first: impl Fn(usize) -> Vec<Edit>, last: impl Fn(&World, usize) -> Edit) {
-    let mut world = world().await;
+async fn die_at_every_write(first: impl Fn(usize) -> Vec<Edit>, last: impl Fn(usize) -> Edit) {
+    die_in(world(4).await, first, last).await;
+}
+
+async fn die_in(mut world: World, first: impl Fn(usize) -> Vec<Edit>, last: impl Fn(usize) -> Edit) {
     let mut deaths = 0;
     for n in 0.. {
         let number = world.office.affairs.len();
@@ -49,7 +52,7 @@ async fn die_at_every_write(first: impl Fn(usize) -> Vec<Edit>, last: impl Fn(&W
             world.perform(&edit);
             world.rest("before").await;
         }
-        world.perform(&last(&world, number));
+        world.perform(&last(number));
         let is_done = n % 2 == 1;
         world.store.arm(n / 2, is_done);
         world.quiet().await;
@@ -72,25 +75,24 @@ async fn a_deleted_event_takes_the_meeting_and_its_other_events_with_it() {
         contacts: BTreeSet::new(),
         says: says(number),
     };
-    let delete = |_: &World, affair| Edit::DeleteEvent { affair, calendar: 0 };
+    let delete = |affair| Edit::DeleteEvent { affair, calendar: 0 };
     die_at_every_write(|number| vec![meeting(number)], delete).await;
 }
 
 /// The meeting was held, so it stays; it says nothing new, and its guests need another invitation all the same.
 #[tokio::test]
 async fn who_was_invited_by_a_deleted_event_is_invited_by_another_one() {
+    let world = world(10).await;
+    // The last user has both.
+    let calendars = world.calendars_of(9);
+    let is_outlook = |at: &&usize| world.office.calendars[**at].provider == Provider::Microsoft;
+    let calendar = *calendars.iter().find(is_outlook).unwrap();
+    assert_eq!(calendars.len(), 2);
     let held = |affair| {
-        let (kind, says) = (Kind::Meeting, says(affair));
-        let (users, contacts) = (BTreeSet::from([1, 3]), BTreeSet::from([0]));
-        let made = Edit::Meeting { kind, assigned: 1, users, contacts, says };
-        vec![made, Edit::Conclude { affair, held: true }]
+        let (says, guests) = (says(affair), BTreeSet::from([contact_mail(0)]));
+        vec![Edit::Event { calendar, says, guests, rule: None }, Edit::Conclude { affair, held: true }]
     };
-    let delete = |world: &World, affair: usize| {
-        let copies = &world.office.affairs[affair].copies;
-        let (calendar, _) = copies.iter().find(|(_, copy)| !copy.guests.is_empty()).unwrap();
-        Edit::DeleteEvent { affair, calendar: *calendar }
-    };
-    die_at_every_write(held, delete).await;
+    die_in(world, held, |affair| Edit::DeleteEvent { affair, calendar }).await;
 }
 
 #[tokio::test]
@@ -102,7 +104,7 @@ async fn a_day_that_a_series_leaves_out_is_left_out_of_its_meeting() {
     let renamed = |number| SlotChange::Change(Change::Subject(format!("Ausnahme {}", mark(number))));
     die_at_every_write(
         |number| vec![series(number), slot(number, renamed(number))],
-        |_, number| slot(number, SlotChange::Delete),
+        |number| slot(number, SlotChange::Delete),
     )
     .await;
 }
@@ -123,7 +125,7 @@ fn series_with_odd_days(number: usize, calendar: usize) -> Vec<Edit> {
 async fn a_series_that_is_deleted_takes_its_changed_days_with_it() {
     for calendar in [0, 1] {
         let series = |number| series_with_odd_days(number, calendar);
-        die_at_every_write(series, |_, affair| Edit::DeleteEvent { affair, calendar }).await;
+        die_at_every_write(series, |affair| Edit::DeleteEvent { affair, calendar }).await;
     }
 }
 
@@ -131,6 +133,6 @@ async fn a_series_that_is_deleted_takes_its_changed_days_with_it() {
 async fn a_series_whose_meeting_is_deleted_goes_with_its_changed_days() {
     for calendar in [0, 1] {
         let series = |number| series_with_odd_days(number, calendar);
-        die_at_every_write(series, |_, affair| Edit::DeleteMeeting { affair }).await;
+        die_at_every_write(series, |affair| Edit::DeleteMeeting { affair }).await;
     }
 }

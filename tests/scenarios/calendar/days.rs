@@ -78,6 +78,20 @@ async fn a_day_that_is_changed_in_one_calendar_is_that_day_in_the_others() {
 }
 
 #[tokio::test]
+async fn who_deletes_the_own_event_of_a_series_leaves_its_days_to_the_others() {
+    for (first, second) in [(0, 1), (1, 0)] {
+        let mut world = shared(first, second).await;
+        let [here, there] = [first, second].map(|user| world.calendars_of(user)[0]);
+        world.perform(&slot(there, 1, at(1, 15)));
+        world.perform(&slot(here, 2, at(2, 16)));
+        world.rest("changed").await;
+        world.perform(&Edit::DeleteEvent { affair: 0, calendar: there });
+        world.rest("deleted by the second user").await;
+        assert_eq!(people_of_days(&world).len(), 2);
+    }
+}
+
+#[tokio::test]
 async fn a_day_that_both_change_at_once_has_one_meeting_wherever_a_process_dies() {
     let mut deaths = 0;
     for write in 0..10_u32 {

@@ -486,11 +486,7 @@ impl<'a> Pair<'a> {
             }
             Stamp::None | Stamp::Unread => None,
         };
-        let event = event.clone();
-        self.record = match by_key.or(by_stamp) {
-            Some(record) => Some(record),
-            None => self.record_of_day(&event).await?,
-        };
+        self.record = by_key.or(by_stamp);
         Ok(false)
     }
 
