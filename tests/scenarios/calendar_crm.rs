@@ -10,6 +10,7 @@ use flows::calendar::client::Written;
 use flows::calendar::crm::{ChangedAfter, CrmClient as _, CrmFound, CrmMeeting, PersonKind};
 use flows::calendar::espocrm::EspoCalendar;
 use flows::calendar::event::{Attendee, Event, Field, Place, Reach, Response, When, Window};
+use flows::calendar::further::{Carried, Further, Importance};
 use flows::calendar::series::Series;
 use flows::calendar::sides::{MeetingKind, MeetingRef, MeetingStatus};
 use http_client::Limits;
@@ -35,6 +36,11 @@ fn object(value: Value) -> Record {
     object
 }
 
+/// All that can be carried over.
+fn all() -> Carried {
+    Carried::of(Carried::WORDS.map(|(word, _)| word))
+}
+
 fn connect(crm: &EspocrmSimulator, credentials: Credentials) -> EspoCrm {
     let limits =
         Limits { deadline: Duration::from_secs(5), requests_per_second_max: 1_000, ..Limits::default() };
@@ -55,7 +61,7 @@ async fn bare_with(further: Vec<Account>) -> Bench {
     options.accounts.extend(further);
     let crm = EspocrmSimulator::start(options).await.unwrap();
     let api = connect(&crm, Credentials::ApiKey(API_KEY.into()));
-    let client = EspoCalendar::new(api, TimeZone::get("Europe/Berlin").unwrap()).unwrap();
+    let client = EspoCalendar::new(api, TimeZone::get("Europe/Berlin").unwrap(), all()).unwrap();
     Bench { crm, client }
 }
 
@@ -65,7 +71,7 @@ async fn bench() -> Bench {
     let credentials =
         Credentials::Password { user_name: "admin".to_owned(), password: ADMIN_PASSWORD.into() };
     let admin = connect(&bench.crm, credentials);
-    let needs = EspoCalendar::needs().unwrap();
+    let needs = EspoCalendar::needs(&all()).unwrap();
     let wanted = Wanted { needs: vec![needs.clone()], user: "x".into(), role: "x".into(), webhook_url: None };
     let mut entities = BTreeMap::new();
     for need in &needs.entities {
@@ -160,6 +166,11 @@ async fn a_new_meeting_has_all_that_its_event_says_and_is_found_by_its_key() {
     event.location = "Room 1".to_owned();
     event.online_link = Some("https://meet.example/abc".to_owned());
     event.reminders = [15, 60].into();
+    event.further = Further {
+        categories: ["Mandat".to_owned(), "Frist, wichtig".to_owned()].into(),
+        importance: Importance::High,
+        web_link: Some("https://outlook.example/1".to_owned()),
+    };
     event.place = Place::Master(Series::from_lines(&["RRULE:FREQ=WEEKLY;COUNT=5"], &hour()).unwrap());
     event.attendees = [
         ("petra@firma.example".to_owned(), person("Petra Kontakt", Response::Tentative)),
@@ -316,7 +327,8 @@ async fn many_people_are_asked_for_in_bounded_requests() {
     assert_eq!(found.keys().cloned().collect::<BTreeSet<_>>(), mails);
     let record = bench.meeting(PERSON_ID, 0, json!({ "contactsIds": contacts }));
     let fresh =
-        EspoCalendar::new(connect(&bench.crm, Credentials::ApiKey(API_KEY.into())), TimeZone::UTC).unwrap();
+        EspoCalendar::new(connect(&bench.crm, Credentials::ApiKey(API_KEY.into())), TimeZone::UTC, all())
+            .unwrap();
     bench.crm.clear_counters();
     let read = meeting(fresh.get(&record).await.unwrap().unwrap());
     assert_eq!(read.side.event.attendees.len(), 301);
@@ -451,7 +463,7 @@ async fn what_is_provisioned_is_what_is_checked() {
 
     let bare = bare().await;
     let broken = verdicts(&bare, Verdict::Broken).await;
-    assert_eq!(broken.len(), 22, "{broken:?}");
+    assert_eq!(broken.len(), 28, "{broken:?}");
     assert!(broken.contains(&"EspoCRM field Call.cEventKey".to_owned()), "{broken:?}");
     let record = bare.meeting(PERSON_ID, 0, json!({}));
     let fault = bare.client.get(&record).await.unwrap_err();

@@ -7,6 +7,7 @@ use configuration::{CalendarReach, Config, ConflictPolicy};
 use connector_espocrm::EspoCrm;
 use flows::calendar::client::CalendarProvider;
 use flows::calendar::espocrm::EspoCalendar;
+use flows::calendar::further::Carried;
 use flows::calendar::google::GoogleCalendars;
 use flows::calendar::outlook::Outlook;
 use flows::calendar::plan::Policy;
@@ -38,7 +39,7 @@ pub(crate) fn build(config: &Config, beside: Beside) -> Result<Option<Arc<dyn Fl
     let Beside { crm, accounts, connecting, secrets, state, meter, clock } = beside;
     let no_address = || wrong("accounts.public_url: flow.calendar needs it, to let users connect accounts");
     let connecting = connecting.ok_or_else(no_address)?;
-    let crm = EspoCalendar::new(crm, settings.time_zone.clone()).map_err(wrong)?;
+    let crm = EspoCalendar::new(crm, settings.time_zone.clone(), carried(settings)).map_err(wrong)?;
     let mut providers: BTreeMap<ProviderName, Arc<dyn CalendarProvider>> = BTreeMap::new();
     let fleet = Some(state.clone());
     if let Some(microsoft) = &config.provider.microsoft {
@@ -60,6 +61,11 @@ pub(crate) fn build(config: &Config, beside: Beside) -> Result<Option<Arc<dyn Fl
     let flow =
         CalendarFlow::new(parts).map_err(|why| wrong(format!("flow.calendar.webhook_secrets: {why}")))?;
     Ok(Some(Arc::new(flow)))
+}
+
+/// What is carried over beside what always is.
+pub(crate) fn carried(settings: &configuration::Calendar) -> Carried {
+    Carried::of(settings.fields.iter().copied())
 }
 
 fn settings_of(settings: &configuration::Calendar) -> Result<CalendarSettings, PortError> {
@@ -87,6 +93,7 @@ fn settings_of(settings: &configuration::Calendar) -> Result<CalendarSettings, P
         meetings: settings.meetings,
         calls: settings.calls,
         send_mail: settings.send_mail,
+        carried: carried(settings),
         mass_change_share_max: settings.mass_change_share_max,
         mass_change_count_min: settings.mass_change_count_min,
         notify_user_id: settings.notify_user_id.clone(),

@@ -13,6 +13,7 @@ use shared::clock::Clock;
 use shared::meter::NoMeter;
 use shared::ports::PortError;
 
+use crate::calendar::carried;
 use crate::parties::{credentials, limits, settings, wrong};
 
 /// EspoCRM with an administrator's eyes and with the API user's.
@@ -34,7 +35,8 @@ pub fn administration(config: &Config, clock: Arc<dyn Clock>) -> Result<Option<A
     let Some(provision) = &config.provision else { return Ok(None) };
     let parties =
         config.flow.parties.as_ref().map(|parties| Parties::needs_of(&settings(parties)).map_err(wrong));
-    let calendar = config.flow.calendar.as_ref().map(|_| EspoCalendar::needs().map_err(wrong));
+    let calendar = config.flow.calendar.as_ref();
+    let calendar = calendar.map(|calendar| EspoCalendar::needs(&carried(calendar)).map_err(wrong));
     let has_teams = config.flow.directory.as_ref().is_some_and(|it| it.target == DirectoryTarget::EspoCrm);
     let directory = has_teams.then(|| EspoTarget::needs().map_err(wrong));
     let needs: Vec<Needs> =

@@ -20,6 +20,11 @@ use crate::secret::Need;
 const PERIOD_DAYS_MAX: f64 = 3_660.0;
 const PERIOD: &str = "a span of 1 to 3660 days, such as \"1 year\", \"3 months\" or \"90 days\"";
 
+/// What can be carried over beside what always is.
+pub const CALENDAR_FIELDS: [&str; 3] = ["categories", "importance", "web_link"];
+const FIELDS: &str =
+    "some of \"categories\", \"importance\" and \"web_link\", with blanks between them, or \"\"";
+
 /// `[flow.calendar]`
 #[derive(Debug, Clone)]
 pub struct Calendar {
@@ -41,6 +46,8 @@ pub struct Calendar {
     pub calls: bool,
     /// The time zone of records that name none.
     pub time_zone: TimeZone,
+    /// What is carried over beside what always is: some of [`CALENDAR_FIELDS`].
+    pub fields: Vec<&'static str>,
     /// Whether writes may send mail to attendees.
     pub send_mail: bool,
     /// Who wins where both sides changed a field.
@@ -110,6 +117,7 @@ pub(crate) fn calendar(reader: &mut Reader<'_>, enabled: bool, providers: &Provi
     let max_portion_size = section.integer("max_portion_size", 1..=1_000);
     let (meetings, calls) = (section.flag("meetings"), section.flag("calls"));
     let time_zone = section.parsed("time_zone", "a time zone, such as \"Europe/Berlin\"", TimeZone::get);
+    let fields = section.parsed("fields", FIELDS, fields).unwrap_or_default();
     let send_mail = section.flag("send_mail");
     let conflict_policy = section.word("conflict_policy", &CONFLICT_POLICIES);
     let mass_change_share_max = section.number("mass_change_share_max", 0.0..=1.0);
@@ -138,6 +146,7 @@ pub(crate) fn calendar(reader: &mut Reader<'_>, enabled: bool, providers: &Provi
         meetings,
         calls,
         time_zone,
+        fields,
         send_mail,
         conflict_policy,
         mass_change_share_max,
@@ -147,6 +156,12 @@ pub(crate) fn calendar(reader: &mut Reader<'_>, enabled: bool, providers: &Provi
         webhook_secrets,
         users,
     })
+}
+
+/// Words with blanks between them.
+fn fields(text: &str) -> Result<Vec<&'static str>, String> {
+    let known = |word: &str| CALENDAR_FIELDS.into_iter().find(|own| *own == word);
+    text.split_whitespace().map(|word| known(word).ok_or(format!("{word:?} is none of them"))).collect()
 }
 
 fn users(reader: &mut Reader<'_>, reach: CalendarReach) -> BTreeMap<String, CalendarUser> {

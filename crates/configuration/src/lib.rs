@@ -31,7 +31,7 @@ use std::path::Path;
 pub use accounts::{
     AccountsSection, Client, ClientProof, Google, Microsoft, OtherProvider, Providers, UsedToken,
 };
-pub use calendar::{Calendar, CalendarReach, CalendarUser};
+pub use calendar::{CALENDAR_FIELDS, Calendar, CalendarReach, CalendarUser};
 pub use connectors::{Advoware, Connectors, EspoCrm, EspoCrmAdmin, EspoCrmAuth, RequestLimits};
 pub use directory::{DepartmentText, Directory, DirectoryTarget, Hierarchy, Leavers, Login, Relay};
 pub use effective::EffectiveSetting;

@@ -40,6 +40,8 @@ pub struct Event {
     pub description: String,
     /// Where.
     pub location: String,
+    /// Where Google Calendar shows it in the browser.
+    pub html_link: String,
     /// The organiser.
     pub organizer: Option<Organizer>,
     /// Start.

@@ -54,6 +54,13 @@ pub struct Event {
     pub show_as: Option<ShowAs>,
     /// Who may see it.
     pub sensitivity: Option<Sensitivity>,
+    /// The mailbox's own categories, by name.
+    pub categories: Option<Vec<String>>,
+    /// How important it is.
+    pub importance: Option<Importance>,
+    /// Where Outlook on the web shows it; not written.
+    #[serde(skip_serializing)]
+    pub web_link: Option<String>,
     /// Whether somebody is reminded.
     pub is_reminder_on: Option<bool>,
     /// When.
@@ -160,6 +167,21 @@ pub enum Sensitivity {
     Private,
     /// Confidential.
     Confidential,
+    /// What came later than this client.
+    #[serde(other)]
+    Unknown,
+}
+
+/// `importance`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Importance {
+    /// Low.
+    Low,
+    /// Neither.
+    Normal,
+    /// High.
+    High,
     /// What came later than this client.
     #[serde(other)]
     Unknown,
@@ -377,7 +399,7 @@ pub enum RangeType {
 /// The members that are of use, for `$select` where one has to be named that does not come by itself.
 pub(crate) const SELECTED: &str = "id,iCalUId,type,seriesMasterId,originalStart,originalStartTimeZone,\
     originalEndTimeZone,lastModifiedDateTime,subject,body,start,end,isAllDay,isCancelled,isOrganizer,organizer,location,showAs,\
-    sensitivity,isReminderOn,reminderMinutesBeforeStart,attendees,hideAttendees,responseStatus,isOnlineMeeting,onlineMeeting,recurrence,\
+    sensitivity,categories,importance,webLink,isReminderOn,reminderMinutesBeforeStart,attendees,hideAttendees,responseStatus,isOnlineMeeting,onlineMeeting,recurrence,\
     cancelledOccurrences";
 
 #[cfg(test)]

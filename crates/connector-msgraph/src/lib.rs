@@ -18,8 +18,8 @@ pub use calendar::{Calendar, Created, Span, Written};
 pub use client::{MsGraph, Settings, default_limits, transaction_id};
 pub use event::{
     Attendee, AttendeeType, Body, BodyType, DateTimeTimeZone, Day, EmailAddress, Event, EventType,
-    ExtendedProperty, Location, OnlineMeeting, Pattern, PatternType, Range, RangeType, Recipient, Recurrence,
-    Response, ResponseStatus, Sensitivity, ShowAs, WeekIndex,
+    ExtendedProperty, Importance, Location, OnlineMeeting, Pattern, PatternType, Range, RangeType, Recipient,
+    Recurrence, Response, ResponseStatus, Sensitivity, ShowAs, WeekIndex,
 };
 pub use http_client::{Limits, SetupError, may_have_taken_effect};
 pub use notifications::{

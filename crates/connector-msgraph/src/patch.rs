@@ -3,7 +3,7 @@
 use serde::{Serialize, Serializer};
 
 use crate::event::{
-    Attendee, Body, DateTimeTimeZone, ExtendedProperty, Location, Recurrence, Sensitivity, ShowAs,
+    Attendee, Body, DateTimeTimeZone, ExtendedProperty, Importance, Location, Recurrence, Sensitivity, ShowAs,
 };
 
 /// A value that can be written, and taken away.
@@ -61,6 +61,12 @@ pub struct EventPatch {
     /// Who may see it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sensitivity: Option<Sensitivity>,
+    /// The mailbox's own categories, all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub categories: Option<Vec<String>>,
+    /// How important it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub importance: Option<Importance>,
     /// Whether somebody is reminded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub is_reminder_on: Option<bool>,

@@ -9,6 +9,7 @@ use adapter_embedded::{Embedded, EmbeddedOptions, Role};
 use connector_espocrm::EspoCrm;
 use flows::calendar::client::CalendarProvider;
 use flows::calendar::espocrm::EspoCalendar;
+use flows::calendar::further::Carried;
 use flows::calendar::google::GoogleCalendars;
 use flows::calendar::outlook::Outlook;
 use flows::calendar::{CalendarFlow, CalendarParts, CalendarSettings, WindowSettings};
@@ -51,6 +52,8 @@ pub struct Installation {
     key: SecretString,
     /// Share and number of deletions beyond which a person has to release them.
     pub mass_change: (f64, u32),
+    /// What is carried over beside what always is.
+    pub carried: Carried,
     /// What the flow shows of itself.
     pub gauges: Arc<Gauges>,
     browser: reqwest::Client,
@@ -104,6 +107,7 @@ impl Installation {
             key: Key::generate(),
             // Whoever is held back waits for a person, and as a rule there is none.
             mass_change: (1.0, 50),
+            carried: Carried::default(),
             gauges: Arc::default(),
             browser,
             _dir: dir,
@@ -169,7 +173,8 @@ impl Installation {
         let url = office.crm.base_url().parse().unwrap();
         let crm = connector_espocrm::Settings { url, credentials, limits: limits(), fleet: None };
         let crm = EspoCrm::new(crm, Arc::new(NoMeter), clock()).unwrap();
-        let crm = EspoCalendar::new(crm, TimeZone::get("Europe/Berlin").unwrap()).unwrap();
+        let crm =
+            EspoCalendar::new(crm, TimeZone::get("Europe/Berlin").unwrap(), self.carried.clone()).unwrap();
         let graph = connector_msgraph::Settings {
             url: format!("{}/v1.0/", office.microsoft.base_url()).parse().unwrap(),
             limits: limits(),
@@ -213,6 +218,7 @@ impl Installation {
             mass_change_share_max: self.mass_change.0,
             mass_change_count_min: self.mass_change.1,
             webhook_secrets: self.webhooks.clone(),
+            carried: self.carried.clone(),
             public_url: Some(self.hooks_url.parse().unwrap()),
             ..CalendarSettings::default()
         }

@@ -11,6 +11,7 @@ mod days;
 mod disconnected;
 mod engine;
 mod faults;
+mod further;
 mod google;
 mod held;
 mod history;

@@ -6,6 +6,7 @@ use flows::calendar::action::CreateToken;
 use flows::calendar::client::{EventUpdate, Written};
 use flows::calendar::cursor::Request;
 use flows::calendar::event::{Attendee, Busy, Event, Field, OriginalStart, Place, When, list};
+use flows::calendar::further::Importance;
 use flows::calendar::series::Series;
 use flows::calendar::sides::{EventSide, Guests, MeetingKind, MeetingRef, Stamp};
 use http_client::may_have_taken_effect;
@@ -53,6 +54,8 @@ async fn what_is_created_reads_back_and_mails_nobody() {
     full.busy = Busy::OutOfOffice;
     full.private = true;
     full.reminders = BTreeSet::from([60]);
+    full.further.categories = BTreeSet::from(["Frist, wichtig".to_owned(), "Mandat".to_owned()]);
+    full.further.importance = Importance::High;
     full.attendees.insert("erika@example.org".to_owned(), guest("Erika Muster"));
     full.attendees.insert("max@example.org".to_owned(), guest(""));
     let all_day = Event::new("Urlaub", When::AllDay { first: day(24), after: day(27) });
@@ -62,6 +65,9 @@ async fn what_is_created_reads_back_and_mails_nobody() {
         assert_eq!(read.event, created.event);
         let mut expected = wanted.clone();
         expected.attendees.clear();
+        let web_link = read.event.further.web_link.clone();
+        assert!(web_link.as_ref().is_some_and(|link| link.starts_with("https://outlook.office365.com/")));
+        expected.further.web_link = web_link;
         assert_eq!(expected.differences(&read.event), [], "{read:#?}");
         assert_eq!(read.listed, list(&wanted.attendees));
         assert_eq!((&read.stamp, &created.stamp), (&Stamp::Of(record(id)), &Stamp::Of(record(id))));
@@ -165,6 +171,7 @@ async fn a_series_has_its_rule_its_gaps_and_its_zone() {
     series.gaps = BTreeSet::from([at("2026-03-16T09:00:00Z"), at("2026-03-30T08:00:00Z")]);
     let mut wanted = Event { place: Place::Master(series.clone()), ..Event::new("Jour fixe", when) };
     let created = world.calendar.create(&token("1"), &wanted, Guests::Listed).await.unwrap();
+    wanted.further.web_link.clone_from(&created.event.further.web_link);
     assert_eq!(wanted.differences(&created.event), [], "{created:#?}");
     assert!(created.gaps_known);
     let again = world.calendar.create(&token("1"), &wanted, Guests::Listed).await.unwrap();

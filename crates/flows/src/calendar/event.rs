@@ -9,6 +9,7 @@ use jiff::{Span, Timestamp, Unit, Zoned};
 use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
 
+use super::further::{CATEGORIES_MAX, Further};
 use super::series::Series;
 use super::zones;
 
@@ -313,6 +314,9 @@ pub struct Event {
     pub attendees: Attendees,
     /// Rule, or place within a series.
     pub place: Place,
+    /// What is carried over only where it is asked for.
+    #[serde(default)]
+    pub further: Further,
 }
 
 /// What is compared and written as one value.
@@ -339,11 +343,17 @@ pub enum Field {
     Attendees,
     /// The rule of a series.
     Recurrence,
+    /// Categories.
+    Categories,
+    /// How important it is.
+    Importance,
+    /// Where it is shown in the browser.
+    WebLink,
 }
 
 impl Field {
     /// All of them, in the order in which they are compared.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::Subject,
         Self::When,
         Self::Body,
@@ -354,11 +364,14 @@ impl Field {
         Self::OnlineLink,
         Self::Attendees,
         Self::Recurrence,
+        Self::Categories,
+        Self::Importance,
+        Self::WebLink,
     ];
 
     /// Whether it is the calendar's user's own affair, and no other attendee's.
     pub fn is_personal(self) -> bool {
-        matches!(self, Self::Busy | Self::Private | Self::Reminders)
+        matches!(self, Self::Busy | Self::Private | Self::Reminders | Self::Categories | Self::WebLink)
     }
 }
 
@@ -381,6 +394,11 @@ pub enum Unfit {
     /// Reminders beyond the bound.
     #[error("it has more than {REMINDERS_MAX} reminders; remove some")]
     TooManyReminders,
+    /// Categories beyond the bounds.
+    #[error(
+        "it has more than {CATEGORIES_MAX} categories, or one of more than {LINE_CHARS_MAX} characters; remove some"
+    )]
+    TooManyCategories,
 }
 
 impl Event {
@@ -397,6 +415,7 @@ impl Event {
             online_link: None,
             attendees: Attendees::new(),
             place: Place::Single,
+            further: Further::default(),
         }
     }
 
@@ -413,6 +432,7 @@ impl Event {
             location: line(&self.location),
             online_link: self.online_link.map(|link| line(&link)).filter(|link| !link.is_empty()),
             attendees: attendees.filter(|(mail, _)| !mail.is_empty()).collect(),
+            further: self.further.normalized(),
             ..self
         }
     }
@@ -434,6 +454,11 @@ impl Event {
         }
         if self.reminders.len() > REMINDERS_MAX {
             return Err(Unfit::TooManyReminders);
+        }
+        let categories = &self.further.categories;
+        let is_long = |category: &String| category.chars().count() > LINE_CHARS_MAX;
+        if categories.len() > CATEGORIES_MAX || categories.iter().any(is_long) {
+            return Err(Unfit::TooManyCategories);
         }
         Ok(())
     }
@@ -459,6 +484,9 @@ impl Event {
                 (Some(own), Some(others)) => own.is_like(others),
                 (own, others) => own.is_none() && others.is_none(),
             },
+            Field::Categories => self.further.categories == other.further.categories,
+            Field::Importance => self.further.importance == other.further.importance,
+            Field::WebLink => self.further.web_link == other.further.web_link,
         }
     }
 
@@ -475,6 +503,9 @@ impl Event {
             Field::OnlineLink => self.online_link.clone_from(&from.online_link),
             Field::Attendees => self.attendees.clone_from(&from.attendees),
             Field::Recurrence => self.take_rule(from),
+            Field::Categories => self.further.categories.clone_from(&from.further.categories),
+            Field::Importance => self.further.importance = from.further.importance,
+            Field::WebLink => self.further.web_link.clone_from(&from.further.web_link),
         }
     }
 
@@ -526,6 +557,11 @@ impl Event {
             Field::Recurrence => {
                 self.place.series().map(|series| series.to_lines().join(" ")).unwrap_or_default()
             }
+            Field::Categories => {
+                self.further.categories.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
+            }
+            Field::Importance => format!("{:?}", self.further.importance),
+            Field::WebLink => self.further.web_link.clone().unwrap_or_default(),
         }
     }
 
@@ -548,7 +584,7 @@ impl Event {
 }
 
 /// One line: NFC, blanks and line ends between words as they are but for line ends, none around.
-fn line(value: &str) -> String {
+pub(super) fn line(value: &str) -> String {
     value.trim().replace("\r\n", " ").replace(['\r', '\n'], " ").nfc().collect()
 }
 

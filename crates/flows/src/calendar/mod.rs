@@ -21,6 +21,7 @@
 //!   merged as ever.
 //! - No mail: Outlook mails attendees on every write, so they are listed in the body of events of ours, and of events
 //!   that have some only what nobody else sees is written.
+//! - Categories, importance and the calendar's own link are carried over where that is asked for (`further.rs`).
 //! - People: whether they are invited goes both ways, one by one; what they answered goes to the CRM only. People that
 //!   the CRM does not know stay in the calendar; users with a connected calendar have an event there instead. Nobody is
 //!   invited by two events of a meeting. Users are known by the mailboxes that they connected, too (`people.rs`).
@@ -36,7 +37,8 @@
 //!   one user's own affairs stay as they are on both sides.
 //! - A plan that writes is followed by another one with what the writes answered; only that one saves the agreement.
 //! - A series is one meeting with its rule where the CRM can hold it, else a meeting for each occurrence in the window.
-//!   Exceptions are meetings of their own with the start by the rule; gaps are part of the rule.
+//!   Exceptions are meetings of their own with the start by the rule, and that day in all calendars that have the series
+//!   (`part.rs`); gaps are part of the rule, and what is left out on either side takes place on none.
 //! - An attendee's copy waits for the organiser's where that one's calendar is read as well.
 //! - How far a calendar was read is `cursor.rs`: after an expired token all is read again and compared with the links,
 //!   and what is missing inside the window is looked at before it is called deleted. What is linked and lies outside the
@@ -61,6 +63,7 @@ pub mod espocrm;
 pub mod event;
 mod failing;
 mod flow;
+pub mod further;
 pub mod google;
 mod instances;
 pub mod key;

@@ -65,5 +65,8 @@ fn field_name(field: Field) -> &'static str {
         Field::OnlineLink => "online meeting",
         Field::Attendees => "attendees",
         Field::Recurrence => "recurrence",
+        Field::Categories => "categories",
+        Field::Importance => "importance",
+        Field::WebLink => "web link",
     }
 }

@@ -97,6 +97,7 @@ impl CalendarFlow {
         user_id: &str,
         run: &Run,
     ) -> Result<EventSide, Fault> {
+        event.event = self.settings.carried.keep(event.event);
         if let Some(organizer) = &event.organizer {
             // Vendors do not count the organiser among those who are invited.
             let comes = Attendee { response: Response::Accepted, ..Attendee::default() };

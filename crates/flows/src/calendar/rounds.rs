@@ -335,7 +335,8 @@ impl<'a> Rounds<'a> {
     }
 
     /// One event of a page.
-    pub(super) async fn event(&mut self, event: EventSide) -> Result<(), Fault> {
+    pub(super) async fn event(&mut self, mut event: EventSide) -> Result<(), Fault> {
+        event.event = self.flow.settings.carried.keep(event.event);
         if self.is_known(&event).await? {
             return Ok(());
         }

@@ -9,6 +9,7 @@ use url::Url;
 use vault::AccountId;
 
 use super::cursor::Reach;
+use super::further::Carried;
 use super::plan::Policy;
 use super::series::CrmSeries;
 use super::sides::MeetingKind;
@@ -36,6 +37,8 @@ pub struct CalendarSettings {
     pub send_mail: bool,
     /// What the CRM can hold of series.
     pub crm_series: CrmSeries,
+    /// What is carried over beside what always is.
+    pub carried: Carried,
     /// Share of a calendar's links that one round may delete, 0 to 1.
     pub mass_change_share_max: f64,
     /// Number of links up to which the share does not matter.
@@ -87,6 +90,7 @@ impl Default for CalendarSettings {
             calls: true,
             send_mail: false,
             crm_series: CrmSeries::default(),
+            carried: Carried::default(),
             mass_change_share_max: 0.2,
             mass_change_count_min: 50,
             sweep_page_records_max: 200,

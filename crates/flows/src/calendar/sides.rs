@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::event::{Attendee, Busy, Event, Field, OriginalStart, Reach, Response};
+use super::further::Further;
 use super::series::Series;
 
 /// Whose calendars they are.
@@ -33,7 +34,11 @@ impl Provider {
             (Self::Google, Busy::Free) => Busy::Free,
             (Self::Google, _) => Busy::Busy,
         };
-        Event { reminders, busy, ..event.clone() }
+        let further = match self {
+            Self::Microsoft => event.further.clone(),
+            Self::Google => Further { web_link: event.further.web_link.clone(), ..Further::default() },
+        };
+        Event { reminders, busy, further, ..event.clone() }
     }
 }
 
@@ -235,7 +240,7 @@ pub fn is_writable(
     value: &Event,
     send_mail: bool,
 ) -> bool {
-    if field == Field::OnlineLink {
+    if matches!(field, Field::OnlineLink | Field::WebLink) {
         return false;
     }
     // An attendee owns no more than how the event stands in the own calendar.
@@ -280,5 +285,6 @@ pub fn for_calendar(provider: Provider, event: &Event, guests: Guests) -> Event 
         event.attendees.retain(|_, attendee| attendee.reach != Reach::Connected);
     }
     event.online_link = None;
+    event.further.web_link = None;
     event
 }

@@ -28,6 +28,7 @@ use shared::flow::Check;
 use super::client::Written;
 use super::crm::{Changed, ChangedAfter, CrmClient, CrmFound, Person, PersonKind};
 use super::event::{Event, Field, Response, Window};
+use super::further::Carried;
 use super::sides::{MeetingKind, MeetingRef};
 use crate::crm_checks::CrmChecks;
 use needs::Own;
@@ -44,6 +45,7 @@ pub struct EspoCalendar {
     crm: EspoCrm,
     /// The zone of times that name none.
     zone: TimeZone,
+    carried: Carried,
     types: [(MeetingKind, EntityType); 2],
     people_types: [EntityType; 3],
     known: Mutex<Known>,
@@ -52,23 +54,24 @@ pub struct EspoCalendar {
 }
 
 impl EspoCalendar {
-    /// Sets it up. Sends nothing. `zone` is that of records which name none: those that people made in EspoCRM.
+    /// Sets it up. Sends nothing. `zone` is that of records which name none: those that people made in EspoCRM. Of what is
+    /// not `carried` the fields need not be there.
     ///
     /// # Errors
     /// None that an EspoCRM could cause: the names of its entity types are ours.
-    pub fn new(crm: EspoCrm, zone: TimeZone) -> Result<Self, IdError> {
+    pub fn new(crm: EspoCrm, zone: TimeZone, carried: Carried) -> Result<Self, IdError> {
         let named = |name: &str| EntityType::new(name);
         let people_types = [named("User")?, named("Contact")?, named("Lead")?];
         let (known, persons, roster) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Ok(Self { crm, zone, types: types()?, people_types, known, persons, roster })
+        Ok(Self { crm, zone, carried, types: types()?, people_types, known, persons, roster })
     }
 
     /// What the flow needs of EspoCRM.
     ///
     /// # Errors
     /// As [`EspoCalendar::new`].
-    pub fn needs() -> Result<Needs, IdError> {
-        types().map(|types| needs::needs(&types))
+    pub fn needs(carried: &Carried) -> Result<Needs, IdError> {
+        types().map(|types| needs::needs(&types, carried))
     }
 
     fn entity(&self, kind: MeetingKind) -> &EntityType {
@@ -82,7 +85,7 @@ impl EspoCalendar {
     async fn read(&self, kind: MeetingKind, record: &Record) -> Result<CrmFound, Fault> {
         let linked = read::linked(record)?;
         let mails = self.mails(&read::to_ask(&linked)).await?;
-        read::read(record, kind, &mails, &self.zone)
+        read::read(record, kind, &mails, &self.zone, &self.carried)
     }
 
     /// Adds to a patch who is to be linked to a record.
@@ -147,10 +150,10 @@ fn changed(kind: MeetingKind, record: &Record) -> Result<Changed, Fault> {
 }
 
 /// The answer to a create leaves out what is null; a read has all.
-fn completed(record: Record) -> Result<Record, Fault> {
+fn completed(record: Record, carried: &Carried) -> Result<Record, Fault> {
     let natives = ["description", "dateStartDate", "dateEndDate", "assignedUserId"];
     let mut attributes = record.attributes().clone();
-    for name in natives.into_iter().chain(Own::ALL.map(Own::attribute)) {
+    for name in natives.into_iter().chain(Own::needed(carried).map(Own::attribute)) {
         attributes.entry(name).or_insert(Value::Null);
     }
     Record::new(record.entity_type().clone(), attributes).map_err(|what| Fault::bug("record", what))
@@ -182,10 +185,12 @@ impl CrmClient for EspoCalendar {
 
     async fn create(&self, key: &str, event: &Event, user_id: &str) -> Result<CrmFound, Fault> {
         let found = self.who_lately(&event.attendees.keys().cloned().collect()).await?;
-        let patch = write::create(key, event, user_id, &found);
+        let patch = write::create(key, event, user_id, &found, &self.carried);
         let meetings = self.entity(MeetingKind::Meeting);
         match self.crm.create(meetings, &patch, DuplicateCheck::Skip).await? {
-            Created::Record(record) => self.read(MeetingKind::Meeting, &completed(record)?).await,
+            Created::Record(record) => {
+                self.read(MeetingKind::Meeting, &completed(record, &self.carried)?).await
+            }
             Created::Duplicates(_) => {
                 let text = "EspoCRM looked for duplicates of a meeting although it was asked not to.";
                 Err(Fault::permanent("duplicates", text))
@@ -331,7 +336,7 @@ impl CrmClient for EspoCalendar {
     }
 
     async fn check(&self, webhooks: &BTreeSet<String>) -> Vec<Check> {
-        let needs = needs::needs(&self.types);
+        let needs = needs::needs(&self.types, &self.carried);
         let scopes = &["Meeting", "Call", "User", "Contact", "Lead"];
         let actions = &["create", "read", "edit", "delete"];
         CrmChecks { flow: "calendar", crm: &self.crm, needs: &needs, scopes, actions }

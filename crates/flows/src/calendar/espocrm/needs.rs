@@ -7,7 +7,8 @@ use connector_espocrm::EntityType;
 use connector_espocrm::provision::{EntityNeed, FieldNeed, Needs, Right};
 use serde_json::json;
 
-use crate::calendar::event::{Busy, LINE_CHARS_MAX};
+use crate::calendar::event::{Busy, Field, LINE_CHARS_MAX};
+use crate::calendar::further::{CATEGORIES_MAX, Carried, Importance};
 use crate::calendar::series::CrmSeries;
 use crate::calendar::sides::{KEY_CHARS_MAX, MeetingKind, MeetingStatus, REMOVED_FROM_MAX};
 use crate::crm_checks::VERSION_MIN;
@@ -53,10 +54,16 @@ pub(super) enum Own {
     EventKey,
     /// Our ids of the calendars from which the event was deleted while the record stayed, one a line.
     RemovedFrom,
+    /// Categories, one a line: EspoCRM's lists of choices take no words that nobody has entered in the administration.
+    Categories,
+    /// How important it is.
+    Importance,
+    /// Where it is shown in the browser.
+    WebLink,
 }
 
 impl Own {
-    /// All of them, as they are made.
+    /// Those that are always needed, as they are made.
     pub(super) const ALL: [Self; 11] = [
         Self::Location,
         Self::TimeZone,
@@ -70,6 +77,19 @@ impl Own {
         Self::EventKey,
         Self::RemovedFrom,
     ];
+
+    /// Those that are needed where they are asked for.
+    const FURTHER: [(Field, Self); 3] = [
+        (Field::Categories, Self::Categories),
+        (Field::Importance, Self::Importance),
+        (Field::WebLink, Self::WebLink),
+    ];
+
+    /// Those that are needed.
+    pub(super) fn needed(carried: &Carried) -> impl Iterator<Item = Self> {
+        let further = Self::FURTHER.into_iter().filter(|(field, _)| carried.has(*field));
+        Self::ALL.into_iter().chain(further.map(|(_, own)| own))
+    }
 
     /// What the field is called when it is asked for.
     fn name(self) -> &'static str {
@@ -85,6 +105,9 @@ impl Own {
             Self::OriginalStart => "originalStart",
             Self::EventKey => "eventKey",
             Self::RemovedFrom => "removedFrom",
+            Self::Categories => "categories",
+            Self::Importance => "importance",
+            Self::WebLink => "webLink",
         }
     }
 
@@ -102,6 +125,9 @@ impl Own {
             Self::OriginalStart => "cOriginalStart",
             Self::EventKey => "cEventKey",
             Self::RemovedFrom => "cRemovedFrom",
+            Self::Categories => "cCategories",
+            Self::Importance => "cImportance",
+            Self::WebLink => "cWebLink",
         }
     }
 
@@ -144,6 +170,21 @@ impl Own {
                     json!({ "type": "text", "label": "Deleted from calendars", "maxLength": characters });
                 FieldNeed::custom(self.name(), definition).length_min(characters)
             }
+            Self::Categories => {
+                let characters = chars(CATEGORIES_MAX * (LINE_CHARS_MAX + 1));
+                let definition =
+                    json!({ "type": "text", "label": "Categories (one a line)", "maxLength": characters });
+                FieldNeed::custom(self.name(), definition).length_min(characters)
+            }
+            Self::Importance => {
+                let words = IMPORTANCE.map(|(_, word)| word);
+                let definition =
+                    json!({ "type": "enum", "label": "Importance", "options": words, "default": "normal" });
+                FieldNeed::custom(self.name(), definition).options_needed(words)
+            }
+            Self::WebLink => {
+                FieldNeed::custom(self.name(), json!({ "type": "text", "label": "In the calendar" }))
+            }
         }
     }
 }
@@ -156,6 +197,10 @@ pub(super) const BUSY: [(Busy, &str); 5] = [
     (Busy::OutOfOffice, "out of office"),
     (Busy::Elsewhere, "working elsewhere"),
 ];
+
+/// The words for how important it is.
+pub(super) const IMPORTANCE: [(Importance, &str); 3] =
+    [(Importance::Normal, "normal"), (Importance::Low, "low"), (Importance::High, "high")];
 
 /// EspoCRM's words for how it stands.
 pub(super) const STATUSES: [(MeetingStatus, &str); 3] = [
@@ -185,12 +230,12 @@ fn chars(number: usize) -> u32 {
 }
 
 /// Everything that the flow needs of EspoCRM. `types`: Meeting and Call.
-pub(super) fn needs(types: &[(MeetingKind, EntityType); 2]) -> Needs {
+pub(super) fn needs(types: &[(MeetingKind, EntityType); 2], carried: &Carried) -> Needs {
     let records = |scope: &str, action| Right::Records(scope.to_owned(), action);
     let of_type = |(_, name): &(MeetingKind, EntityType)| EntityNeed {
         name: name.clone(),
         template: None,
-        fields: fields(),
+        fields: fields(carried),
     };
     let on_events = ["create", "read", "edit", "delete"]
         .map(|action| types.each_ref().map(|(_, name)| records(name.as_str(), action)));
@@ -212,11 +257,11 @@ pub(super) fn needs(types: &[(MeetingKind, EntityType); 2]) -> Needs {
     }
 }
 
-fn fields() -> Vec<FieldNeed> {
+fn fields(carried: &Carried) -> Vec<FieldNeed> {
     let statuses = STATUSES.map(|(_, word)| word);
     let native =
         FieldNeed::native("status", json!({ "type": "enum", "options": statuses })).options_needed(statuses);
-    std::iter::once(native).chain(Own::ALL.map(Own::need)).collect()
+    std::iter::once(native).chain(Own::needed(carried).map(Own::need)).collect()
 }
 
 #[cfg(test)]
@@ -225,14 +270,19 @@ mod tests {
 
     #[test]
     fn each_field_is_read_under_the_name_that_it_gets() {
-        let needs = needs(&super::super::types().unwrap());
-        for entity in &needs.entities {
-            let own = entity.fields.iter().filter(|field| !field.is_native);
-            for (field, own) in own.zip(Own::ALL) {
-                assert_eq!(entity.attribute(field), own.attribute());
+        let types = super::super::types().unwrap();
+        let all = Carried::of(Carried::WORDS.map(|(word, _)| word));
+        for carried in [Carried::default(), all.clone()] {
+            for entity in &needs(&types, &carried).entities {
+                let own = entity.fields.iter().filter(|field| !field.is_native);
+                for (field, own) in own.zip(Own::needed(&carried)) {
+                    assert_eq!(entity.attribute(field), own.attribute());
+                }
+                assert_eq!(entity.fields.len(), Own::needed(&carried).count() + 1);
             }
-            assert_eq!(entity.fields.len(), Own::ALL.len() + 1);
         }
+        assert_eq!(Own::needed(&all).count(), Own::ALL.len() + Own::FURTHER.len());
+        let needs = needs(&types, &all);
         assert_eq!(needs.webhooks[4], ("Call.update".to_owned(), "calendar/call/update".to_owned()));
     }
 }

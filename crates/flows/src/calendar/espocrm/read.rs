@@ -9,11 +9,12 @@ use jiff::tz::TimeZone;
 use serde_json::Value;
 use shared::fault::Fault;
 
-use super::needs::{BUSY, Own, STATUSES};
+use super::needs::{BUSY, IMPORTANCE, Own, STATUSES};
 use crate::calendar::crm::{CrmFound, CrmMeeting, PersonKind};
 use crate::calendar::event::{
-    ATTENDEES_MAX, Attendee, Attendees, Busy, Event, OriginalStart, Place, Reach, Response, When,
+    ATTENDEES_MAX, Attendee, Attendees, Busy, Event, Field, OriginalStart, Place, Reach, Response, When,
 };
+use crate::calendar::further::{Carried, Further, Importance};
 use crate::calendar::series::Series;
 use crate::calendar::sides::{MeetingKind, MeetingRef, MeetingSide, MeetingStatus};
 use crate::calendar::zones;
@@ -112,9 +113,10 @@ pub(super) fn read(
     kind: MeetingKind,
     mails: &Mails,
     zone: &TimeZone,
+    carried: &Carried,
 ) -> Result<CrmFound, Fault> {
     let reference = MeetingRef { kind, id: record.id().to_string() };
-    match meeting(record, &reference, mails, zone) {
+    match meeting(record, &reference, mails, zone, carried) {
         Ok(meeting) => Ok(CrmFound::Meeting(Box::new(meeting))),
         Err(Unread::Why(why)) => Ok(CrmFound::Unreadable { record: reference, why }),
         Err(Unread::Fault(fault)) => Err(fault),
@@ -126,12 +128,14 @@ fn meeting(
     reference: &MeetingRef,
     mails: &Mails,
     zone: &TimeZone,
+    carried: &Carried,
 ) -> Result<CrmMeeting, Unread> {
     let linked = linked(record)?;
     if linked.len() > ATTENDEES_MAX {
         return Err(Unread::Why(format!("it has more than {ATTENDEES_MAX} attendees; it is left alone")));
     }
     let event = event(record, reference.kind, attendees(&linked, mails), zone)?;
+    let event = Event { further: further(record, carried)?, ..event }.normalized();
     event.check().map_err(|unfit| Unread::Why(unfit.to_string()))?;
     let users = linked.iter().filter(|one| one.kind == PersonKind::User);
     let user_mails = users.clone().filter_map(|user| {
@@ -184,8 +188,24 @@ fn event(record: &Record, kind: MeetingKind, attendees: Attendees, zone: &TimeZo
         online_link: record.text(Own::OnlineLink.attribute())?.map(str::to_owned),
         attendees,
         place,
+        further: Further::default(),
     };
     Ok(event.normalized())
+}
+
+fn further(record: &Record, carried: &Carried) -> Result<Further, Fault> {
+    let text = |field: Field, own: Own| match carried.has(field) {
+        true => record.text(own.attribute()),
+        false => Ok(None),
+    };
+    let categories = text(Field::Categories, Own::Categories)?.unwrap_or_default();
+    let importance = text(Field::Importance, Own::Importance)?;
+    let importance = IMPORTANCE.iter().find(|(_, word)| Some(*word) == importance);
+    Ok(Further {
+        categories: categories.lines().map(str::to_owned).collect(),
+        importance: importance.map_or(Importance::default(), |(own, _)| *own),
+        web_link: text(Field::WebLink, Own::WebLink)?.map(str::to_owned),
+    })
 }
 
 /// A name as it stands in EspoCRM → the subject.

@@ -15,6 +15,7 @@ use crate::calendar::crm::{CrmFound, CrmMeeting, Person, PersonKind};
 use crate::calendar::event::{
     Attendee, Attendees, Busy, Event, Field, OriginalStart, Place, Reach, Response, When,
 };
+use crate::calendar::further::{Carried, Further, Importance};
 use crate::calendar::series::Series;
 use crate::calendar::sides::{MeetingKind, MeetingStatus};
 use crate::calendar::zones;
@@ -63,7 +64,7 @@ fn blank(kind: MeetingKind) -> Map<String, Value> {
     if kind == MeetingKind::Meeting {
         record.extend(object(json!({ "dateStartDate": null, "dateEndDate": null, "isAllDay": false })));
     }
-    record.extend(Own::ALL.map(|own| (own.attribute().to_owned(), Value::Null)));
+    record.extend(Own::needed(&all()).map(|own| (own.attribute().to_owned(), Value::Null)));
     record
 }
 
@@ -90,12 +91,16 @@ fn apply(record: &mut Map<String, Value>, patch: &Patch) {
     }
 }
 
+fn all() -> Carried {
+    Carried::of(Carried::WORDS.map(|(word, _)| word))
+}
+
 fn to_record(kind: MeetingKind, attributes: &Map<String, Value>) -> Record {
     Record::new(EntityType::new(type_name(kind)).unwrap(), attributes.clone()).unwrap()
 }
 
 fn found(kind: MeetingKind, attributes: &Map<String, Value>) -> CrmFound {
-    read(&to_record(kind, attributes), kind, &mails(), &zone("Europe/Berlin")).unwrap()
+    read(&to_record(kind, attributes), kind, &mails(), &zone("Europe/Berlin"), &all()).unwrap()
 }
 
 fn meeting(kind: MeetingKind, attributes: &Map<String, Value>) -> CrmMeeting {
@@ -166,12 +171,15 @@ prop_compose! {
         private in any::<bool>(),
         reminders in prop::collection::btree_set(0u32..50_000, 0..20),
         link in prop::option::of("https://meet\\.example/[a-z]{0,300}"),
+        categories in prop::collection::btree_set("[A-Z][a-zü ]{0,8}", 0..4),
+        importance in prop::sample::select(vec![Importance::Low, Importance::Normal, Importance::High]),
+        web_link in prop::option::of("https://calendar\\.example/[a-z]{0,300}"),
     ) -> Event {
         let place = match rule.map(|lines| Series::from_lines(&lines, &when)) {
             Some(Ok(series)) => Place::Master(series),
             Some(Err(_)) | None => Place::Single,
         };
-        Event { subject, when, body, location, busy, private, reminders, online_link: link, attendees, place }.normalized()
+        Event { subject, when, body, location, busy, private, reminders, online_link: link, attendees, place, further: Further { categories, importance, web_link } }.normalized()
     }
 }
 
@@ -183,7 +191,7 @@ proptest! {
     #[test]
     fn what_is_created_reads_as_it_was_meant(event in any_event()) {
         let mut record = blank(MeetingKind::Meeting);
-        apply(&mut record, &write::create("key", &event, OWNER, &people()));
+        apply(&mut record, &write::create("key", &event, OWNER, &people(), &all()));
         let read = event_of(MeetingKind::Meeting, &record);
         prop_assert!(!differ(&event, &read), "{:?}\n{:#?}\n{:#?}", event.differences(&read), event, read);
         let side = meeting(MeetingKind::Meeting, &record).side;
@@ -194,7 +202,7 @@ proptest! {
     #[test]
     fn what_is_changed_reads_as_it_was_meant(before in any_event(), after in any_event()) {
         let mut record = blank(MeetingKind::Meeting);
-        apply(&mut record, &write::create("key", &before, OWNER, &people()));
+        apply(&mut record, &write::create("key", &before, OWNER, &people(), &all()));
         let present = event_of(MeetingKind::Meeting, &record);
         let mut fields = present.differences(&after);
         // A rule counts from its start: of a series, both are written.
@@ -239,7 +247,7 @@ fn one_of_a_series_keeps_its_place() {
         let place = Place::Exception { series_id: "s".repeat(300), original };
         let event = Event { place: place.clone(), ..Event::new("A", when.clone()) };
         let mut record = blank(MeetingKind::Meeting);
-        apply(&mut record, &write::create("key", &event, OWNER, &people()));
+        apply(&mut record, &write::create("key", &event, OWNER, &people(), &all()));
         assert_eq!(event_of(MeetingKind::Meeting, &record).place, place);
         let patch = write::content(MeetingKind::Meeting, &event, &[Field::Recurrence]);
         assert!(patch.is_empty(), "{patch:?}");
@@ -296,8 +304,13 @@ fn a_field_that_is_missing_is_a_fault_and_no_empty_value() {
     for name in ["cLocation", "cEventKey", "leadsIds", "status"] {
         let mut record = blank(MeetingKind::Meeting);
         record.shift_remove(name);
-        let read =
-            read(&to_record(MeetingKind::Meeting, &record), MeetingKind::Meeting, &mails(), &TimeZone::UTC);
+        let read = read(
+            &to_record(MeetingKind::Meeting, &record),
+            MeetingKind::Meeting,
+            &mails(),
+            &TimeZone::UTC,
+            &all(),
+        );
         let fault = read.unwrap_err();
         assert_eq!(fault.code, "attribute_missing");
         assert!(fault.text.contains(name), "{fault}");

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use connector_espocrm::{Patch, values};
 use serde_json::{Map, Value, json};
 
-use super::needs::{BUSY, Own};
+use super::needs::{BUSY, IMPORTANCE, Own};
 use super::read::{Linked, Mails, NO_SUBJECT, STAND_INS, link, response_word};
 use crate::calendar::crm::{Person, PersonKind};
 use crate::calendar::event::{Attendee, Attendees, Event, Field, Place, Response, When};
+use crate::calendar::further::Carried;
 use crate::calendar::sides::MeetingKind;
 use crate::calendar::zones;
 
@@ -43,6 +44,15 @@ fn set(patch: Patch, kind: MeetingKind, target: &Event, field: Field) -> Patch {
             }
             Place::Occurrence { .. } | Place::Exception { .. } => patch,
         },
+        Field::Categories => {
+            let lines: Vec<&str> = target.further.categories.iter().map(String::as_str).collect();
+            own(patch, Own::Categories, json!(lines.join("\n")))
+        }
+        Field::Importance => {
+            let word = IMPORTANCE.iter().find(|(own, _)| *own == target.further.importance);
+            own(patch, Own::Importance, json!(word.map_or("normal", |(_, word)| word)))
+        }
+        Field::WebLink => own(patch, Own::WebLink, json!(target.further.web_link)),
     }
 }
 
@@ -93,8 +103,16 @@ fn set_zone(patch: Patch, target: &Event) -> Patch {
 }
 
 /// A new meeting of a user, planned, with its event's key.
-pub(super) fn create(key: &str, event: &Event, user_id: &str, found: &BTreeMap<String, Person>) -> Patch {
-    let patch = content(MeetingKind::Meeting, event, &Field::ALL)
+pub(super) fn create(
+    key: &str,
+    event: &Event,
+    user_id: &str,
+    found: &BTreeMap<String, Person>,
+    carried: &Carried,
+) -> Patch {
+    let is_there = |field: &Field| carried.has(*field) || !Carried::WORDS.iter().any(|(_, own)| own == field);
+    let fields: Vec<Field> = Field::ALL.into_iter().filter(is_there).collect();
+    let patch = content(MeetingKind::Meeting, event, &fields)
         .set("status", "Planned")
         .set("assignedUserId", user_id)
         .set(Own::EventKey.attribute(), key);

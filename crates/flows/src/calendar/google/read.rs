@@ -10,6 +10,7 @@ use jiff::{Timestamp, Zoned};
 use super::{html, stamp};
 use crate::calendar::client::{Found, Item};
 use crate::calendar::event::{Attendee, Attendees, Busy, Event, OriginalStart, Place, Response, Unfit, When};
+use crate::calendar::further::Further;
 use crate::calendar::series::Series;
 use crate::calendar::sides::{EventSide, EventStatus, SharedKey};
 use crate::calendar::zones;
@@ -103,6 +104,7 @@ pub fn side(event: &google::Event, facts: &Facts, from: Seen) -> Result<EventSid
         online_link: online_link(event),
         attendees,
         place,
+        further: Further { web_link: Some(event.html_link.clone()), ..Further::default() },
     }
     .normalized();
     if read.check() == Err(Unfit::EndBeforeStart) {

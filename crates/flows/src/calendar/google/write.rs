@@ -51,8 +51,8 @@ pub fn patch(event: &Event, fields: &[Field], kept: &Kept, facts: &Facts) -> goo
             Field::Reminders => patch.reminders(&reminders(&event.reminders, kept, facts)),
             Field::Attendees => patch.attendees(&attendees(&event.attendees, kept, facts)),
             Field::Recurrence => with_rule(patch, event),
-            // Google makes it.
-            Field::OnlineLink => patch,
+            // Google makes it, or has none.
+            Field::OnlineLink | Field::WebLink | Field::Categories | Field::Importance => patch,
         };
     }
     patch

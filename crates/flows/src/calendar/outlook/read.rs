@@ -12,6 +12,7 @@ use crate::calendar::client::{Found, Item, Owner};
 use crate::calendar::event::{
     Attendee, Attendees, Busy, Event, OriginalStart, Place, Response, Unfit, When, split_list,
 };
+use crate::calendar::further::{Further, Importance};
 use crate::calendar::series::Series;
 use crate::calendar::sides::{EventSide, EventStatus, MeetingKind, MeetingRef, SharedKey, Stamp};
 use crate::calendar::zones::{self, ZoneError};
@@ -89,6 +90,15 @@ impl Reader<'_> {
             online_link: join_url(event).map(str::to_owned),
             attendees: self.attendees(event.attendees.as_deref().unwrap_or_default()),
             place,
+            further: Further {
+                categories: event.categories.iter().flatten().cloned().collect(),
+                importance: match event.importance {
+                    Some(wire::Importance::Low) => Importance::Low,
+                    Some(wire::Importance::High) => Importance::High,
+                    Some(wire::Importance::Normal | wire::Importance::Unknown) | None => Importance::Normal,
+                },
+                web_link: event.web_link.clone(),
+            },
         }
         .normalized();
         let is_organizer = event.is_organizer.unwrap_or(true);

@@ -15,6 +15,7 @@ use crate::calendar::client::{Found, Item, Owner};
 use crate::calendar::event::{
     Attendee, Attendees, Busy, Event, Field, OriginalStart, Place, Response, When, list,
 };
+use crate::calendar::further::{Further, Importance};
 use crate::calendar::series::{End, Series};
 use crate::calendar::sides::{EventSide, EventStatus, Guests, MeetingKind, MeetingRef, Provider, Stamp};
 use crate::calendar::zones;
@@ -427,9 +428,12 @@ prop_compose! {
         private: bool,
         reminders in proptest::collection::btree_set(0_u32..50_000, 0..4),
         attendees in guests(),
+        categories in proptest::collection::btree_set("[A-Z][a-zü ]{0,8}", 0..4),
+        importance in proptest::sample::select(&[Importance::Low, Importance::Normal, Importance::High][..]),
     ) -> Event {
         let online_link = None;
-        Event { subject, when, body, location, busy, private, reminders, online_link, attendees, place }
+        let further = Further { categories, importance, web_link: None };
+        Event { subject, when, body, location, busy, private, reminders, online_link, attendees, place, further }
             .normalized()
     }
 }

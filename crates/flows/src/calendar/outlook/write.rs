@@ -7,6 +7,7 @@ use shared::fault::Fault;
 
 use super::{body, read, recurrence};
 use crate::calendar::event::{Attendees, Busy, Event, Field, Place, When, with_list};
+use crate::calendar::further::Importance;
 use crate::calendar::series::{Series, SeriesError};
 use crate::calendar::sides::{Guests, MeetingRef};
 use crate::calendar::zones;
@@ -48,7 +49,17 @@ pub(super) fn patch(
             }
             Field::Reminders => set_reminder(&mut patch, event),
             // Made by the calendar.
-            Field::OnlineLink => {}
+            Field::OnlineLink | Field::WebLink => {}
+            Field::Categories => {
+                patch.categories = Some(event.further.categories.iter().cloned().collect());
+            }
+            Field::Importance => {
+                patch.importance = Some(match event.further.importance {
+                    Importance::Low => wire::Importance::Low,
+                    Importance::Normal => wire::Importance::Normal,
+                    Importance::High => wire::Importance::High,
+                });
+            }
             Field::Attendees => match guests {
                 Guests::Written => patch.attendees = Some(attendees(&event.attendees, &current.attendees)),
                 Guests::Listed => patch.body = Some(write_body(event, guests, current)),
