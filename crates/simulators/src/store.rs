@@ -18,6 +18,9 @@ use crate::journal::{ActorKind, JournalEntry, Operation};
 /// Entries kept in memory; older ones stay in the file.
 const JOURNAL_ENTRIES_MAX: usize = 200_000;
 
+/// Changes kept for what is derived from the tables.
+const CHANGES_MAX: usize = 10_000;
+
 /// One new value of one record; `None` removes it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Change {
@@ -77,6 +80,10 @@ pub struct Store {
     journal: VecDeque<JournalEntry>,
     sequence: u64,
     revision: u64,
+    /// The last changes, with the revision that they made.
+    changes: VecDeque<(u64, String, String)>,
+    /// Up to which revision the changes are forgotten.
+    changes_forgotten: u64,
     file: Option<File>,
     /// Bytes of complete lines in the file.
     file_bytes: u64,
@@ -91,6 +98,8 @@ impl Store {
             journal: VecDeque::new(),
             sequence: 0,
             revision: 0,
+            changes: VecDeque::new(),
+            changes_forgotten: 0,
             file: None,
             file_bytes: 0,
         };
@@ -142,6 +151,11 @@ impl Store {
     fn apply(&mut self, line: Line) {
         self.revision += 1;
         for change in line.state {
+            if self.changes.len() == CHANGES_MAX {
+                let oldest = self.changes.pop_front();
+                self.changes_forgotten = oldest.map_or(self.revision, |(revision, ..)| revision);
+            }
+            self.changes.push_back((self.revision, change.table.clone(), change.id.clone()));
             let table = self.tables.entry(change.table).or_default();
             match change.value {
                 Some(value) => table.insert(change.id, value),
@@ -167,6 +181,8 @@ impl Store {
         self.journal.clear();
         self.sequence = 0;
         self.revision += 1;
+        self.changes.clear();
+        self.changes_forgotten = self.revision;
         Ok(())
     }
 
@@ -188,6 +204,13 @@ impl Store {
     /// Another one after every change: for what is derived from the tables.
     pub(crate) fn revision(&self) -> u64 {
         self.revision
+    }
+
+    /// Ids of the rows of a table that were changed after a revision; none where that is too long ago.
+    pub(crate) fn changed_after(&self, table: &str, revision: u64) -> Option<Vec<&str>> {
+        let before = self.changes.partition_point(|(made, ..)| *made <= revision);
+        let news = self.changes.iter().skip(before).filter(|(_, own, _)| own == table);
+        (revision >= self.changes_forgotten).then(|| news.map(|(_, _, id)| id.as_str()).collect())
     }
 
     pub(crate) fn sequence(&self) -> u64 {

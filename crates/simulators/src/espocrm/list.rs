@@ -38,6 +38,12 @@ pub(super) fn plain_link(record: &Record, attribute: &str) -> Record {
     Record::from_iter([(attribute.to_owned(), record.get(attribute).cloned().unwrap_or(json!([])))])
 }
 
+/// What a list is filtered by, all of which has to be passed.
+pub(super) fn filters(parameters: &Record) -> Vec<&Value> {
+    let lists = ["where", "whereGroup"].iter().filter_map(|name| parameters.get(*name)?.as_array());
+    lists.flatten().collect()
+}
+
 /// The answer to `GET {Type}`.
 pub(super) fn answer(request: &Request, source: &Source<'_>) -> Answer {
     let parameters = query::parse(request);
@@ -52,11 +58,7 @@ pub(super) fn answer(request: &Request, source: &Source<'_>) -> Answer {
     let Ok(size) = usize::try_from(size) else {
         return Answer::status(500).with("Content-Type", "application/json");
     };
-    let filters: Vec<&Value> = ["where", "whereGroup"]
-        .iter()
-        .filter_map(|name| parameters.get(*name)?.as_array())
-        .flatten()
-        .collect();
+    let filters = filters(&parameters);
     if let Some(refusal) =
         filters.iter().find_map(|filter| query::check(filter, &|name: &str| (source.is_attribute)(name)))
     {

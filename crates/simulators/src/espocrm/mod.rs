@@ -10,6 +10,7 @@ mod contact_data;
 mod control;
 mod definitions;
 mod events;
+mod index;
 mod list;
 mod meetings;
 mod notes;
@@ -25,6 +26,7 @@ mod webhooks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -153,6 +155,7 @@ pub struct Espocrm {
     roles_of: BTreeMap<String, Vec<String>>,
     allowed_addresses: BTreeSet<String>,
     people: people::People,
+    indexes: Mutex<index::Indexes>,
 }
 
 /// A running EspoCRM.
@@ -184,6 +187,7 @@ impl EspocrmSimulator {
             roles_of: BTreeMap::new(),
             allowed_addresses: BTreeSet::new(),
             people: people::People::default(),
+            indexes: Mutex::default(),
         };
         let simulator = Self::host(espocrm, hosting).await?;
         if let Some(interval) = interval {
@@ -243,10 +247,19 @@ impl Espocrm {
             }
             _ => vec![record.get(name).cloned().unwrap_or(Value::Null)],
         };
+        let parameters = query::parse(request);
+        let candidates = {
+            let mut indexes = self.indexes.lock().unwrap_or_else(PoisonError::into_inner);
+            indexes.candidates(store, scope, &list::filters(&parameters), &get)
+        };
+        let records: Vec<&Value> = match &candidates {
+            Some(ids) => ids.iter().filter_map(|id| store.get(scope, id)).collect(),
+            None => store.rows(scope).map(|(_, record)| record).collect(),
+        };
         let source = Source {
-            records: store
-                .rows(scope)
-                .filter_map(|(_, record)| record.as_object())
+            records: records
+                .into_iter()
+                .filter_map(Value::as_object)
                 .filter(|record| record.get("deleted").and_then(Value::as_bool) != Some(true))
                 .collect(),
             may_read: &|record| account.may(scope, "read", record),
@@ -399,6 +412,8 @@ impl Upstream for Espocrm {
     }
 
     fn configure(&mut self, settings: &Record) -> Result<(), String> {
+        // What an attribute is may become another one.
+        self.indexes = Mutex::default();
         for (key, value) in settings {
             let api_users =
                 self.options.accounts.iter_mut().filter(|account| account.kind == AccountKind::Api);

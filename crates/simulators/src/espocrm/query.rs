@@ -128,7 +128,7 @@ const COMPARISONS: [&str; 19] = [
     "endsWith",
 ];
 
-fn items(filter: &Value) -> &[Value] {
+pub(super) fn items(filter: &Value) -> &[Value] {
     filter.get("value").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
@@ -213,11 +213,11 @@ pub(super) fn compare(own: &Value, operand: &Value) -> Option<std::cmp::Ordering
     }
 }
 
-fn lower(text: &str) -> impl Iterator<Item = char> {
+pub(super) fn lower(text: &str) -> impl Iterator<Item = char> {
     text.chars().flat_map(char::to_lowercase)
 }
 
-fn as_text(value: &Value) -> Cow<'_, str> {
+pub(super) fn as_text(value: &Value) -> Cow<'_, str> {
     value.as_str().map_or_else(|| Cow::Owned(value.to_string()), Cow::Borrowed)
 }
 
