@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::ToSpan as _;
 use jiff::civil::Date;
+use simulators::{FaultKind, FaultRule};
 
 use super::affairs::Kind;
 use super::crm;
@@ -88,6 +89,27 @@ async fn who_deletes_the_own_event_of_a_series_leaves_its_days_to_the_others() {
         world.perform(&Edit::DeleteEvent { affair: 0, calendar: there });
         world.rest("deleted by the second user").await;
         assert_eq!(people_of_days(&world).len(), 2);
+    }
+}
+
+/// The second user's series goes with the meeting, and then the CRM fails: nothing but our own note says that its days have
+/// still to go.
+#[tokio::test]
+async fn days_of_a_series_that_has_gone_go_with_it_though_the_crm_fails_in_between() {
+    for (first, second) in [(0, 1), (1, 0)] {
+        let mut world = shared(first, second).await;
+        let [here, there] = [first, second].map(|user| world.calendars_of(user)[0]);
+        world.perform(&slot(there, 1, at(1, 15)));
+        world.rest("changed").await;
+        let all = crm::all(&world.office.crm, Kind::Meeting);
+        let day = all.iter().find(|it| it.original.is_some()).unwrap().id.clone();
+        let path = format!("/api/v1/Meeting/{day}");
+        world.office.crm.fault(FaultRule::new(FaultKind::Status { status: 503 }).on("GET", &path));
+        world.perform(&Edit::DeleteEvent { affair: 0, calendar: here });
+        world.quiet().await;
+        assert_eq!(people_of_days(&world).len(), 1, "the fault has struck");
+        world.rest("the CRM answers again").await;
+        assert_eq!(people_of_days(&world), Vec::<BTreeSet<String>>::new());
     }
 }
 
