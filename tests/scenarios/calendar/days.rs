@@ -92,8 +92,8 @@ async fn who_deletes_the_own_event_of_a_series_leaves_its_days_to_the_others() {
     }
 }
 
-/// The second user's series goes with the meeting, and then the CRM fails: nothing but our own note says that its days have
-/// still to go.
+/// The second user's series goes with the meeting, and then the CRM fails: that its days have still to go is learnt from the
+/// calendar.
 #[tokio::test]
 async fn days_of_a_series_that_has_gone_go_with_it_though_the_crm_fails_in_between() {
     for (first, second) in [(0, 1), (1, 0)] {

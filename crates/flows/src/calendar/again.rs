@@ -114,16 +114,6 @@ pub(super) async fn note_series(
     write(flow, calendar, About::Event(event_id), Why::Instances, run).await
 }
 
-/// Notes that a series comes to its end: until its changed days have as well, whatever happens meanwhile.
-pub(super) async fn note_end(
-    flow: &CalendarFlow,
-    calendar: &CalendarId,
-    event_id: &str,
-    run: &Run,
-) -> Result<(), Fault> {
-    write(flow, calendar, About::Event(event_id), Why::Failed, run).await
-}
-
 /// Notes that a record's other calendars have to hear what its version does not tell them, should this run be cut off: it
 /// is deleted, or the event that invites its guests has ended.
 pub(super) async fn note_record(
@@ -146,7 +136,7 @@ pub(super) async fn hold_back(
     write(flow, calendar, about, Why::Waits { until }, run).await
 }
 
-/// The instances of a series have been compared, or have come to their ends with it.
+/// The instances of a series have been compared.
 pub(super) async fn forget(flow: &CalendarFlow, calendar: &CalendarId, event_id: &str) -> Result<(), Fault> {
     flow.state.write(Write::delete(&key(calendar, &EventHash::of(event_id)))).await?;
     Ok(())

@@ -46,11 +46,6 @@ impl Pair<'_> {
         match action {
             Action::SaveLink(link) => {
                 let guests = self.guests();
-                let ends_now =
-                    link.ends_series() && !self.stored.as_ref().is_some_and(|it| it.link.ends_series());
-                if let (true, Some(id)) = (ends_now, &link.event_id) {
-                    again::note_end(self.flow, &self.open.id, id, self.run).await?;
-                }
                 if let Some(record) = self.leaves_guests(link)
                     && !self.copies().await?.is_empty()
                 {

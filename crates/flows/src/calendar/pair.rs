@@ -69,8 +69,8 @@ pub(super) struct Done {
     pub skipped: Option<String>,
     /// A series whose instances have to be looked at, as it stands.
     pub instances: Option<Box<EventSide>>,
-    /// A series that has come to its end, with its event's id: what deviates from it has as well.
-    pub ended_series: Option<(SharedKey, String)>,
+    /// A series that has come to its end: what deviates from it has as well.
+    pub ended_series: Option<SharedKey>,
     /// Until when it waits for its organiser's copy, which comes by another calendar.
     pub held_back: Option<Timestamp>,
     /// The record of the CRM that was written, and its users: other calendars may have it.
@@ -666,7 +666,7 @@ impl<'a> Pair<'a> {
 
     fn ends_with_parts(&mut self, link: &PairLink) {
         if link.ends_series() {
-            self.done.ended_series = link.key.clone().zip(link.event_id.clone());
+            self.done.ended_series.clone_from(&link.key);
         }
     }
 

@@ -429,9 +429,8 @@ impl<'a> Rounds<'a> {
                         self.written = Some(written);
                     }
                 }
-                if let Some((series, id)) = done.ended_series {
+                if let Some(series) = done.ended_series {
                     Box::pin(self.end_parts(&series)).await?;
-                    again::forget(self.flow, &self.open.id, &id).await?;
                 }
                 let Some(series) = done.instances else { return Ok(()) };
                 let id = series.id.clone();
