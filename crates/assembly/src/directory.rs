@@ -211,7 +211,9 @@ fn rules_of(settings: &configuration::Directory, of_target: Rules) -> Rules {
 }
 
 fn settings_of(settings: &configuration::Directory, rules: Rules) -> DirectorySettings {
+    let flat = |text| Rules { hierarchy: Hierarchy::Flat, group_names: names(text), ..rules.clone() };
     DirectorySettings {
+        unless_nested: settings.flat_group_names.map(flat),
         shards: settings.shards,
         retry: settings.retry.clone(),
         run_time_max: settings.run_time_max,
@@ -240,7 +242,9 @@ mod tests {
         let config = config(TO_SCIM);
         let settings = config.flow.directory.as_ref().unwrap();
         let ours = settings_of(settings, rules_of(settings, Rules::default()));
-        assert_eq!(format!("{ours:?}"), format!("{:?}", DirectorySettings::default()));
+        let flat = Rules::default().with_hierarchy(Hierarchy::Flat);
+        let expected = DirectorySettings { unless_nested: Some(flat), ..DirectorySettings::default() };
+        assert_eq!(format!("{ours:?}"), format!("{expected:?}"));
         let (wecom, scim) =
             (config.connector.wecom.as_ref().unwrap(), config.connector.scim.as_ref().unwrap());
         assert_eq!(limits(&wecom.limits), connector_wecom::default_limits());

@@ -32,6 +32,8 @@ pub struct Directory {
     pub hierarchy: Hierarchy,
     /// What groups are called.
     pub group_names: DepartmentText,
+    /// Where the hierarchy is left to the target: what groups are called if it takes no groups in groups, and they are flat.
+    pub flat_group_names: Option<DepartmentText>,
     /// Longest name of a group, in characters.
     pub group_name_chars_max: usize,
     /// Whether members that have no user get one.
@@ -214,6 +216,7 @@ pub(crate) fn directory(reader: &mut Reader<'_>, enabled: Enabled) -> Option<Dir
         target,
         hierarchy: shape.hierarchy,
         group_names: shape.group_names,
+        flat_group_names: shape.flat_group_names,
         group_name_chars_max: shape.name_chars_max,
         create_users: create_users.unwrap_or(target == DirectoryTarget::Scim),
         leavers,
@@ -245,6 +248,7 @@ const DEPARTMENT_OR_NOT: [(&str, Option<DepartmentText>); 3] =
 struct Shape {
     hierarchy: Hierarchy,
     group_names: DepartmentText,
+    flat_group_names: Option<DepartmentText>,
     name_chars_max: usize,
 }
 
@@ -275,6 +279,7 @@ fn shape(section: &mut Section<'_, '_>, target: DirectoryTarget, is_enabled: boo
             section.contradiction("group_name_chars_max", expected);
         }
     }
+    let is_left_to_it = hierarchy.is_none() && !has_teams;
     let hierarchy = hierarchy.unwrap_or(if has_teams { Hierarchy::Flat } else { Hierarchy::Nested });
     // Names of departments repeat: only groups within groups can do without what is above them.
     let is_nested = hierarchy == Hierarchy::Nested;
@@ -282,6 +287,7 @@ fn shape(section: &mut Section<'_, '_>, target: DirectoryTarget, is_enabled: boo
     Shape {
         hierarchy,
         group_names: group_names.unwrap_or(by_hierarchy),
+        flat_group_names: is_left_to_it.then(|| group_names.unwrap_or(DepartmentText::Path)),
         name_chars_max: match name_chars_max {
             0 if has_teams => TEAM_CHARS_MAX,
             0 => GROUP_CHARS_MAX,

@@ -146,7 +146,7 @@ fn has_enterprise(users: &Map<String, Value>) -> bool {
 }
 
 /// The resources of a list, which some answer bare.
-fn resources(document: &Value) -> Option<&[Value]> {
+pub(crate) fn resources(document: &Value) -> Option<&[Value]> {
     match document {
         Value::Array(list) => Some(list),
         Value::Object(list) => get(list, "Resources")?.as_array().map(Vec::as_slice),
@@ -191,7 +191,8 @@ impl Scim {
         Ok(Known::new(abilities, self.sizes()))
     }
 
-    async fn document(&self, name: &'static str) -> Result<Option<Value>, Fault> {
+    /// One of those that tell of the service; none where it is not there.
+    pub(crate) async fn document(&self, name: &'static str) -> Result<Option<Value>, Fault> {
         let answer = self.send(Request::new(Method::Get, name, &[])).await?;
         match answer.status() {
             400 | 403..=406 | 410 | 415 | 501 => Ok(None),

@@ -25,6 +25,7 @@ mod paging;
 mod patch;
 mod records;
 mod resource;
+mod schemas;
 #[cfg(test)]
 mod scripted;
 

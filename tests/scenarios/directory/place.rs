@@ -37,7 +37,11 @@ fn unlimited() -> Limits {
 
 impl Place {
     pub async fn simulated() -> Self {
-        Self::Simulated(ScimSimulator::start(ScimOptions::default()).await.unwrap())
+        Self::simulated_with(ScimOptions::default()).await
+    }
+
+    pub async fn simulated_with(options: ScimOptions) -> Self {
+        Self::Simulated(ScimSimulator::start(options).await.unwrap())
     }
 
     pub fn target(&self, state: &Arc<dyn State>) -> Arc<dyn Target> {

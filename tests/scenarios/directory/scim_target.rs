@@ -19,7 +19,7 @@ use shared::clock::SystemClock;
 use shared::fault::FaultKind;
 use shared::flow::Verdict;
 use shared::meter::NoMeter;
-use simulators::scim::{ScimDiscovery, ScimNesting, TOKEN};
+use simulators::scim::{ScimDiscovery, ScimMemberTypes, ScimNesting, TOKEN};
 use simulators::{FaultKind as Trouble, FaultRule, ScimOptions, ScimSimulator, writes_without_change};
 use system_tests::ScimServer;
 use system_tests::supervise::Folder;
@@ -323,6 +323,52 @@ async fn lacks_are_told_with_what_to_do() {
         verdicts(flat, Hierarchy::Nested).await.0,
         [told("SCIM groups within groups", Verdict::Broken)]
     );
+    let wrong_word = ScimOptions { member_types: ScimMemberTypes::Users, ..all() };
+    assert_eq!(
+        verdicts(wrong_word, Hierarchy::Nested).await.0,
+        [told("SCIM groups within groups", Verdict::Warning)]
+    );
     let closed = ScimOptions { token: "another".to_owned(), ..all() };
     assert_eq!(verdicts(closed, Hierarchy::Nested).await.0, [told("SCIM service", Verdict::Broken)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_says_whether_groups_can_be_in_groups() {
+    let told = async |options: ScimOptions| {
+        let simulator = ScimSimulator::start(options).await.unwrap();
+        simulated(&simulator, GOOD).target.nesting_told().await
+    };
+    let all = ScimOptions::default;
+    for (member_types, expected) in [
+        (ScimMemberTypes::All, Some(true)),
+        (ScimMemberTypes::Users, Some(false)),
+        (ScimMemberTypes::Untold, None),
+    ] {
+        assert_eq!(told(ScimOptions { member_types, ..all() }).await, Ok(expected), "{member_types:?}");
+    }
+    assert_eq!(told(ScimOptions { groups: false, ..all() }).await, Ok(None));
+    assert_eq!(told(ScimOptions { discovery: ScimDiscovery::Missing, ..all() }).await, Ok(None));
+    let server = ScimServer::start().await.unwrap();
+    let independent = bench(&server.url(), ScimServer::TOKEN, GOOD, true);
+    assert_eq!(independent.target.nesting_told().await, Ok(Some(true)));
+}
+
+/// What does not come is no word: the hierarchy would be chosen by it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fault_is_no_word_about_groups_in_groups() {
+    let options = ScimOptions { member_types: ScimMemberTypes::Users, ..ScimOptions::default() };
+    let simulator = ScimSimulator::start(options).await.unwrap();
+    for trouble in [
+        Trouble::Throttled { retry_after: "7".to_owned() },
+        Trouble::HtmlBadGateway,
+        Trouble::HtmlPage,
+        Trouble::CutBody,
+        Trouble::Unauthorized,
+    ] {
+        let bench = simulated(&simulator, GOOD);
+        simulator.fault(FaultRule::new(trouble.clone()).on("GET", "*/Schemas").times(1));
+        let fault = bench.target.nesting_told().await.unwrap_err();
+        assert!(fault.kind != FaultKind::Permanent, "{trouble:?}: {fault:?}");
+        assert_eq!(simulated(&simulator, GOOD).target.nesting_told().await, Ok(Some(false)));
+    }
 }

@@ -51,6 +51,7 @@ fn what_is_not_said_follows_from_the_target() {
     let scim = directory(TO_SCIM);
     assert_eq!((scim.target, scim.hierarchy), (DirectoryTarget::Scim, Hierarchy::Nested));
     assert_eq!((scim.group_names, scim.group_name_chars_max), (DepartmentText::Name, 200));
+    assert_eq!(scim.flat_group_names, Some(DepartmentText::Path));
     assert!(scim.create_users && scim.not_activated_is_active && scim.relays.is_empty());
     assert_eq!(scim.user_department, Some(DepartmentText::Name));
     assert_eq!((scim.employee_number_attribute, scim.retry), (None, RetryPolicy::default()));
@@ -58,10 +59,14 @@ fn what_is_not_said_follows_from_the_target() {
     let crm = directory(TO_CRM);
     assert_eq!((crm.target, crm.hierarchy), (DirectoryTarget::EspoCrm, Hierarchy::Flat));
     assert_eq!((crm.group_names, crm.group_name_chars_max), (DepartmentText::Path, 100));
-    assert!(!crm.create_users && crm.user_department.is_none());
+    assert!(!crm.create_users && crm.user_department.is_none() && crm.flat_group_names.is_none());
 
     let flat = directory(&format!("{TO_SCIM}hierarchy = \"flat\"\ncreate_users = \"no\"\n"));
     assert_eq!((flat.group_names, flat.create_users), (DepartmentText::Path, false));
+    let nested = directory(&format!("{TO_SCIM}hierarchy = \"nested\"\n"));
+    assert_eq!((nested.hierarchy, nested.flat_group_names), (Hierarchy::Nested, None));
+    let by_name = directory(&format!("{TO_SCIM}group_names = \"name\"\n"));
+    assert_eq!(by_name.flat_group_names, Some(DepartmentText::Name), "what is said goes for both");
     let named = directory(&format!("{TO_SCIM}hierarchy = \"rollup\"\ngroup_names = \"name\"\n"));
     assert_eq!((named.hierarchy, named.group_names), (Hierarchy::Rollup, DepartmentText::Name));
 }

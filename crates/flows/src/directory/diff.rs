@@ -16,6 +16,7 @@ use super::patience::patiently;
 use super::reading::Reading;
 use super::record::{Attributes, Field, Value, differences};
 use super::report::{show, word};
+use super::rules::Rules;
 
 /// Groups whose members are read at once.
 const GROUPS_AT_ONCE: usize = 8;
@@ -56,10 +57,11 @@ impl DirectoryFlow {
     /// # Errors
     /// Whatever hinders the reading; where WeCom shows nothing at all of what the target has.
     pub async fn diff(&self, shown_max: usize) -> Result<Diff, Fault> {
-        let lists = Reading::all(self.sides()).await?;
-        let drift = self.find_drift(&lists)?;
+        let rules = self.rules_to_look().await?;
+        let lists = Reading::all(self.sides(rules)).await?;
+        let drift = self.find_drift(&lists, rules)?;
         let mut counts = drift.counts();
-        let mut first = self.show_first(&lists, &drift, shown_max);
+        let mut first = self.show_first(&lists, &drift, rules, shown_max);
         let ids: Vec<DepartmentId> =
             lists.groups.keys().copied().filter(|id| lists.tree.get(*id).is_some()).collect();
         for ids in ids.chunks(GROUPS_AT_ONCE) {
@@ -88,17 +90,17 @@ impl DirectoryFlow {
         })
     }
 
-    fn show_first(&self, lists: &Lists, drift: &Drift, shown_max: usize) -> Vec<Shown> {
+    fn show_first(&self, lists: &Lists, drift: &Drift, rules: &Rules, shown_max: usize) -> Vec<Shown> {
         let chosen = drift.found.iter().take(shown_max);
         let shown = chosen.map(|(key, why)| Shown {
             id: key.to_string(),
             why: *why,
-            differences: self.differences(lists, key, *why),
+            differences: self.differences(lists, key, *why, rules),
         });
         shown.collect()
     }
 
-    fn differences(&self, lists: &Lists, key: &Key, why: Drifted) -> Vec<Difference> {
+    fn differences(&self, lists: &Lists, key: &Key, why: Drifted, rules: &Rules) -> Vec<Difference> {
         let external_id = match key {
             Key::Department(id) | Key::Members(id) => ExternalId::Department(*id),
             Key::Member(id) | Key::Leader(id) | Key::Rename { new: id, .. } => ExternalId::Member(id.clone()),
@@ -106,7 +108,7 @@ impl DirectoryFlow {
         let present = lists.present(&external_id).map(|(_, content)| content);
         match why {
             Drifted::Missing | Drifted::Differs => {
-                let wanted = lists.wanted(&external_id, &self.settings.rules);
+                let wanted = lists.wanted(&external_id, rules);
                 wanted.map(|wanted| self.fields(&wanted, present.as_ref())).unwrap_or_default()
             }
             Drifted::Extra | Drifted::Double => {

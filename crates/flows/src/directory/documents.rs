@@ -1,5 +1,5 @@
 //! What the flow keeps in the store: links of departments and members, changed userids, notes for the members of groups,
-//! who waits for a manager, what is below each department, who reports to whom, and the record of the first sync.
+//! who waits for a manager, what is below each department, who reports to whom, the record of the first sync, and the hierarchy.
 //!
 //! What is below a department, and who reports to a member, is found by entries of an index. They are written before the link that needs them and taken
 //! away after it, each only while nobody wrote it anew: so none is ever missing. One that is left over names a link that
@@ -17,6 +17,7 @@ use shared::link::Stored;
 use shared::ports::state::{Expected, Fence, READ_KEYS_MAX, State, Versioned, Write, Written};
 
 use super::first_sync::FirstSync;
+use super::hierarchy::Chosen;
 use super::ids::{DepartmentId, MemberId, TargetId};
 use super::key::Key;
 use super::last_sweep::LastSweep;
@@ -33,6 +34,7 @@ const WRITES_AT_ONCE: usize = 16;
 /// Hexadecimal digits of the hash of a target's id.
 const TARGET_DIGITS: usize = 32;
 const FIRST_SYNC: &str = "first-sync/directory";
+const HIERARCHY: &str = "hierarchy/directory";
 const LAST_SWEEP: &str = "last-sweep/directory";
 /// What an entry of an index holds: its key says all.
 const ENTRY: &[u8] = b"{}";
@@ -375,6 +377,18 @@ impl Documents {
             Written::Done(version) => Ok(Some(version)),
             Written::Clash => Ok(None),
         }
+    }
+
+    /// The hierarchy that was chosen.
+    pub(super) async fn hierarchy(&self) -> Result<Option<Chosen>, Fault> {
+        Ok(self.get(HIERARCHY).await?.map(|stored| stored.link))
+    }
+
+    /// Keeps the hierarchy where none is kept; answers whether it is the one that is.
+    pub(super) async fn save_hierarchy(&self, chosen: &Chosen) -> Result<bool, Fault> {
+        let (value, expected) = (bytes(chosen)?, Expected::Absent);
+        let written = self.0.write(Write { expected, ..Write::put(HIERARCHY, &value) }).await?;
+        Ok(matches!(written, Written::Done(_)))
     }
 
     /// What the last sweep found.

@@ -14,11 +14,13 @@ use shared::flow::{
 use shared::meter::Meter;
 use shared::ports::state::State;
 use shared::record_key::{FlowName, RecordKey};
+use tokio::sync::OnceCell;
 
 use super::NAME;
 use super::deciding::Mode;
 use super::delivery::Deliveries;
 use super::documents::Documents;
+use super::hierarchy::Chosen;
 use super::key::{Key, Subject};
 use super::settings::DirectorySettings;
 use super::settle::Seed;
@@ -33,6 +35,8 @@ pub struct DirectoryFlow {
     spec: FlowSpec,
     first_sync_key: RecordKey,
     pub(super) settings: DirectorySettings,
+    /// The hierarchy, where it is left to the target: as it is kept.
+    pub(super) chosen: OnceCell<Chosen>,
     pub(super) source: Arc<dyn Source>,
     pub(super) target: Arc<dyn Target>,
     deliveries: Deliveries,
@@ -67,7 +71,9 @@ impl DirectoryFlow {
     /// Never with the names that are built in.
     pub fn new(parts: DirectoryParts) -> Result<Self, String> {
         let DirectoryParts { mut settings, source, target, callbacks, state, meter } = parts;
-        settings.rules.without.extend(target.without());
+        for rules in [Some(&mut settings.rules), settings.unless_nested.as_mut()].into_iter().flatten() {
+            rules.without.extend(target.without());
+        }
         let spec = FlowSpec {
             name: FlowName::new(NAME).map_err(|e| e.to_string())?,
             title: "WeCom departments and members → SCIM or EspoCRM",
@@ -92,6 +98,7 @@ impl DirectoryFlow {
             documents: Documents(state.clone()),
             guard,
             sweeping: Sweeping::default(),
+            chosen: OnceCell::new(),
             state,
             meter,
             settings,
@@ -171,9 +178,13 @@ impl Flow for DirectoryFlow {
     }
 
     async fn check(&self) -> Vec<Check> {
-        let hierarchy = self.settings.rules.hierarchy;
-        let (mut checks, target) = tokio::join!(self.source.check(), self.target.check(hierarchy));
+        let target = async {
+            let (hierarchy, chosen) = self.hierarchy_to_check().await;
+            (self.target.check(hierarchy).await, chosen)
+        };
+        let (mut checks, (target, chosen)) = tokio::join!(self.source.check(), target);
         checks.extend(target);
+        checks.extend(chosen);
         checks
     }
 

@@ -85,8 +85,9 @@ impl DirectoryFlow {
 
     /// As a run of a sweep: answers whether anything was written.
     pub(super) async fn sweep_group(&self, run: &Run, id: DepartmentId) -> Result<bool, Fault> {
+        let hierarchy = self.rules().await?.hierarchy;
         let tree = Tree::new(self.source.departments().await?.records);
-        let scope = Scope::new(&tree, self.settings.rules.hierarchy);
+        let scope = Scope::new(&tree, hierarchy);
         if tree.get(id).is_none() {
             return Ok(false);
         }

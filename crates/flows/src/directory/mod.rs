@@ -41,6 +41,7 @@ pub mod espocrm;
 pub mod first_sync;
 mod first_sync_record;
 pub mod flow;
+mod hierarchy;
 pub mod ids;
 pub mod key;
 pub mod known;

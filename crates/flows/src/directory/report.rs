@@ -76,10 +76,11 @@ impl DirectoryFlow {
             }
             Err(problem) => return Err(Fault::permanent("record_id", format!("{key}: {problem}."))),
         };
+        let rules = self.rules_to_look().await?;
         let mut seed = Seed::default();
         let mut shown = Shown { product: self.target.product(), steps: Vec::new(), differences: Vec::new() };
         for _ in 0..PASSES_MAX {
-            let plan = plan(&key, seed.known(), &self.settings.rules, Mode::Sweep, now);
+            let plan = plan(&key, seed.known(), rules, Mode::Sweep, now);
             for found in self.look_up(&key, &plan.looks).await? {
                 seed.take(found);
             }

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::espocrm::form;
 use super::member::ActiveRule;
 use super::names;
@@ -10,7 +12,8 @@ use super::record::{Attributes, Field};
 use crate::parties::communications::value::Country;
 
 /// How the tree is shown in the target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Hierarchy {
     /// A group has the groups below as members.
     #[default]

@@ -18,6 +18,9 @@ pub struct DirectorySettings {
     pub run_time_max: Duration,
     /// What the plans go by.
     pub rules: Rules,
+    /// What they go by instead where the target says that it takes no groups in groups; none where the settings say how
+    /// the tree is shown.
+    pub unless_nested: Option<Rules>,
     /// Share of the target's records that one sweep may end, 0 to 1.
     pub mass_change_share_max: f64,
     /// Number of ends up to which the share does not matter.
@@ -37,6 +40,7 @@ impl Default for DirectorySettings {
             retry: RetryPolicy::default(),
             run_time_max: Duration::from_secs(600),
             rules: Rules::default(),
+            unless_nested: None,
             mass_change_share_max: 0.2,
             mass_change_count_min: 50,
             lease_ttl: Duration::from_secs(30),

@@ -22,6 +22,7 @@ use super::known::{Answer, Done, Known, Read};
 use super::leases::Leases;
 use super::link::{Below, DepartmentLink, MemberLink, Note};
 use super::plan::plan;
+use super::rules::Rules;
 use super::target::{MembersWritten, UserWritten};
 
 /// Passes of one run: more is a plan without end.
@@ -129,6 +130,7 @@ struct Settling<'a> {
     run: &'a Run,
     key: &'a Key,
     mode: Mode,
+    rules: &'a Rules,
     now: Timestamp,
     leases: &'a Leases<'a>,
     seed: Seed,
@@ -148,8 +150,9 @@ impl DirectoryFlow {
         seed: Seed,
     ) -> Result<Settled, Fault> {
         let leases = Leases::new(&*self.state, &*run.clock, key, self.settings.lease_ttl);
-        let (now, actions) = (run.clock.now(), Vec::new());
-        let settling = Settling { flow: self, run, key, mode, now, leases: &leases, seed, actions, looks: 0 };
+        let (rules, now, actions) = (self.rules().await?, run.clock.now(), Vec::new());
+        let settling =
+            Settling { flow: self, run, key, mode, rules, now, leases: &leases, seed, actions, looks: 0 };
         // When a lease is lost, what is under way is dropped with the future.
         let result = tokio::select! {
             biased;
@@ -236,7 +239,7 @@ fn is_about_it(fault: &Fault) -> bool {
 impl Settling<'_> {
     async fn go(mut self) -> Result<Settled, Fault> {
         for _ in 0..PASSES_MAX {
-            let plan = plan(self.key, self.seed.known(), &self.flow.settings.rules, self.mode, self.now);
+            let plan = plan(self.key, self.seed.known(), self.rules, self.mode, self.now);
             if self.pass(&plan).await? == Pass::Whole && !plan.goes_on() {
                 return self.over(plan);
             }

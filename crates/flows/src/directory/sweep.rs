@@ -23,6 +23,7 @@ use super::key::Key;
 use super::last_sweep::LastSweep;
 use super::lists::Lists;
 use super::reading::{Reading, Sides};
+use super::rules::Rules;
 use crate::guard::SweepFacts;
 
 /// How long a page reads on before it answers, and is asked for again.
@@ -77,13 +78,8 @@ impl Sweeping {
 type Found = (Vec<Key>, Option<Place>);
 
 impl DirectoryFlow {
-    pub(super) fn sides(&self) -> Sides<'_> {
-        Sides {
-            source: &*self.source,
-            target: &*self.target,
-            documents: &self.documents,
-            rules: &self.settings.rules,
-        }
+    pub(super) fn sides<'a>(&'a self, rules: &'a Rules) -> Sides<'a> {
+        Sides { source: &*self.source, target: &*self.target, documents: &self.documents, rules }
     }
 
     pub(super) async fn sweep_page(
@@ -127,6 +123,7 @@ impl DirectoryFlow {
     }
 
     async fn sweep_lists(&self, place: Place, sweep_id: &str, now: Timestamp) -> Result<Found, Fault> {
+        let rules = self.rules().await?;
         let mut sweeping = self.sweeping.0.lock().await;
         if sweeping.as_ref().is_some_and(|held| held.sweep_id != sweep_id) {
             *sweeping = None;
@@ -141,13 +138,13 @@ impl DirectoryFlow {
             if Instant::now() >= until {
                 return Ok((Vec::new(), Some(place)));
             }
-            held.reading.step(self.sides()).await?;
+            held.reading.step(self.sides(rules)).await?;
         }
         let Held { reading, drift, .. } = held;
         let Some(lists) = reading.lists() else { return Ok((Vec::new(), Some(place))) };
         let drift = match drift {
             Some(drift) => drift,
-            None => drift.insert(self.find_drift(lists)?),
+            None => drift.insert(self.find_drift(lists, rules)?),
         };
         let (keys, next) = match place {
             Place::Reading => {
@@ -179,8 +176,8 @@ impl DirectoryFlow {
     }
 
     /// Where WeCom shows nothing of what we have, nothing is hinted at: a right was lost.
-    pub(super) fn find_drift(&self, lists: &Lists) -> Result<Drift, Fault> {
-        let drift = drift::find(lists, &self.settings.rules)
+    pub(super) fn find_drift(&self, lists: &Lists, rules: &Rules) -> Result<Drift, Fault> {
+        let drift = drift::find(lists, rules)
             .map_err(|e| Fault::bug("lists_out_of_order", format!("Both sides cannot be compared: {e}.")))?;
         if drift.facts.is_blind() {
             let text = format!(

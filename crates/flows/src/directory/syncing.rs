@@ -90,7 +90,7 @@ impl DirectoryFlow {
         let mut version = self.save_progress(run, leases, &sync, stored.version).await?;
         self.keep_first_sync_facts(&sync).await?;
         let counted = Run { sweep_id: Some(sync.id.clone()), ..run.clone() };
-        let scope = Scope::new(&tree, self.settings.rules.hierarchy);
+        let scope = Scope::new(&tree, self.rules().await?.hierarchy);
         let (roll, actions) = (Roll::default(), BTreeSet::new());
         let task_max = if run.is_suspect { SUSPECTED_TASK_MAX } else { TASK_MAX };
         let mut portion =

@@ -126,6 +126,11 @@ pub trait Target: Send + Sync + Debug {
     /// A page of all users, from the beginning without a cursor.
     async fn users(&self, cursor: Option<&str>) -> Result<Page<UserSide>, Fault>;
 
+    /// Whether groups can be in groups, by its own word; none where it says nothing of it.
+    async fn nesting_told(&self) -> Result<Option<bool>, Fault> {
+        Ok(None)
+    }
+
     /// Looks at what the flow needs of it with this hierarchy: rights, attributes, whether it takes groups within groups.
     async fn check(&self, hierarchy: Hierarchy) -> Vec<Check>;
 

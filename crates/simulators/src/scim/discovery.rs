@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::Scim;
 use super::lists::response;
-use super::options::{ScimDiscovery, ScimOptions};
+use super::options::{ScimDiscovery, ScimMemberTypes, ScimOptions};
 use super::refusal::Refusal;
 use super::schema::{ENTERPRISE, Kind, published};
 use crate::wire::Request;
@@ -92,10 +92,29 @@ impl Scim {
         let ids = options.kinds().map(Kind::schema).chain(options.enterprise.then_some(ENTERPRISE));
         let one = |id: &str| {
             let mut schema = published(id)?.clone();
+            if id == Kind::Group.schema() {
+                say_member_types(&mut schema, options.member_types);
+            }
             schema["meta"] =
                 json!({ "resourceType": "Schema", "location": format!("{}/{SCHEMAS}/{id}", self.base) });
             Some(schema)
         };
         ids.filter_map(one).collect()
+    }
+}
+
+/// Both places that say who can be a member say the same.
+fn say_member_types(schema: &mut Value, types: ScimMemberTypes) {
+    for (name, key) in [("type", "canonicalValues"), ("$ref", "referenceTypes")] {
+        let members = schema["attributes"].as_array_mut().into_iter().flatten();
+        let parts =
+            members.filter(|it| it["name"] == "members").filter_map(|it| it["subAttributes"].as_array_mut());
+        for part in parts.flatten().filter(|part| part["name"] == name) {
+            match (types, part.as_object_mut()) {
+                (ScimMemberTypes::Users, Some(part)) => part.insert(key.to_owned(), json!(["User"])),
+                (ScimMemberTypes::Untold, Some(part)) => part.remove(key),
+                (ScimMemberTypes::All, _) | (_, None) => None,
+            };
+        }
     }
 }

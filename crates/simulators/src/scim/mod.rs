@@ -41,7 +41,7 @@ use crate::store::Store;
 use crate::upstream::{Record, Upstream};
 use crate::wire::{Answer, Request};
 
-pub use self::options::{ScimDiscovery, ScimNesting, ScimOptions};
+pub use self::options::{ScimDiscovery, ScimMemberTypes, ScimNesting, ScimOptions};
 
 /// The bearer token, unless the options say another one.
 pub const TOKEN: &str = "token-of-the-simulated-scim-service";

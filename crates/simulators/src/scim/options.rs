@@ -18,6 +18,18 @@ pub enum ScimNesting {
     Dropped,
 }
 
+/// Whom a group takes as a member, by what the schema of groups says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ScimMemberTypes {
+    /// Users and groups.
+    #[default]
+    All,
+    /// Users.
+    Users,
+    /// It does not say.
+    Untold,
+}
+
 /// What the service says about itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ScimDiscovery {
@@ -61,6 +73,8 @@ pub struct ScimOptions {
     pub groups: bool,
     /// `works`, `refused`, `dropped`.
     pub nesting: ScimNesting,
+    /// `all`, `users`, `untold`: what the schema says, whatever `nesting` does.
+    pub member_types: ScimMemberTypes,
     /// Whether users have the enterprise extension; else 400.
     pub enterprise: bool,
     /// Whether two resources cannot have the same `externalId`.
@@ -98,6 +112,7 @@ impl Default for ScimOptions {
             members_max: None,
             groups: true,
             nesting: ScimNesting::Works,
+            member_types: ScimMemberTypes::All,
             enterprise: true,
             unique_external_ids: false,
             unique_group_names: false,
@@ -151,6 +166,14 @@ impl ScimOptions {
                     Some("refused") => ScimNesting::Refused,
                     Some("dropped") => ScimNesting::Dropped,
                     _ => return Err(wrong("way to nest")),
+                }
+            }
+            "member_types" => {
+                self.member_types = match value.as_str() {
+                    Some("all") => ScimMemberTypes::All,
+                    Some("users") => ScimMemberTypes::Users,
+                    Some("untold") => ScimMemberTypes::Untold,
+                    _ => return Err(wrong("kind of members")),
                 }
             }
             "patch" => self.patch = flag()?,

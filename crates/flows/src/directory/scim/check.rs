@@ -59,7 +59,15 @@ impl ScimTarget {
             tracing::warn!(%error, "the lease of the probe could not be given back: it ends by itself");
         }
         match found {
-            Ok(Nesting::Works) => well(NESTING, "the service takes them".to_owned()),
+            Ok(Nesting::Works) => match self.scim.nesting_told().await {
+                Ok(Some(false)) => {
+                    let seen = "its schema says that it takes none, and yet it took one";
+                    let remedy = "set the directory's hierarchy to flat or rollup, or have its maker say what it takes";
+                    check(NESTING, Verdict::Warning, seen.to_owned(), remedy)
+                }
+                // Its word counts only against what was seen.
+                Ok(_) | Err(_) => well(NESTING, "the service takes them".to_owned()),
+            },
             Ok(Nesting::Refused { why }) => {
                 let remedy = "set the directory's hierarchy to flat or rollup";
                 check(NESTING, Verdict::Broken, why, remedy)

@@ -4,6 +4,7 @@ pub mod chance;
 mod documents;
 mod first_sync;
 mod full_compare;
+mod hierarchy;
 mod leases;
 mod lying;
 mod runs;

@@ -138,7 +138,7 @@ impl State for MemoryStore {
     async fn write(&self, write: Write<'_>) -> Result<Written, PortError> {
         self.chance.pause().await;
         // What a producer, or the guard, writes as well.
-        let others = ["counted/", "guard/", "sweep/", "first-sync/", "last-sweep/"];
+        let others = ["counted/", "guard/", "sweep/", "first-sync/", "last-sweep/", "hierarchy/"];
         let is_others = others.iter().any(|kind| write.key.starts_with(kind));
         assert!(write.fence.is_some() || is_others, "written without a fence: {}", write.key);
         let fate = self.chance.fate();

@@ -39,6 +39,9 @@ pub struct MemoryTarget {
     /// Of so many requests one is refused for a second; of none where that is 0.
     throttles_every: AtomicU32,
     asked: AtomicU32,
+    /// What it says of groups in groups: none of it where it does not answer.
+    pub nesting: Mutex<Option<Option<bool>>>,
+    pub nesting_asked: AtomicU32,
     chance: Arc<Chance>,
 }
 
@@ -90,6 +93,8 @@ impl MemoryTarget {
             hangs: AtomicBool::new(false),
             throttles_every: AtomicU32::new(0),
             asked: AtomicU32::new(0),
+            nesting: Mutex::new(Some(None)),
+            nesting_asked: AtomicU32::new(0),
             chance,
         }
     }
@@ -145,6 +150,12 @@ impl MemoryTarget {
 impl Target for MemoryTarget {
     fn product(&self) -> &'static str {
         "memory"
+    }
+
+    async fn nesting_told(&self) -> Result<Option<bool>, Fault> {
+        self.nesting_asked.fetch_add(1, Ordering::SeqCst);
+        let told = *self.nesting.lock().unwrap();
+        told.ok_or_else(|| Fault::retryable("upstream_failed", "it does not answer"))
     }
 
     async fn find_group(&self, external_id: &ExternalId) -> Result<Option<GroupSide>, Fault> {
