@@ -5,6 +5,7 @@
 //! ([`schedule`]) by the one that holds the leader's lease ([`leader`]). Each says that it lives ([`presence`]).
 
 mod accounts;
+mod body;
 pub mod connect;
 pub mod forward;
 pub mod gate;

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, FromRequest as _, Path, Request, State};
+use axum::extract::{Path, Request, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
@@ -23,6 +23,7 @@ use shared::{labelled, names};
 use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
+use crate::body::{Bodies, Unread};
 use crate::run::Engine;
 use crate::{forward, intake};
 
@@ -34,19 +35,20 @@ const RETRY_AFTER_SECONDS: &str = "30";
 struct Intake {
     engine: Arc<Engine>,
     flows: Arc<Vec<Arc<dyn Flow>>>,
+    bodies: Bodies,
     permits: Arc<Semaphore>,
 }
 
 /// The public routes: `POST /webhooks/<flow>/<path>`, and GET for flows that answer it.
 pub fn routes(engine: Arc<Engine>, flows: Vec<Arc<dyn Flow>>) -> Router {
-    let permits = Arc::new(Semaphore::new(engine.settings.webhook_concurrency_max.max(1)));
-    let limit = DefaultBodyLimit::max(engine.settings.webhook_body_bytes_max);
-    let intake = Intake { engine, flows: Arc::new(flows), permits };
+    let at_once = engine.settings.webhook_concurrency_max.max(1);
+    let bodies = Bodies::new(engine.settings.webhook_body_bytes_max, at_once);
+    let intake =
+        Intake { engine, flows: Arc::new(flows), bodies, permits: Arc::new(Semaphore::new(at_once)) };
     Router::new()
         .route("/webhooks/{flow}", post(receive_bare).get(receive_bare))
         .route("/webhooks/{flow}/{*path}", post(receive).get(receive))
         .with_state(intake)
-        .layer(limit)
 }
 
 async fn receive_bare(intake: State<Intake>, Path(flow): Path<String>, request: Request) -> Response {
@@ -72,22 +74,27 @@ async fn receive(
             return ([(header::ALLOW, "POST")], refusal).into_response();
         }
     };
-    // Before the body is read: no more bodies are in memory than webhooks are handled.
+    let (head, body) = request.into_parts();
+    let body = match intake.bodies.read(body).await {
+        Ok(body) => body,
+        Err(Unread::NoRoom) => return not_now(&intake.engine, name, "too many large bodies at once"),
+        Err(Unread::TooLarge) => {
+            let why = "the body is larger than producer.webhook_body_bytes_max";
+            return refuse(&intake.engine, name, StatusCode::PAYLOAD_TOO_LARGE, "body_refused", why);
+        }
+        Err(Unread::Broken(why)) => {
+            return refuse(&intake.engine, name, StatusCode::BAD_REQUEST, "body_refused", &why);
+        }
+    };
+    // Only for what is whole: whoever sends slowly would keep the others out.
     let Ok(_permit) = intake.permits.try_acquire() else {
         return not_now(&intake.engine, name, "too many webhooks at once");
     };
-    let (uri, headers) = (request.uri().clone(), request.headers().clone());
-    let body = match Bytes::from_request(request, &()).await {
-        Ok(body) => body,
-        Err(rejection) => {
-            let text = rejection.body_text();
-            return refuse(&intake.engine, name, rejection.status(), "body_refused", &text);
-        }
-    };
+    let (uri, headers) = (head.uri, head.headers);
     let headers: Vec<(&str, &str)> =
         headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))).collect();
     let (path, query) = (path.as_str(), uri.query());
-    let request = WebhookRequest { method, path, query, headers: &headers, body: &body };
+    let request = WebhookRequest { method, path, query, headers: &headers, body: &body.bytes };
     accept(&intake, flow, &request).await
 }
 
