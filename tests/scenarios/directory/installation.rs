@@ -47,6 +47,8 @@ pub struct Setup {
     pub wecom: WecomOptions,
     /// How long a worker that was killed is waited for.
     pub lease_ttl: Duration,
+    /// How often what is parked is looked after.
+    pub parking_look_every: Duration,
 }
 
 impl Default for Setup {
@@ -56,6 +58,7 @@ impl Default for Setup {
             workers: 1,
             wecom: WecomOptions::default(),
             lease_ttl: Duration::from_secs(30),
+            parking_look_every: Duration::from_secs(60),
         }
     }
 }
@@ -93,7 +96,8 @@ pub struct Installation {
     _folder: Folder,
 }
 
-fn worker_settings(name: String, lease_ttl: Duration) -> WorkerSettings {
+fn worker_settings(name: String, setup: &Setup) -> WorkerSettings {
+    let lease_ttl = setup.lease_ttl;
     WorkerSettings {
         holder: format!("{name}/1"),
         name,
@@ -105,7 +109,7 @@ fn worker_settings(name: String, lease_ttl: Duration) -> WorkerSettings {
         lease_ttl,
         member_ttl: lease_ttl,
         trial_wait: Duration::from_millis(200),
-        parking_look_every: Duration::from_secs(60),
+        parking_look_every: setup.parking_look_every,
         clock_skew_max: Duration::from_millis(20),
     }
 }
@@ -177,7 +181,7 @@ impl Installation {
 
     /// One more worker.
     pub fn hire(&mut self) {
-        let settings = worker_settings(unique_name("worker"), self.setup.lease_ttl);
+        let settings = worker_settings(unique_name("worker"), &self.setup);
         let flow = flow_of(&self.setup, &self.wecom, &self.place, &self.store);
         let topology = working::topology(flow.as_ref());
         let (queue, state) = (self.store.queue.clone(), self.store.state.clone());
@@ -279,8 +283,8 @@ impl Installation {
         shown.differences(&wanted)
     }
 
-    /// Everything ends; nothing is left open.
-    pub async fn end(self) {
+    /// Everything ends but the target; nothing is left open.
+    pub async fn end(self) -> Place {
         for worker in self.workers {
             worker.task.end().await;
             worker.runtime.shutdown_background();
@@ -288,6 +292,7 @@ impl Installation {
         if let Some(producer) = self.producer {
             producer.end().await;
         }
+        self.place
     }
 }
 

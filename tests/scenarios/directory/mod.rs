@@ -9,6 +9,7 @@ mod first_sync;
 mod hierarchy;
 mod import;
 mod installation;
+mod parked;
 mod place;
 mod programs;
 mod scim_target;

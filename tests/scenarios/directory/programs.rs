@@ -2,6 +2,7 @@
 
 mod bench;
 mod forged;
+mod parked;
 mod receivers;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -70,6 +70,20 @@ pub fn receiver(corp_id: &str) -> Receiver {
 impl Bench {
     /// The systems and the programs; nothing is started yet. `relays` are names and addresses of those who get callbacks too.
     pub async fn new(backing: &Backing, kinds: &[Kind], relays: &[(&str, &str)]) -> Self {
+        Self::called(backing, kinds, relays, callback).await
+    }
+
+    /// One whose callbacks come in their order, and once.
+    pub async fn orderly(backing: &Backing, kinds: &[Kind]) -> Self {
+        Self::called(backing, kinds, &[], WecomCallback::new).await
+    }
+
+    async fn called(
+        backing: &Backing,
+        kinds: &[Kind],
+        relays: &[(&str, &str)],
+        callback: fn(&str) -> WecomCallback,
+    ) -> Self {
         let http = Http::new().unwrap();
         let mut members: Vec<Member> =
             kinds.iter().enumerate().map(|(at, kind)| Member::new(*kind, at + 1).unwrap()).collect();
@@ -164,6 +178,11 @@ retry_delay_max_seconds = 2.0
         for member in &mut self.members {
             member.start().unwrap();
         }
+        self.ready().await;
+    }
+
+    /// Waits until each program says that it is ready.
+    pub async fn ready(&self) {
         for member in &self.members {
             let address = format!("{}/readyz", member.private_url());
             wait::until(&format!("readiness of {}", member.name()), SOON, async || {
