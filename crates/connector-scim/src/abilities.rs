@@ -171,6 +171,15 @@ impl Scim {
         Ok(self.known().await?.abilities_now())
     }
 
+    /// Whether a change may be a whole resource that is read, changed and put: as long as PATCH was not seen to work. Where
+    /// there are no versions either, of two processes that do it at once the later one takes back what the other one wrote.
+    ///
+    /// # Errors
+    /// As [`Self::abilities`].
+    pub async fn writes_whole(&self) -> Result<bool, Fault> {
+        Ok(!self.known().await?.patch.is_proven())
+    }
+
     pub(crate) async fn known(&self) -> Result<&Known, Fault> {
         self.known_cell().get_or_try_init(|| self.discover()).await
     }

@@ -32,7 +32,7 @@ impl Feature {
         self.state.load(Ordering::Relaxed) != OFF
     }
 
-    fn is_proven(&self) -> bool {
+    pub(crate) fn is_proven(&self) -> bool {
         self.state.load(Ordering::Relaxed) == PROVEN
     }
 

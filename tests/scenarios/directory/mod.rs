@@ -15,3 +15,4 @@ mod programs;
 mod scim_target;
 mod sequences;
 mod shown;
+mod whole_writes;

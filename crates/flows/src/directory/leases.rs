@@ -14,7 +14,7 @@ use shared::ports::state::{Fence, Grant, State};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::action::Lease;
-use super::ids::ExternalId;
+use super::ids::{ExternalId, TargetId};
 
 /// How often a lease that somebody else holds is asked for before the run gives way: about ten seconds, in which a record is
 /// written with all that it depends on. A run that gives way has read in vain.
@@ -68,12 +68,19 @@ pub(super) struct Leases<'a> {
 
 fn name_of(lease: &Lease) -> String {
     match lease {
-        Lease::Record(ExternalId::Retired(target)) => {
-            format!("directory/retired/{}", hex::encode(Sha256::digest(target.0.as_bytes())))
-        }
+        Lease::Record(ExternalId::Retired(target)) => format!("directory/retired/{}", hash_of(target)),
         Lease::Record(id) => format!("directory/record/{id}"),
         Lease::Members(id) => format!("directory/members/{id}"),
     }
+}
+
+/// By the target's own id, which stays when our external id changes.
+fn name_of_write(target: &TargetId) -> String {
+    format!("directory/write/{}", hash_of(target))
+}
+
+fn hash_of(target: &TargetId) -> String {
+    hex::encode(Sha256::digest(target.0.as_bytes()))
 }
 
 impl<'a> Leases<'a> {
@@ -94,6 +101,20 @@ impl<'a> Leases<'a> {
     /// Takes a lease. Whoever has it is waited for, but not for long: two runs may wait for each other.
     pub(super) async fn take(&self, lease: &Lease) -> Result<(), Fault> {
         self.take_named(name_of(lease)).await
+    }
+
+    /// Takes the lease of one write of a record, after all others; [`Self::give_back_write`] follows at once. So nobody who has
+    /// it waits for another lease.
+    pub(super) async fn take_write(&self, target: &TargetId) -> Result<(), Fault> {
+        self.take_named(name_of_write(target)).await
+    }
+
+    /// Gives the lease of a write back. Where that fails it ends by itself.
+    pub(super) async fn give_back_write(&self, target: &TargetId) {
+        let name = name_of_write(target);
+        let is_it = |held: &mut Held| held.lease.fence.lease == name;
+        let given: Vec<Held> = self.held().extract_if(.., is_it).collect();
+        self.release(&given).await;
     }
 
     /// As [`Self::take`].
@@ -162,7 +183,11 @@ impl<'a> Leases<'a> {
     /// Gives all of them back. One for which that fails ends by itself.
     pub(super) async fn give_back(&self) {
         let all = std::mem::take(&mut *self.held());
-        let releases = all.iter().map(|held| self.state.release_lease(&held.lease.fence, &self.holder));
+        self.release(&all).await;
+    }
+
+    async fn release(&self, given: &[Held]) {
+        let releases = given.iter().map(|held| self.state.release_lease(&held.lease.fence, &self.holder));
         match timeout(RELEASE_TIME_MAX, join_all(releases)).await {
             Ok(released) => {
                 for problem in released.into_iter().filter_map(Result::err) {

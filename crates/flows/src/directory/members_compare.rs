@@ -138,7 +138,8 @@ impl Comparing<'_> {
         for request in requests {
             self.leases.check()?;
             self.run.guard.fence()?;
-            match self.flow.target.change_members(self.group, &request.add, &request.remove).await? {
+            let write = self.flow.target.change_members(self.group, &request.add, &request.remove);
+            match self.flow.write_alone(self.run, self.leases, self.group, write).await? {
                 MembersWritten::Done => changes += 1,
                 MembersWritten::GroupGone => return Ok(self.group_gone(changes)),
             }

@@ -77,6 +77,7 @@ mod syncing;
 pub mod target;
 pub mod tree;
 pub mod wecom;
+mod whole_writes;
 
 pub use deciding::Mode;
 

@@ -305,6 +305,14 @@ impl Settling<'_> {
         self.run.guard.fence()
     }
 
+    async fn alone<T>(
+        &self,
+        record: &TargetId,
+        write: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Fault> {
+        self.flow.write_alone(self.run, self.leases, record, write).await
+    }
+
     async fn publish(&self, keys: &[RecordKey]) -> Result<(), Fault> {
         self.fence()?;
         self.run.hints.hint(self.run, keys).await
@@ -341,7 +349,8 @@ impl Settling<'_> {
                 return Ok(Done::Group(target.create_group(external_id, name).await?));
             }
             Action::UpdateGroup { target: id, expected, name } => {
-                return Ok(Done::Group(target.update_group(id, expected.as_deref(), name).await?));
+                let write = target.update_group(id, expected.as_deref(), name);
+                return Ok(Done::Group(self.alone(id, write).await?));
             }
             Action::DeleteGroup { target: id } => target.delete_group(id).await?,
             Action::CreateUser { external_id, attributes } => {
@@ -351,12 +360,12 @@ impl Settling<'_> {
                 if matches!(external_id, ExternalId::Retired(_)) {
                     tracing::warn!(key = %self.key, "A second user of a member is taken out of use: {id}.");
                 }
-                let written = target.update_user(id, expected.as_deref(), external_id, changes).await?;
-                return Ok(user_done(written));
+                let write = target.update_user(id, expected.as_deref(), external_id, changes);
+                return Ok(user_done(self.alone(id, write).await?));
             }
             Action::DeleteUser { target: id } => target.delete_user(id).await?,
             Action::ChangeMembers { group, add, remove, .. } => {
-                match target.change_members(group, add, remove).await? {
+                match self.alone(group, target.change_members(group, add, remove)).await? {
                     MembersWritten::Done => {}
                     MembersWritten::GroupGone => return Ok(Done::GroupGone),
                 }

@@ -126,6 +126,11 @@ pub trait Target: Send + Sync + Debug {
     /// A page of all users, from the beginning without a cursor.
     async fn users(&self, cursor: Option<&str>) -> Result<Page<UserSide>, Fault>;
 
+    /// Whether a change of a record may write all of it as it was read: then only one run at a time may change it.
+    async fn writes_whole(&self) -> Result<bool, Fault> {
+        Ok(false)
+    }
+
     /// Whether groups can be in groups, by its own word; none where it says nothing of it.
     async fn nesting_told(&self) -> Result<Option<bool>, Fault> {
         Ok(None)

@@ -299,6 +299,10 @@ impl Target for ScimTarget {
         Ok(Page { records, next: list.position().map(|next| next.to_string()) })
     }
 
+    async fn writes_whole(&self) -> Result<bool, Fault> {
+        self.scim.writes_whole().await
+    }
+
     async fn nesting_told(&self) -> Result<Option<bool>, Fault> {
         self.scim.nesting_told().await
     }
