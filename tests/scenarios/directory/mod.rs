@@ -8,6 +8,7 @@ mod espo_target;
 mod first_sync;
 mod hierarchy;
 mod import;
+mod independent;
 mod installation;
 mod parked;
 mod place;

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use shared::retry::RetryPolicy;
 use simulators::WecomOptions;
 use simulators::wecom::WecomCallback;
+use system_tests::ScimServer;
 
 use super::installation::{Installation, Setup};
 use super::place::Place;
@@ -201,9 +202,19 @@ fn expected(plays: &[Play]) -> Shown {
     Shown::wanted(&expected)
 }
 
-async fn play_all(mut plays: Vec<Play>, workers: usize, rng: &mut fastrand::Rng) {
+async fn play_all(plays: Vec<Play>, workers: usize, rng: &mut fastrand::Rng) {
+    play_at(Place::simulated().await, plays, workers, rng).await;
+}
+
+/// Answers the target as it is in the end, and what it has to show then.
+async fn play_at(
+    place: Place,
+    mut plays: Vec<Play>,
+    workers: usize,
+    rng: &mut fastrand::Rng,
+) -> (Place, Shown) {
     let names: BTreeSet<String> = plays.iter().map(|play| play.said.name().to_owned()).collect();
-    let installation = Installation::start(Place::simulated().await, setup(workers)).await;
+    let installation = Installation::start(place, setup(workers)).await;
     for record in plays.iter().flat_map(|play| records(&play.said.0["initial"])) {
         installation.wecom.seed(record.as_object().unwrap().clone()).unwrap();
     }
@@ -265,15 +276,41 @@ async fn play_all(mut plays: Vec<Play>, workers: usize, rng: &mut fastrand::Rng)
         let permitted = events * 12 / 10 + parents.len() as u64;
         assert!(reads <= permitted, "{reads} reads of {permitted}");
     }
-    installation.end().await;
+    (installation.end().await, expected)
+}
+
+/// In the order in which they are given.
+fn of(is_wanted: fn(&Sequence) -> bool) -> Vec<Play> {
+    let chosen = sequences().into_iter().filter(is_wanted).enumerate();
+    chosen.map(|(n, sequence)| Play::in_given_order(&sequence, n, n % 2 == 1)).collect()
+}
+
+/// By the server's own word when it ends.
+async fn play_at_independent(server: ScimServer, plays: Vec<Play>) {
+    let mut rng = fastrand::Rng::with_seed(2);
+    let (place, expected) = play_at(Place::Server(server), plays, 2, &mut rng).await;
+    let Place::Server(server) = place else { panic!() };
+    let shown = Shown::of_scim(&server.end().await.unwrap()).without_leavers(&expected);
+    assert_eq!(shown.differences(&expected), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_given_sequence_ends_as_it_should_at_a_server_of_independent_make() {
+    play_at_independent(ScimServer::start().await.unwrap(), of(|it| !it.needs_sweep() && !it.is_blackout()))
+        .await;
+    play_at_independent(ScimServer::start().await.unwrap(), of(Sequence::needs_sweep)).await;
+    play_at_independent(ScimServer::start().await.unwrap(), of(Sequence::is_blackout)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_given_sequence_ends_as_it_should_at_one_without_patch_bulk_and_etags() {
+    let plays = of(|it| !it.needs_sweep() && !it.is_blackout());
+    play_at_independent(ScimServer::start_minimal().await.unwrap(), plays).await;
+    play_at_independent(ScimServer::start_minimal().await.unwrap(), of(Sequence::needs_sweep)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_given_sequence_ends_as_it_should() {
-    let of = |is_wanted: fn(&Sequence) -> bool| {
-        let chosen = sequences().into_iter().filter(is_wanted).enumerate();
-        chosen.map(|(n, sequence)| Play::in_given_order(&sequence, n, n % 2 == 1)).collect::<Vec<_>>()
-    };
     let mut rng = fastrand::Rng::with_seed(1);
     play_all(of(|it| !it.needs_sweep() && !it.is_blackout()), 8, &mut rng).await;
     play_all(of(|it| !it.needs_sweep() && !it.is_blackout()), 1, &mut rng).await;

@@ -286,7 +286,7 @@ impl<'a> Deciding<'a> {
         }
         let Some(side) = self.known.user(&link.target)? else {
             // Gone from the target: found by its external id, or created, with the next look.
-            return Err(Need::act(vec![Action::DropMember(id.clone())]));
+            return Err(Need::act(forget_lost(id, link)));
         };
         let mut wanted = wanted.clone();
         if saved.is_none_or(|saved| saved.ended.is_some()) {
@@ -468,6 +468,16 @@ fn note_due(id: &MemberId, link: &MemberLink) -> Vec<Action> {
     let notes = link.groups_due.iter().map(|group| (*group, note_of(id, &link.target, wanted(group))));
     let mut actions = note(notes.collect());
     actions.push(save(id, &MemberLink { groups_due: BTreeSet::new(), ..link.clone() }));
+    actions
+}
+
+/// A user that is gone from the target. Many services leave it in its groups, where no list of ours would find it. Who reports to
+/// it is told when it is forgotten, and waits for the one that is made next; after a stop in between a sweep finds them.
+fn forget_lost(id: &MemberId, link: &MemberLink) -> Vec<Action> {
+    let groups: BTreeSet<&DepartmentId> = link.groups.keys().chain(&link.groups_due).collect();
+    let mut actions =
+        note(groups.into_iter().map(|group| (*group, note_of(id, &link.target, false))).collect());
+    actions.extend([Action::DropMember(id.clone()), Action::HintReports(id.clone())]);
     actions
 }
 

@@ -8,7 +8,7 @@ use super::super::key::Key;
 use super::super::known::Known;
 use super::super::record::{Field, Value};
 use super::super::rules::{Leavers, Rules};
-use super::{d, edit, field, look, small, user, with_member};
+use super::{d, edit, field, look, small, text, user, with_member};
 
 #[test]
 fn leaders_are_set_when_they_come_and_nobody_waits() {
@@ -68,6 +68,22 @@ fn who_reported_to_one_who_left_is_told_though_the_run_was_stopped() {
             world.assert_converged();
         }
     }
+}
+
+#[test]
+fn who_reports_to_one_who_was_deleted_in_the_target_gets_the_one_that_is_made_anew() {
+    let mut world = small(Rules::default());
+    with_member(&mut world, "boss", &[20]);
+    look(&mut world, user("boss"));
+    edit(&mut world, "m", |m| m.leaders = Some(vec![id("boss")]));
+    world.assert_converged();
+    let lost = world.member_links[&id("boss")].1.target.clone();
+    world.users.remove(&lost);
+    world.sweep();
+    let made = world.member_links[&id("boss")].1.target.clone();
+    assert_ne!(made, lost);
+    assert_eq!(field(&world, "m", Field::Manager), Some(text(&made.0)));
+    world.assert_converged();
 }
 
 #[test]
