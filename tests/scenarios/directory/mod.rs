@@ -6,6 +6,7 @@ mod counted;
 mod espo_company;
 mod espo_target;
 mod first_sync;
+mod fleet_limit;
 mod hierarchy;
 mod import;
 mod independent;

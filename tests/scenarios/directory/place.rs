@@ -134,13 +134,24 @@ async fn listed(server: &ScimServer) -> Vec<Value> {
 
 /// WeCom as the flow reads it.
 pub fn source(wecom: &WecomSimulator, options: &WecomOptions) -> Arc<dyn Source> {
+    let limits = Limits { requests_per_second_max: 100_000, ..connector_wecom::default_limits() };
+    source_within(wecom, options, limits, None)
+}
+
+/// The same within limits, which are those of all processes with this store.
+pub fn source_within(
+    wecom: &WecomSimulator,
+    options: &WecomOptions,
+    limits: Limits,
+    fleet: Option<Arc<dyn State>>,
+) -> Arc<dyn Source> {
     let settings = connector_wecom::Settings {
         url: format!("{}/cgi-bin/", wecom.base_url()).parse().unwrap(),
         corp_id: options.corp_id.clone(),
         app_secret: Some(SecretString::from(options.app_secret.clone())),
         contact_sync_secret: Some(SecretString::from(options.contact_sync_secret.clone())),
-        limits: Limits { requests_per_second_max: 100_000, ..connector_wecom::default_limits() },
-        fleet: None,
+        limits,
+        fleet,
         shelf: Arc::new(MemoryShelf::default()),
     };
     let wecom = WeCom::new(&settings, Arc::new(NoMeter), Arc::new(SystemClock)).unwrap();

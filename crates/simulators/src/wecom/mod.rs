@@ -45,7 +45,7 @@ mod tokens;
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -180,7 +180,11 @@ impl Upstream for Wecom {
         let Some(api) = Self::api(request) else {
             return Ok(Answer::html(404, "<html><body>404 Not Found</body></html>"));
         };
-        let calls_max = CallsMax { minute: self.options.calls_per_minute, hour: self.options.calls_per_hour };
+        let calls_max = CallsMax {
+            minute: self.options.calls_per_minute,
+            minute_is: SignedDuration::try_from(self.options.minute).unwrap_or(SignedDuration::MAX),
+            hour: self.options.calls_per_hour,
+        };
         if let Err(refusal) = self.quota.check(&api, now, calls_max) {
             return Ok(refusal.answer());
         }

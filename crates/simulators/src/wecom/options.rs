@@ -33,6 +33,8 @@ pub struct WecomOptions {
     pub trusted: bool,
     /// Calls of each interface in a minute before 45009; to be configured, null is no limit.
     pub calls_per_minute: Option<usize>,
+    /// How long a minute of [`Self::calls_per_minute`] is; shorter where nobody wants to wait for one.
+    pub minute: Duration,
     /// The same in an hour; the vendor names 10,000 and 150,000.
     pub calls_per_hour: Option<usize>,
     /// Calls under way at once before 45033.
@@ -61,6 +63,7 @@ impl Default for WecomOptions {
             invisible: Vec::new(),
             trusted: true,
             calls_per_minute: None,
+            minute: Duration::from_secs(60),
             calls_per_hour: None,
             concurrency_max: 200,
             order_seed: 1,

@@ -7,13 +7,14 @@ use jiff::{SignedDuration, Timestamp};
 use super::errcode::Errcode;
 use super::options::ForcedErrcode;
 
-const MINUTE: SignedDuration = SignedDuration::from_secs(60);
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
 /// How many calls there may be in a minute and in an hour; no limit where absent.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CallsMax {
     pub(super) minute: Option<usize>,
+    /// How long a minute is.
+    pub(super) minute_is: SignedDuration,
     pub(super) hour: Option<usize>,
 }
 
@@ -42,7 +43,10 @@ impl Quota {
         if self.closed_until.get(api).is_some_and(|until| now < *until) {
             return Err(Errcode(45009));
         }
-        let windows = [(&mut self.minute, MINUTE, calls_max.minute), (&mut self.hour, HOUR, calls_max.hour)];
+        let windows = [
+            (&mut self.minute, calls_max.minute_is, calls_max.minute),
+            (&mut self.hour, HOUR, calls_max.hour),
+        ];
         for (calls, window, calls_max) in windows {
             let Some(calls_max) = calls_max else { continue };
             let calls = calls.entry(api.to_owned()).or_default();
