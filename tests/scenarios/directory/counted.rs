@@ -1,6 +1,6 @@
-//! A flow that counts how often its runs had to wait for another record.
+//! A flow that counts how often its runs had to wait for another record, and tells whose runs they are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -17,10 +17,16 @@ use shared::record_key::RecordKey;
 /// How many runs of each record ended since they have to wait for another one.
 pub type Waited = Arc<Mutex<BTreeMap<String, u32>>>;
 
+/// The workers that had runs.
+pub type Ran = Arc<Mutex<BTreeSet<String>>>;
+
 #[derive(Debug)]
 pub struct Counted {
     pub flow: Arc<DirectoryFlow>,
     pub waited: Waited,
+    pub ran: Ran,
+    /// Whose it is.
+    pub worker: String,
 }
 
 #[async_trait]
@@ -30,6 +36,7 @@ impl Flow for Counted {
     }
 
     async fn handle(&self, run: &Run) -> Result<Outcome, Fault> {
+        self.ran.lock().unwrap().insert(self.worker.clone());
         let result = self.flow.handle(run).await;
         if matches!(&result, Err(fault) if fault.kind == FaultKind::Parked) {
             *self.waited.lock().unwrap().entry(run.key.id().to_owned()).or_default() += 1;

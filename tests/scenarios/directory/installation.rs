@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use worker::run::{self as working, WorkerSettings};
 
-use super::counted::{Counted, Waited};
+use super::counted::{Counted, Ran, Waited};
 use super::place::Place;
 
 /// Longest time in which everything that was published is done.
@@ -90,6 +90,8 @@ pub struct Installation {
     pub callback_url: String,
     /// Runs that had to wait for another record.
     pub waited: Waited,
+    /// The workers that had runs.
+    pub ran: Ran,
     setup: Setup,
     workers: Vec<Worker>,
     producer: Option<Task>,
@@ -138,6 +140,7 @@ impl Installation {
             store,
             callback_url,
             waited: Waited::default(),
+            ran: Ran::default(),
             setup,
             workers: Vec::new(),
             producer: None,
@@ -181,14 +184,15 @@ impl Installation {
 
     /// One more worker.
     pub fn hire(&mut self) {
-        let settings = worker_settings(unique_name("worker"), &self.setup);
+        let name = unique_name("worker");
+        let settings = worker_settings(name.clone(), &self.setup);
         let flow = flow_of(&self.setup, &self.wecom, &self.place, &self.store);
         let topology = working::topology(flow.as_ref());
         let (queue, state) = (self.store.queue.clone(), self.store.state.clone());
         let stop = CancellationToken::new();
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let (flows, stopped): (Vec<Arc<dyn Flow>>, _) =
-            (vec![Arc::new(Counted { flow, waited: self.waited.clone() })], stop.clone());
+        let counted = Counted { flow, waited: self.waited.clone(), ran: self.ran.clone(), worker: name };
+        let (flows, stopped): (Vec<Arc<dyn Flow>>, _) = (vec![Arc::new(counted)], stop.clone());
         let task = runtime.spawn(async move {
             let engine = working::Engine::new(settings, queue, state, vec![topology]);
             working::run(Arc::new(engine), flows, stopped).await;

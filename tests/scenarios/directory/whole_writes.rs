@@ -3,9 +3,11 @@
 use serde_json::json;
 use shared::envelope::Cause;
 use simulators::{FaultKind, FaultRule, ScimOptions};
+use system_tests::wait;
 
 use super::installation::{Installation, Setup};
 use super::place::Place;
+use crate::SOON;
 
 /// Groups, and users, that are changed twice at once.
 const EACH: u64 = 10;
@@ -30,6 +32,19 @@ async fn what_two_processes_change_at_once_is_all_kept() {
     }
     assert!(installation.ask("first").await);
     installation.until_first_sync().await;
+
+    // One worker has all at first; what only one process writes has its turns there.
+    installation.ran.lock().unwrap().clear();
+    wait::until("all workers to have a part", SOON, async || {
+        for n in 10..10 + EACH {
+            installation.publish(&format!("members.{n}"), Cause::Webhook, None).await;
+            installation.publish(&format!("dept.{n}"), Cause::Webhook, None).await;
+        }
+        let ran = installation.ran.lock().unwrap().len();
+        if ran == WORKERS { Ok(()) } else { Err(ran) }
+    })
+    .await;
+    installation.settled("all looks").await;
 
     let Place::Simulated(service) = &installation.place else { panic!() };
     service.fault(FaultRule::new(FaultKind::Latency { latency_ms: WRITE_MS }).on("PUT", "*"));
