@@ -375,6 +375,7 @@ impl Script {
             .copies
             .iter()
             .filter(|(_, copy)| copy.is_own && copy.id.is_some() && copy.standing == Standing::There)
+            .filter(|(_, copy)| !is_history(&copy.says.when, present.now))
             .map(|(at, _)| *at)
             .collect();
         Some((affair, self.among(&copies)?))
@@ -462,6 +463,7 @@ impl Script {
                 !copy.is_own
                     && copy.id.is_some()
                     && copy.standing == Standing::There
+                    && !is_history(&copy.says.when, present.now)
                     && it.followed(**at, present.calendars)
             })
             .map(|(at, _)| *at)
@@ -544,6 +546,12 @@ impl Script {
         };
         Some(Edit::Slot { affair, calendar: *calendar, date, change })
     }
+}
+
+/// Whether it ended so long ago that nobody touches it in a calendar any more.
+fn is_history(when: &When, now: Timestamp) -> bool {
+    let (_, end) = when.instants();
+    now.duration_since(end).as_hours() / 24 > REACH.back_days + 70
 }
 
 fn when_is_ahead(when: &When, now: Timestamp) -> bool {

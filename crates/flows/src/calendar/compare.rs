@@ -46,13 +46,13 @@ impl Rounds<'_> {
             ended: link.tombstone.is_some(),
         };
         match missing(&linked, window) {
-            Missing::No | Missing::Outside => Ok(()),
+            Missing::No | Missing::Outside | Missing::LongGone => Ok(()),
             Missing::Look => self.read_anew(event_id).await,
         }
     }
 
     /// A token was lost, and with it what it would have told of events outside the window, of which a full round says
-    /// nothing: each that is linked gets a message of its own.
+    /// nothing: each that is linked, and not long gone, gets a message of its own.
     pub(super) async fn look_outside(&mut self) -> Result<(), Fault> {
         let window = match &self.standing.cursor.token {
             Some(token) => token.window,

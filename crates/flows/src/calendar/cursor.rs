@@ -8,7 +8,7 @@
 //! window runs short: a new round beside the old token ──► the old token a last time ──► both swapped at once
 //! ```
 
-use jiff::{Timestamp, ToSpan};
+use jiff::{SignedDuration, Timestamp, ToSpan};
 use serde::{Deserialize, Serialize};
 
 use super::event::{Event, Window};
@@ -329,15 +329,25 @@ pub enum Missing {
     No,
     /// It lies outside the window: it fell out, and is kept.
     Outside,
+    /// Likewise, and it ended so long ago that nobody is expected to edit it.
+    LongGone,
     /// It should have come: look at it before anything is called deleted.
     Look,
 }
+
+/// How long before the window something may have ended to be looked at when a token was lost: else each lost token would cost a
+/// request for all that ever was in the calendar.
+const LOOKED_BACK: SignedDuration = SignedDuration::from_hours(90 * 24);
 
 /// What a full round of this window says of a link.
 pub fn missing(link: &Linked, window: &Window) -> Missing {
     match &link.base {
         _ if link.seen || link.ended => Missing::No,
-        Some(base) if !window.has(base) => Missing::Outside,
+        Some(base) if !window.has(base) => {
+            let oldest = window.from.checked_sub(LOOKED_BACK).unwrap_or(Timestamp::MIN);
+            let is_recent = base.place.series().is_some() || base.when.touches(oldest, Timestamp::MAX);
+            if is_recent { Missing::Outside } else { Missing::LongGone }
+        }
         Some(_) | None => Missing::Look,
     }
 }

@@ -159,6 +159,8 @@ fn what_is_missing_is_looked_at_only_where_it_should_have_come() {
     for days in [-400, 91] {
         assert_eq!(missing(&Linked { base: Some(event(days)), ..link.clone() }, &window), Missing::Outside);
     }
+    let old = Linked { base: Some(event(-460)), ..link.clone() };
+    assert_eq!(missing(&old, &window), Missing::LongGone);
     assert_eq!(missing(&Linked { base: None, ..link }, &window), Missing::Look, "its time is not known");
 }
 

@@ -150,7 +150,12 @@ fn differs(base: &Event, present: &Event, link: &PairLink) -> bool {
         link.attempt.as_ref().is_some_and(|attempt| is_in(&attempt.crm) || is_in(&attempt.calendar))
     };
     // What is one user's own affair was never compared with a meeting that another event speaks for.
-    let counts = |field: &Field| *field != Field::Attendees && !(link.peer && field.is_personal());
+    let counts = |field: &Field| match field {
+        Field::Attendees => false,
+        // What was left out since is nothing that would be lost; days whose meetings go first are left out by us.
+        Field::Recurrence => !base.leaves_out_no_more_than(present),
+        field => !(link.peer && field.is_personal()),
+    };
     base.differences(present).iter().any(|field| counts(field) && !attempted(field))
 }
 

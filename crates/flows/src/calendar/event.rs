@@ -532,6 +532,13 @@ impl Event {
         is_part.then(|| arrived.place.clone())
     }
 
+    /// Whether another event has the same rule, and leaves out what this one does, or more.
+    pub fn leaves_out_no_more_than(&self, other: &Self) -> bool {
+        let (Place::Master(own), Place::Master(others)) = (&self.place, &other.place) else { return false };
+        let rule = |series: &Series| Series { gaps: BTreeSet::new(), ..series.clone() };
+        rule(own).is_like(&rule(others)) && own.gaps.is_subset(&others.gaps)
+    }
+
     /// Fields in which two events differ.
     pub fn differences(&self, other: &Self) -> Vec<Field> {
         Field::ALL.into_iter().filter(|field| !self.same(other, *field)).collect()

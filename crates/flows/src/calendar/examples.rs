@@ -321,6 +321,32 @@ fn what_is_left_out_of_a_series_on_either_side_takes_place_on_none() {
 }
 
 #[test]
+fn a_day_that_is_left_out_keeps_no_series_whose_other_side_was_deleted() {
+    for in_crm in [true, false] {
+        let mut world = world(&[Provider::Microsoft], Policy::NewestWins);
+        let series = weekly();
+        let id =
+            world.add_event(0, Event { place: Place::Master(series.clone()), ..simple("A") }, "uid1", true);
+        world.settle();
+        let record = first_meeting(&world).unwrap();
+        let found = series.occurrences(&hour(0), now(), world.rules.window.to).unwrap();
+        let gaps = BTreeSet::from([found[1].original.clone()]);
+        let without = Place::Master(Series { gaps, ..series });
+        if in_crm {
+            world.edit_event(0, &id, |side| (side.event.place, side.gaps_known) = (without, true));
+            world.meetings.remove(&record);
+        } else {
+            world.edit_meeting(&record, |side| side.event.place = without);
+            world.events[0].clear();
+            world.run(&Look::Removed(0, id), None);
+        }
+        world.settle();
+        assert!(world.events[0].is_empty() && world.meetings.is_empty(), "deleted in the CRM: {in_crm}");
+        assert_eq!(world.notices, []);
+    }
+}
+
+#[test]
 fn a_rule_and_its_start_are_one_value() {
     let mut world = world(&[Provider::Google], Policy::NewestWins);
     let id = world.add_event(0, Event { place: Place::Master(weekly()), ..simple("A") }, "uid1", true);
