@@ -183,7 +183,8 @@ impl CalendarFlow {
         let mut pair = rounds.pair().of_record(record, found);
         pair.is_news_of_record = news == News::OfRecord;
         rounds.look(About::Record(record), pair).await?;
-        Ok((rounds.wrote, rounds.written))
+        // Days of a series that go with it have records of their own, and notes where others have to hear.
+        Ok((rounds.wrote, rounds.written.filter(|written| written.record == *record)))
     }
 
     /// A record waits for an account that must be connected again; its user is told once.

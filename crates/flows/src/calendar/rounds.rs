@@ -425,7 +425,7 @@ impl<'a> Rounds<'a> {
                     if self.hands_on {
                         // EspoCRM does not tell us of our own writes.
                         self.wrote.extend(self.flow.spread(self.run, written, &self.open.id.account).await);
-                    } else {
+                    } else if self.written.as_ref().is_none_or(|own| own.record == written.record) {
                         self.written = Some(written);
                     }
                 }
