@@ -525,8 +525,7 @@ impl Event {
     /// none where something else stands there, or all of it.
     pub fn rule_in_part(&self, arrived: &Self) -> Option<Place> {
         let (Place::Master(asked), Place::Master(found)) = (&self.place, &arrived.place) else { return None };
-        let without = |series: &Series| Series { gaps: BTreeSet::new(), ..series.clone() };
-        let is_part = without(asked).is_like(&without(found))
+        let is_part = asked.has_rule_of(found)
             && found.gaps.is_subset(&asked.gaps)
             && found.gaps.len() < asked.gaps.len();
         is_part.then(|| arrived.place.clone())
@@ -535,8 +534,7 @@ impl Event {
     /// Whether another event has the same rule, and leaves out what this one does, or more.
     pub fn leaves_out_no_more_than(&self, other: &Self) -> bool {
         let (Place::Master(own), Place::Master(others)) = (&self.place, &other.place) else { return false };
-        let rule = |series: &Series| Series { gaps: BTreeSet::new(), ..series.clone() };
-        rule(own).is_like(&rule(others)) && own.gaps.is_subset(&others.gaps)
+        own.has_rule_of(others) && own.gaps.is_subset(&others.gaps)
     }
 
     /// Fields in which two events differ.

@@ -305,7 +305,7 @@ fn what_is_left_out_of_a_series_on_either_side_takes_place_on_none() {
         let found = series.occurrences(&hour(0), now(), world.rules.window.to).unwrap();
         let without = |which: &[usize]| {
             let gaps = which.iter().map(|n| found[*n].original.clone()).collect();
-            Place::Master(Series { gaps, ..series.clone() })
+            Place::Master(series.leaving_out(gaps))
         };
         world.edit_meeting(&record, |side| side.event.place = without(&[1]));
         world.edit_event(0, &id, |side| (side.event.place, side.gaps_known) = (without(&[2, 3]), true));
@@ -331,7 +331,7 @@ fn a_day_that_is_left_out_keeps_no_series_whose_other_side_was_deleted() {
         let record = first_meeting(&world).unwrap();
         let found = series.occurrences(&hour(0), now(), world.rules.window.to).unwrap();
         let gaps = BTreeSet::from([found[1].original.clone()]);
-        let without = Place::Master(Series { gaps, ..series });
+        let without = Place::Master(series.leaving_out(gaps));
         if in_crm {
             world.edit_event(0, &id, |side| (side.event.place, side.gaps_known) = (without, true));
             world.meetings.remove(&record);

@@ -141,14 +141,12 @@ fn merge_gaps(
         Some(None) => return false,
         Some(Some(series)) => series.gaps.clone(),
     };
-    let rule = |series: &Series| Series { gaps: BTreeSet::new(), ..series.clone() };
-    let is_same =
-        crm.same(calendar, Field::When) && rule(own).is_like(&rule(other)) && own.gaps != other.gaps;
+    let is_same = crm.same(calendar, Field::When) && own.has_rule_of(other) && own.gaps != other.gaps;
     if !is_same || !own.gaps.is_superset(&before) || !other.gaps.is_superset(&before) {
         return false;
     }
     let gaps: BTreeSet<OriginalStart> = own.gaps.union(&other.gaps).cloned().collect();
-    let all = |series: &Series| Place::Master(Series { gaps: gaps.clone(), ..series.clone() });
+    let all = |series: &Series| Place::Master(series.leaving_out(gaps.clone()));
     agreed.take(Field::When, crm);
     agreed.place = all(own);
     if gaps != own.gaps {

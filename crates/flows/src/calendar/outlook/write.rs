@@ -191,11 +191,10 @@ fn set_rule(
 ) -> Result<(), Fault> {
     match &event.place {
         Place::Master(series) => {
-            let stays = current.series.as_ref().is_some_and(|(now, when)| {
-                let bare =
-                    |series: &Series| Series { gaps: std::collections::BTreeSet::new(), ..series.clone() };
-                bare(now).is_like(&bare(series)) && *when == event.when
-            });
+            let stays = current
+                .series
+                .as_ref()
+                .is_some_and(|(now, when)| now.has_rule_of(series) && *when == event.when);
             if !stays {
                 set_times(patch, event)?;
                 let rule = series.to_graph(&event.when).map_err(|error| unwritable(&error))?;

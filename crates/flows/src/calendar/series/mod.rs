@@ -273,6 +273,16 @@ impl Series {
         };
         alike && Self { zone: None, ..self.clone() } == Self { zone: None, ..other.clone() }
     }
+
+    /// Whether two series are alike but for the occurrences that they leave out.
+    pub fn has_rule_of(&self, other: &Self) -> bool {
+        self.leaving_out(BTreeSet::new()).is_like(&other.leaving_out(BTreeSet::new()))
+    }
+
+    /// The same one, which leaves out these occurrences and no others.
+    pub fn leaving_out(&self, gaps: BTreeSet<OriginalStart>) -> Self {
+        Self { gaps, ..self.clone() }
+    }
 }
 
 /// The start by the rule of what is on that wall clock.
