@@ -230,6 +230,12 @@ impl Affair {
         }
     }
 
+    /// Whether its organiser's calendar is away: then an invitation makes the meeting, and says what of it is personal until
+    /// that one is read.
+    pub fn is_born_away(&self, calendars: &[Calendar]) -> bool {
+        self.born.is_some_and(|at| calendars[at].is_away)
+    }
+
     /// The copy that speaks for the meeting.
     pub fn source(&self, calendars: &[Calendar]) -> Option<usize> {
         let linked = || self.copies.iter().filter(|(_, copy)| copy.is_linked()).map(|(at, copy)| (*at, copy));

@@ -53,8 +53,12 @@ pub struct People<'a> {
 }
 
 /// What may be decided either way is taken as it was found; ids become known.
-pub fn learn(affair: &mut Affair, seen: &Seen, users: &[User]) {
+pub fn learn(affair: &mut Affair, seen: &Seen, users: &[User], calendars: &[Calendar]) {
     let meeting = seen.at(affair.number, Place::Crm(affair.kind)).next();
+    if let Some(meeting) = meeting.filter(|_| affair.id.is_none() && affair.is_born_away(calendars)) {
+        (affair.says.show, affair.says.private) = (meeting.show, meeting.private);
+        affair.spoke_another = true;
+    }
     // Whose a meeting becomes depends on which of its calendars was read first.
     if let Some(user) = meeting.and_then(|it| users.iter().position(|user| user.crm_id == it.assigned)) {
         affair.assigned = user;

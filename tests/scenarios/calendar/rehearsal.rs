@@ -49,8 +49,8 @@ async fn play(seed: u64, days: i64, first: Date) -> (Office, Vec<String>) {
 
 fn wrong(office: &mut Office) -> Vec<String> {
     let seen = office.look();
-    let users = office.users.clone();
-    office.affairs.iter_mut().for_each(|affair| learn(affair, &seen, &users));
+    let Office { affairs, users, calendars, .. } = office;
+    affairs.iter_mut().for_each(|affair| learn(affair, &seen, users, calendars));
     let people = office.people();
     office
         .affairs

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use jiff::SignedDuration;
+use shared::clock::Clock as _;
+
 use super::affairs::Kind;
 use super::crm;
 use super::script::Edit;
@@ -26,15 +29,59 @@ async fn has_users(world: &mut World, assigned: usize, users: &[usize]) {
     world.quiet().await;
 }
 
+/// One more meeting.
+fn make(world: &mut World, assigned: usize, users: &[usize]) {
+    let says = meeting(world.office.affairs.len());
+    let (kind, users, contacts) = (Kind::Meeting, users.iter().copied().collect(), BTreeSet::new());
+    world.perform(&Edit::Meeting { kind, assigned, users, contacts, says });
+}
+
+async fn hours_pass(world: &mut World) {
+    let later = world.clock.now() + SignedDuration::from_hours(2);
+    world.advance_to(later).await;
+}
+
+/// A meeting that both users have.
+async fn shared(assigned: usize) -> World {
+    let mut world = connected(&USERS).await;
+    make(&mut world, assigned, &USERS);
+    world.rest("made").await;
+    assert_eq!(events(&world), [1, 1]);
+    world
+}
+
+#[tokio::test]
+async fn who_is_taken_out_while_away_loses_the_event_when_back() {
+    for (stays, goes) in [(0, 1), (1, 0)] {
+        let mut world = shared(stays).await;
+        let calendar = world.calendars_of(goes)[0];
+        world.disconnect(calendar).await;
+        // Processes know for a while what they have read.
+        hours_pass(&mut world).await;
+        has_users(&mut world, stays, &[stays]).await;
+        // Sweeps reach back a little behind what changed last.
+        hours_pass(&mut world).await;
+        make(&mut world, stays, &[stays]);
+        for _ in 0..2 {
+            world.sweep_now();
+            hours_pass(&mut world).await;
+        }
+        let mut expected = [1, 1];
+        expected[stays] = 2;
+        assert_eq!(events(&world), expected, "nobody writes to a calendar that is away");
+        world.connect(calendar).await;
+        world.quiet().await;
+        world.sweep_now();
+        world.quiet().await;
+        expected[goes] = 0;
+        assert_eq!(events(&world), expected);
+    }
+}
+
 #[tokio::test]
 async fn who_is_taken_out_loses_the_event_and_has_it_again_when_back_wherever_a_process_dies() {
     for (stays, goes) in [(0, 1), (1, 0)] {
-        let mut world = connected(&USERS).await;
-        let says = meeting(0);
-        let (kind, users, contacts) = (Kind::Meeting, BTreeSet::from(USERS), BTreeSet::new());
-        world.perform(&Edit::Meeting { kind, assigned: stays, users, contacts, says });
-        world.rest("made").await;
-        assert_eq!(events(&world), [1, 1]);
+        let mut world = shared(stays).await;
         let (mut deaths, mut left) = (0, [1, 1]);
         left[goes] = 0;
         for n in 0..12 {

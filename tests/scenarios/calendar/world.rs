@@ -417,7 +417,7 @@ impl World {
         let (now, office) = (self.clock.now(), &mut self.office);
         let seen = office.look();
         for affair in &mut office.affairs {
-            learn(affair, &seen, &office.users);
+            learn(affair, &seen, &office.users, &office.calendars);
             affair.hear(&office.calendars);
             learn_own(affair, &seen, &office.calendars);
             learn_undecided(affair, &seen, &office.calendars);

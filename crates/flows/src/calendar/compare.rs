@@ -1,15 +1,19 @@
 //! After a full round: what is linked and did not come is looked at, lost creates are found, and records without event
 //! are brought out.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use shared::fault::Fault;
 
 use super::again::{self, About};
+use super::crm::PRESENT_MAX;
 use super::cursor::{Linked, Missing, missing};
 use super::event::{Place, Window};
 use super::key::EventHash;
 use super::link::PairLink;
 use super::rounds::{Rounds, series_of};
+use super::sides::MeetingRef;
 
 /// Records of the CRM in one page.
 const RECORDS_PAGE: u16 = 100;
@@ -77,6 +81,32 @@ impl Rounds<'_> {
             after = Some(next);
         }
         self.standing.cursor.outside_unread = false;
+        self.save().await
+    }
+
+    /// Records that the calendar's user is not among the people of any more, since before it was connected again: each gets a
+    /// message of its own. The list of the user's records does not tell of them.
+    pub(super) async fn look_left(&mut self) -> Result<(), Fault> {
+        let window = self.open.reach.window(self.now());
+        let (user, mut after) = (self.open.calendar.user_id.clone(), None);
+        loop {
+            let (page, next) = self.flow.links.page(&self.open.id, after.as_deref()).await?;
+            let is_in_window = |link: &&PairLink| {
+                link.tombstone.is_none() && link.agreed().is_some_and(|agreed| window.has(agreed))
+            };
+            let linked: Vec<MeetingRef> =
+                page.iter().filter(is_in_window).filter_map(|link| link.meeting.clone()).collect();
+            for records in linked.chunks(PRESENT_MAX) {
+                let records: BTreeSet<MeetingRef> = records.iter().cloned().collect();
+                let of_user = self.flow.crm.present(&records, Some(&user)).await?;
+                for record in records.difference(&of_user) {
+                    again::note_record(self.flow, &self.open.id, record, self.run).await?;
+                }
+            }
+            let Some(next) = next else { break };
+            after = Some(next);
+        }
+        self.standing.left_unread = false;
         self.save().await
     }
 

@@ -75,8 +75,12 @@ pub trait CrmClient: Send + Sync + Debug {
         max: u16,
     ) -> Result<Vec<Changed>, Fault>;
 
-    /// Which of these records are there, at most [`PRESENT_MAX`] of them.
-    async fn present(&self, records: &BTreeSet<MeetingRef>) -> Result<BTreeSet<MeetingRef>, Fault>;
+    /// Which of these records are there, at most [`PRESENT_MAX`] of them; only those of a user, where one is named.
+    async fn present(
+        &self,
+        records: &BTreeSet<MeetingRef>,
+        user_id: Option<&str>,
+    ) -> Result<BTreeSet<MeetingRef>, Fault>;
 
     /// Who the CRM knows by these mail addresses, in lower case; unknown ones are left out.
     async fn people(&self, mails: &BTreeSet<String>) -> Result<BTreeMap<String, Person>, Fault>;

@@ -214,6 +214,9 @@ impl<'a> Rounds<'a> {
         if self.standing.cursor.outside_unread {
             self.look_outside().await?;
         }
+        if self.standing.left_unread {
+            self.look_left().await?;
+        }
         self.bring_out().await
     }
 
@@ -222,6 +225,7 @@ impl<'a> Rounds<'a> {
         let before = self.standing.granted_at.replace(self.open.granted_at);
         if before.is_some_and(|before| before != self.open.granted_at) && self.standing.cursor.is_read() {
             self.standing.outbound = Some(Outbound::of(self.open.reach.window(self.now())));
+            self.standing.left_unread = true;
         }
     }
 

@@ -35,6 +35,9 @@ pub(super) struct Standing {
     /// When its user had agreed to it, as of its last round.
     #[serde(default)]
     pub granted_at: Option<Timestamp>,
+    /// Whether its user may have been taken out of records while it was away.
+    #[serde(default)]
+    pub left_unread: bool,
     /// When it last had news, or notified us of some.
     #[serde(default)]
     pub heard_at: Option<Timestamp>,

@@ -216,7 +216,7 @@ impl CalendarFlow {
         };
         let records: std::collections::BTreeSet<MeetingRef> =
             found.iter().filter_map(|(key, _)| record(key)).collect();
-        let present = self.crm.present(&records).await?;
+        let present = self.crm.present(&records, None).await?;
         let mut hits = Vec::new();
         for record in records.difference(&present) {
             let copies = self.copies(record, now).await?;

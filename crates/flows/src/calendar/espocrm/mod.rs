@@ -300,7 +300,11 @@ impl CrmClient for EspoCalendar {
         self.changed_page(kind, query, max).await
     }
 
-    async fn present(&self, records: &BTreeSet<MeetingRef>) -> Result<BTreeSet<MeetingRef>, Fault> {
+    async fn present(
+        &self,
+        records: &BTreeSet<MeetingRef>,
+        user_id: Option<&str>,
+    ) -> Result<BTreeSet<MeetingRef>, Fault> {
         let mut found = BTreeSet::new();
         for kind in [MeetingKind::Meeting, MeetingKind::Call] {
             let ids: Vec<&str> = records
@@ -312,7 +316,9 @@ impl CrmClient for EspoCalendar {
                 continue;
             }
             let max = u16::try_from(ids.len()).unwrap_or(u16::MAX);
-            let query = ListQuery::filtered(Where::any_of("id", ids)).select(&["id"]).page_size(max);
+            let mut filters = vec![Where::any_of("id", ids)];
+            filters.extend(user_id.map(|user_id| Where::linked_with("users", [user_id])));
+            let query = ListQuery { filters, ..ListQuery::default() }.select(&["id"]).page_size(max);
             let page = self.crm.list(self.entity(kind), &query).await?;
             found.extend(page.records.iter().map(|record| MeetingRef { kind, id: record.id().to_string() }));
         }
