@@ -30,6 +30,7 @@ mod silent;
 mod store;
 mod taken_out;
 mod time;
+mod watches;
 mod world;
 
 use serde_json::Value;

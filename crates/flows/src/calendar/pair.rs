@@ -29,7 +29,7 @@ const PLANS_MAX: u32 = 8;
 /// How long what is being created in the CRM is nobody else's to create.
 const BIRTH_LEASE: std::time::Duration = std::time::Duration::from_secs(60);
 /// Looks at a lease that another calendar's run holds.
-const BIRTH_LOOKS_MAX: u32 = 40;
+const BIRTH_LOOKS_MAX: u32 = 8;
 /// Pause between two of them.
 const BIRTH_PAUSE: std::time::Duration = std::time::Duration::from_millis(250);
 /// How long an attendee's copy waits at least for the organiser's before it makes the meeting itself: that one may lie in
