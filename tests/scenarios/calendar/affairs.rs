@@ -511,11 +511,21 @@ impl Affair {
 
     /// Whether all of it lies in the window, beyond doubt.
     pub fn is_inside(&self, now: Timestamp, reach: Reach) -> bool {
+        self.lies(now, reach).all(|inside| inside == Inside::Yes)
+    }
+
+    /// Whether some calendars' windows may have it, and others not.
+    pub fn is_at_edge(&self, now: Timestamp, reach: Reach) -> bool {
+        self.lies(now, reach).any(|inside| inside == Inside::Unsure)
+    }
+
+    /// Where the meeting lies, and each of its events.
+    fn lies(&self, now: Timestamp, reach: Reach) -> impl Iterator<Item = Inside> {
         let is_there = |copy: &&Copy| copy.standing == Standing::There;
         let said = self.copies.values().filter(is_there).map(|copy| &copy.says);
-        said.chain([&self.says]).all(|says| {
+        said.chain([&self.says]).map(move |says| {
             let (from, to) = self.stretch(says);
-            reach.of(now, from, to) == Inside::Yes
+            reach.of(now, from, to)
         })
     }
 

@@ -1,11 +1,14 @@
 //! A process dies within a run, before or after each write of our store: what the run was about is done by the next one.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use jiff::ToSpan as _;
 use jiff::civil::{Date, date};
+use simulators::{FaultKind, FaultRule};
 
 use super::affairs::{Kind, contact_mail};
+use super::faults;
 use super::says::{Change, Provider, Rule, Says, Show, When, ZONES, mark};
 use super::script::{Edit, SlotChange};
 use super::world::{Plan, World};
@@ -93,6 +96,35 @@ async fn who_was_invited_by_a_deleted_event_is_invited_by_another_one() {
         vec![Edit::Event { calendar, says, guests, rule: None }, Edit::Conclude { affair, held: true }]
     };
     die_in(world, held, |affair| Edit::DeleteEvent { affair, calendar }).await;
+}
+
+/// The meeting is there, but its event cannot be written until no sweep asks for the meeting any more.
+#[tokio::test]
+async fn a_meeting_whose_creation_ends_late_comes_to_the_users_other_calendar() {
+    let mut world = world(10).await;
+    for calendar in world.calendars_of(9) {
+        let affair = world.office.affairs.len();
+        let broken = |path: &str| FaultRule {
+            path: Some(path.to_owned()),
+            method: Some("PATCH".to_owned()),
+            ..FaultRule::new(FaultKind::Status { status: 503 })
+        };
+        world.office.microsoft.fault(broken(faults::GRAPH));
+        world.office.google.fault(broken(faults::GOOGLE));
+        world.perform(&Edit::Event { calendar, says: says(affair), guests: BTreeSet::new(), rule: None });
+        for _ in 0..4 {
+            world.quiet().await;
+            world.clock.advance(Duration::from_secs(3_600));
+            let (kind, users, contacts) = (Kind::Meeting, BTreeSet::from([0]), BTreeSet::new());
+            let says = says(world.office.affairs.len());
+            world.perform(&Edit::Meeting { kind, assigned: 0, users, contacts, says });
+            world.sweep_now();
+        }
+        world.quiet().await;
+        faults::clear(&world.office);
+        world.rest("all can be written again").await;
+        assert_eq!(world.office.affairs[affair].copies.len(), 2);
+    }
 }
 
 #[tokio::test]

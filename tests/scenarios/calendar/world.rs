@@ -1,5 +1,6 @@
 //! An office, the flow, and time: days with edits and trouble, nights in which all comes to rest and is compared.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -371,6 +372,13 @@ impl World {
         let now = self.clock.now();
         let outside = self.office.affairs.iter_mut().filter(|affair| !affair.is_inside(now, REACH));
         outside.for_each(|affair| affair.is_closed = true);
+    }
+
+    /// What lies at the edge of the window, which is set anew in each calendar on another day.
+    pub fn at_edge(&self) -> BTreeSet<usize> {
+        let now = self.clock.now();
+        let affairs = self.office.affairs.iter().filter(|affair| affair.is_at_edge(now, REACH));
+        affairs.map(|affair| affair.number).collect()
     }
 
     /// As long as it takes until nothing can be unheard any more.

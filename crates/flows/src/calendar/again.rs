@@ -115,7 +115,8 @@ pub(super) async fn note_series(
 }
 
 /// Notes that a record's other calendars have to hear what its version does not tell them, should this run be cut off: it
-/// is deleted, the event that invites its guests has ended, or it changed while a calendar was not connected.
+/// is deleted, the event that invites its guests has ended, or it changed while a calendar was not connected, or came
+/// to be long before anybody could hear of it.
 pub(super) async fn note_record(
     flow: &CalendarFlow,
     calendar: &CalendarId,

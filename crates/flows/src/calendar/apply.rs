@@ -46,10 +46,12 @@ impl Pair<'_> {
         match action {
             Action::SaveLink(link) => {
                 let guests = self.guests();
-                if let Some(record) = self.leaves_guests(link)
-                    && !self.copies().await?.is_empty()
+                let born = self.born_late(link);
+                let left = self.leaves_guests(link);
+                if let Some(record) = born.as_ref().or(left.as_ref())
+                    && (born.is_some() || !self.copies().await?.is_empty())
                 {
-                    again::note_record(self.flow, &self.open.id, &record, self.run).await?;
+                    again::note_record(self.flow, &self.open.id, record, self.run).await?;
                 }
                 let saving = Saving {
                     calendar: &self.open.id,
@@ -58,7 +60,10 @@ impl Pair<'_> {
                     fence,
                 };
                 self.stored = Some(self.flow.links.save(link, self.stored.as_ref(), saving).await?);
-                self.ended(link);
+                if let Some(record) = born.or(left) {
+                    self.is_unheard_of(record);
+                }
+                self.ends_with_parts(link);
                 Ok(true)
             }
             Action::CreateMeeting { key, event, user_id } => {

@@ -16,7 +16,7 @@ use super::copies::{Role, role};
 use super::crm::CrmFound;
 use super::event::{Attendee, Attendees, Event, Place, Reach};
 use super::flow::CalendarFlow;
-use super::link::{EndedBy, PairLink, Personal};
+use super::link::{EndedBy, PairLink, Personal, Side};
 use super::links::{LINK_CHANGED, Stored, birth_lease, day_lease};
 use super::part::Whole;
 use super::plan::{Crm, Input, Remote, Rules, plan};
@@ -644,19 +644,24 @@ impl<'a> Pair<'a> {
         self.done.written = Some(WrittenRecord { record: record.clone(), users, found });
     }
 
-    /// Notes that the pair has come to its end: that of a series takes its parts along, and whom the event of a meeting
-    /// that goes on has invited, another one has to invite.
-    pub(super) fn ended(&mut self, link: &PairLink) {
-        if let (Some(record), KnownRecord::Found(meeting)) = (self.leaves_guests(link), &self.meeting)
-            && self.done.written.is_none()
-        {
+    /// Notes that a record's other calendars have to hear of it as if it were written now.
+    pub(super) fn is_unheard_of(&mut self, record: MeetingRef) {
+        if let (KnownRecord::Found(meeting), None) = (&self.meeting, &self.done.written) {
             let users = meeting.users.clone();
             self.done.written = Some(WrittenRecord { record, users, found: self.whole.clone() });
         }
-        self.ends_with_parts(link);
     }
 
-    /// The record whose guests the event of this link may have invited, where it comes to its end and the record goes on.
+    /// The record that an earlier run began to create, where this link says that it is there: until now its other calendars
+    /// waited for the event that it was born of, and the sweep may have asked them already.
+    pub(super) fn born_late(&self, link: &PairLink) -> Option<MeetingRef> {
+        let begun = self.stored.as_ref().and_then(|stored| stored.link.creating.as_ref());
+        let arrived = begun.is_some_and(|begun| begun.side == Side::Crm) && link.creating.is_none();
+        link.meeting.clone().filter(|_| arrived && self.done.written.is_none())
+    }
+
+    /// The record whose guests the event of this link may have invited, where it comes to its end and the record goes on:
+    /// another one has to invite them.
     pub(super) fn leaves_guests(&self, link: &PairLink) -> Option<MeetingRef> {
         let KnownRecord::Found(meeting) = &self.meeting else { return None };
         let is_guest = |attendee: &Attendee| attendee.reach == Reach::Known;
@@ -664,7 +669,8 @@ impl<'a> Pair<'a> {
         (link.tombstone.is_some() && has_guests).then(|| meeting.record.clone())
     }
 
-    fn ends_with_parts(&mut self, link: &PairLink) {
+    /// Notes that the end of a series takes its parts along.
+    pub(super) fn ends_with_parts(&mut self, link: &PairLink) {
         if link.ends_series() {
             self.done.ended_series.clone_from(&link.key);
         }
