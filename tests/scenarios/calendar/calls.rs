@@ -10,7 +10,8 @@ use super::engine::Runs;
 pub struct Time {
     pub days: u64,
     pub calendars: u64,
-    pub people: u64,
+    /// Windows that were set, each read on both sides.
+    pub windows: u64,
     /// Pages of links, each day as many as there were then.
     pub link_pages: u64,
     pub removals: u64,
@@ -51,9 +52,10 @@ impl Calls {
             ("links compared with the CRM each day", time.link_pages),
             ("whose a calendar is, each day and in each process", runs.opened),
             ("watches, each three days", calendar_days / 3 + time.calendars),
+            ("a user's meetings and calls in each window that is set", 2 * time.windows),
             (
-                "who people are, each day and in each process",
-                time.people * (time.days + runs.begun_again) / 2,
+                "who users, contacts and leads are, each day and in each process",
+                3 * (time.days + runs.begun_again),
             ),
             ("runs that failed, done again", runs.spent_requests),
         ];

@@ -133,6 +133,15 @@ pub fn set_users(
     crm.edit_as(user, kind.name(), id, &object(json!({ "usersIds": users })))
 }
 
+pub fn set_contacts(
+    crm: &EspocrmSimulator,
+    user: &str,
+    (kind, id): (Kind, &str),
+    contacts: &[&str],
+) -> Result<(), String> {
+    crm.edit_as(user, kind.name(), id, &object(json!({ "contactsIds": contacts })))
+}
+
 pub fn conclude(
     crm: &EspocrmSimulator,
     user: &str,

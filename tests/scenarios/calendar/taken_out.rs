@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 use shared::clock::Clock as _;
 
-use super::affairs::Kind;
+use super::affairs::{Kind, contact_mail};
 use super::crm;
 use super::script::Edit;
 use super::time::{connected, meeting};
@@ -101,4 +101,23 @@ async fn who_is_taken_out_loses_the_event_and_has_it_again_when_back_wherever_a_
         }
         assert!(deaths > 6, "{deaths}");
     }
+}
+
+/// Outlook's event has its people in a list below its body, and none among its attendees.
+#[tokio::test]
+async fn the_last_contact_who_is_taken_out_is_listed_no_more() {
+    let mut world = connected(&USERS[..1]).await;
+    let (kind, users, contacts) = (Kind::Meeting, BTreeSet::from([0]), BTreeSet::from([0]));
+    world.perform(&Edit::Meeting { kind, assigned: 0, users, contacts, says: meeting(0) });
+    world.rest("made").await;
+    let is_listed = |world: &World| {
+        let body = &world.office.microsoft.records()[0]["body"]["content"];
+        body.as_str().unwrap().contains(&contact_mail(0))
+    };
+    assert!(is_listed(&world));
+    let id = world.office.affairs[0].id.clone().unwrap();
+    let who = &world.office.users[0].crm_id;
+    crm::set_contacts(&world.office.crm, who, (kind, &id), &[]).unwrap();
+    world.quiet().await;
+    assert!(!is_listed(&world));
 }

@@ -58,6 +58,7 @@ pub struct World {
     /// Pages that had to be read of calendars as a whole, and of links, as many as there were at the time.
     calendar_pages: u64,
     link_pages: u64,
+    windows: u64,
     hooks: Hooks,
     next_sweep: Timestamp,
 }
@@ -84,6 +85,7 @@ impl World {
             edits: 0,
             calendar_pages: 0,
             link_pages: 0,
+            windows: 0,
             hooks,
             next_sweep,
         }
@@ -101,6 +103,7 @@ impl World {
         }
         self.rest("begin").await;
         self.calendar_pages += of(self.office.calendars.len()) * self.pages();
+        self.windows += of(self.office.calendars.len());
     }
 
     /// Events that are linked.
@@ -180,7 +183,7 @@ impl World {
         let time = Time {
             days,
             calendars: of(office.calendars.len()),
-            people: of(office.users.len() + office.contacts.len()),
+            windows: self.windows,
             link_pages: self.link_pages,
             removals: of(gone),
             further_pages: self.calendar_pages,
@@ -315,6 +318,7 @@ impl World {
         if day % 7 == 6 {
             let outlooks = self.office.calendars.iter().filter(|it| it.provider == Provider::Microsoft);
             self.calendar_pages += of(outlooks.count()) * self.pages();
+            self.windows += of(self.office.calendars.len());
         }
     }
 
@@ -331,6 +335,7 @@ impl World {
                 let after = Some(u32::try_from(dice.below(3)).unwrap()).filter(|_| dice.chance(0.7));
                 faults::forget(&self.office, &self.office.calendars[at], after, dice);
                 self.calendar_pages += self.pages();
+                self.windows += 1;
             }
             2..=4 => {
                 let writes = u32::try_from(dice.below(12)).unwrap();

@@ -3,7 +3,7 @@
 use super::action::{Action, Notice, Plan, Skipped, Verdict};
 use super::copies::{Copy, Invited, Role, is_unanswered, role};
 use super::event::{Event, Field, Place, Response};
-use super::link::{Attempt, ConflictField, Creating, OpenConflict, PairLink, Side};
+use super::link::{Attempt, ConflictField, Creating, OpenConflict, PairLink, Side, people_digest};
 use super::merge::{Merged, Terms, Winner, merge};
 use super::plan::{Input, stamp_is_missing};
 use super::sides::{EventSide, Guests, MeetingSide, Provider, Stamp};
@@ -244,6 +244,7 @@ fn settled(link: &PairLink, event: &EventSide, meeting: &MeetingSide) -> PairLin
         is_organizer: event.is_organizer,
         revision: Some(event.revision.clone()),
         version: meeting.version,
+        people: Some(people_digest(&meeting.event.attendees)),
         stamped: link.stamped || matches!(&event.stamp, Stamp::Of(record) if *record == meeting.record),
         creating: None,
         made_of: link.made_of.filter(|made_of| meeting.version == Some(*made_of)),

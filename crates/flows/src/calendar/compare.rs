@@ -50,13 +50,13 @@ impl Rounds<'_> {
             ended: link.tombstone.is_some(),
         };
         match missing(&linked, window) {
-            Missing::No | Missing::Outside | Missing::LongGone => Ok(()),
+            Missing::No | Missing::Past | Missing::Ahead => Ok(()),
             Missing::Look => self.read_anew(event_id).await,
         }
     }
 
-    /// A token was lost, and with it what it would have told of events outside the window, of which a full round says
-    /// nothing: each that is linked, and not long gone, gets a message of its own.
+    /// A token was lost, and with it what it would have told of events ahead of the window, of which a full round says
+    /// nothing: each that is linked gets a message of its own.
     pub(super) async fn look_outside(&mut self) -> Result<(), Fault> {
         let window = match &self.standing.cursor.token {
             Some(token) => token.window,
@@ -73,7 +73,7 @@ impl Rounds<'_> {
                     seen: false,
                     ended: link.tombstone.is_some(),
                 };
-                if missing(&linked, &window) == Missing::Outside {
+                if missing(&linked, &window) == Missing::Ahead {
                     again::note_unread(self.flow, &self.open.id, &linked.event_id, self.run).await?;
                 }
             }

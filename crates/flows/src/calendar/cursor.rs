@@ -19,6 +19,9 @@ pub const PAGES_MAX: u32 = 5_000;
 pub const LOOPS_MAX: u32 = 2;
 /// Share of the time ahead that has to be left; below it the window is set anew.
 const AHEAD_LEFT: (i64, i64) = (2, 3);
+/// How long before the window something may have ended to be read where a token was lost: all that ever was in the calendar
+/// would be too much.
+const LOOKED_BACK: SignedDuration = SignedDuration::from_hours(90 * 24);
 /// Longest age of a window.
 const WINDOW_AGE_MAX_HOURS: i64 = 7 * 24;
 
@@ -41,6 +44,12 @@ impl Reach {
             from: now.checked_sub(hours(self.back_days).hours()).unwrap_or(Timestamp::MIN),
             to: now.checked_add(hours(self.ahead_days).hours()).unwrap_or(Timestamp::MAX),
         }
+    }
+
+    /// The window that is read as of now where a token was lost: only it would have told what has changed of the past.
+    pub fn window_after_loss(&self, now: Timestamp) -> Window {
+        let window = self.window(now);
+        Window { from: window.from.checked_sub(LOOKED_BACK).unwrap_or(Timestamp::MIN), ..window }
     }
 
     /// When what starts then has come into every calendar's window: each is set anew on a day of its own, and some hours
@@ -66,7 +75,7 @@ pub struct Cursor {
     pub loops: u32,
     /// When a round last came to its end.
     pub synced_at: Option<Timestamp>,
-    /// Whether linked events outside the window may have changed unread: only a token tells of them, and one was lost.
+    /// Whether linked events ahead of the window may have changed unread: only a token tells of them, and one was lost.
     #[serde(default)]
     pub outside_unread: bool,
 }
@@ -185,7 +194,8 @@ impl Cursor {
     pub fn request(&mut self, reach: &Reach, now: Timestamp) -> Request {
         let (token, loops) = (self.token.clone(), self.loops);
         self.outside_unread |= self.round.is_none() && token.is_none() && self.is_read();
-        let round = self.round.get_or_insert_with(|| begin(token.as_ref(), loops, reach, now));
+        let whole = self.whole(reach, now);
+        let round = self.round.get_or_insert_with(|| begin(token.as_ref(), loops, reach, whole, now));
         let changes = matches!(round.kind, Kind::Changes | Kind::LastChanges);
         let text = token.filter(|_| changes).map(|token| token.text);
         match (&round.page, text) {
@@ -225,20 +235,19 @@ impl Cursor {
     pub fn expired(&mut self, reach: &Reach, now: Timestamp) {
         let kind = self.round.as_ref().map(|round| round.kind);
         self.outside_unread |= matches!(kind, Some(Kind::Changes | Kind::LastChanges));
-        if let (Some(Kind::LastChanges), Some(next)) = (kind, self.next_token.take()) {
-            // The new round has read the whole window: nothing in it is lost with the old token.
-            let outside_unread = self.outside_unread;
-            *self = Self { token: Some(next), synced_at: Some(now), outside_unread, ..Self::default() };
-            return;
-        }
         let why = match kind {
             Some(Kind::Full(why)) => why,
             Some(Kind::Changes | Kind::LastChanges) | None => Why::Expired,
         };
         // While the window slides, the old token is as good as before.
         let token = self.token.take().filter(|_| why == Why::Window);
-        *self =
-            Self { token, round: Some(full(why, reach.window(now), now)), next_token: None, ..self.clone() };
+        let round = Some(full(why, self.whole(reach, now), now));
+        *self = Self { token, round, next_token: None, ..self.clone() };
+    }
+
+    /// The window for a round that reads all of it.
+    fn whole(&self, reach: &Reach, now: Timestamp) -> Window {
+        if self.outside_unread { reach.window_after_loss(now) } else { reach.window(now) }
     }
 
     /// Whether the calendar was read from beginning to end once: before that, nothing is created in it.
@@ -288,11 +297,11 @@ impl Cursor {
     }
 }
 
-fn begin(token: Option<&Token>, loops: u32, reach: &Reach, now: Timestamp) -> Round {
+fn begin(token: Option<&Token>, loops: u32, reach: &Reach, whole: Window, now: Timestamp) -> Round {
     match token {
-        None if loops > 0 => full(Why::Loop, reach.window(now), now),
-        None => full(Why::First, reach.window(now), now),
-        Some(token) if is_short(token, reach, now) => full(Why::Window, reach.window(now), now),
+        None if loops > 0 => full(Why::Loop, whole, now),
+        None => full(Why::First, whole, now),
+        Some(token) if is_short(token, reach, now) => full(Why::Window, whole, now),
         Some(token) => Round { kind: Kind::Changes, ..full(Why::First, token.window, now) },
     }
 }
@@ -327,28 +336,22 @@ pub struct Linked {
 pub enum Missing {
     /// The round had it, or it has come to its end.
     No,
-    /// It lies outside the window: it fell out, and is kept.
-    Outside,
-    /// Likewise, and it ended so long ago that nobody is expected to edit it.
-    LongGone,
+    /// It ended before the window: it fell out, and is kept.
+    Past,
+    /// It begins after the window: it was moved out, and is kept.
+    Ahead,
     /// It should have come: look at it before anything is called deleted.
     Look,
 }
-
-/// How long before the window something may have ended to be looked at when a token was lost: else each lost token would cost a
-/// request for all that ever was in the calendar.
-const LOOKED_BACK: SignedDuration = SignedDuration::from_hours(90 * 24);
 
 /// What a full round of this window says of a link.
 pub fn missing(link: &Linked, window: &Window) -> Missing {
     match &link.base {
         _ if link.seen || link.ended => Missing::No,
-        Some(base) if !window.has(base) => {
-            let oldest = window.from.checked_sub(LOOKED_BACK).unwrap_or(Timestamp::MIN);
-            let is_recent = base.place.series().is_some() || base.when.touches(oldest, Timestamp::MAX);
-            if is_recent { Missing::Outside } else { Missing::LongGone }
-        }
-        Some(_) | None => Missing::Look,
+        Some(base) if window.has(base) => Missing::Look,
+        Some(base) if base.when.started_by() >= window.to => Missing::Ahead,
+        Some(_) => Missing::Past,
+        None => Missing::Look,
     }
 }
 

@@ -8,10 +8,10 @@ use std::collections::BTreeSet;
 
 use super::action::{Action, Ignored, Notice, Skipped, Verdict};
 use super::event::{Attendee, Attendees, Event, Field, Place, Unfit, When};
-use super::model::Look;
+use super::model::{Look, World};
 use super::plan::Policy;
 use super::series::{Holding, Series};
-use super::sides::{EventSide, EventStatus, MeetingKind, MeetingStatus, Provider};
+use super::sides::{EventSide, EventStatus, MeetingKind, MeetingRef, MeetingStatus, Provider};
 use super::tests::{day, first_event, first_meeting, hour, now, simple, weekly, world};
 
 #[test]
@@ -293,20 +293,25 @@ fn a_series_that_the_crm_cannot_hold_comes_as_its_occurrences() {
     assert_eq!((world.meetings_created, world.events[0].len()), (3, 3));
 }
 
+/// A series that is linked: its event, its meeting, and what it is without some of its occurrences.
+fn linked_series(provider: Provider) -> (World, String, MeetingRef, impl Fn(&[usize]) -> Place) {
+    let mut world = world(&[provider], Policy::NewestWins);
+    let series = weekly();
+    let id = world.add_event(0, Event { place: Place::Master(series.clone()), ..simple("A") }, "uid1", true);
+    world.settle();
+    let record = first_meeting(&world).unwrap();
+    let found = series.occurrences(&hour(0), now(), world.rules.window.to).unwrap();
+    let without = move |which: &[usize]| {
+        let gaps = which.iter().map(|n| found[*n].original.clone()).collect();
+        Place::Master(series.leaving_out(gaps))
+    };
+    (world, id, record, without)
+}
+
 #[test]
 fn what_is_left_out_of_a_series_on_either_side_takes_place_on_none() {
     for provider in [Provider::Google, Provider::Microsoft] {
-        let mut world = world(&[provider], Policy::NewestWins);
-        let series = weekly();
-        let id =
-            world.add_event(0, Event { place: Place::Master(series.clone()), ..simple("A") }, "uid1", true);
-        world.settle();
-        let record = first_meeting(&world).unwrap();
-        let found = series.occurrences(&hour(0), now(), world.rules.window.to).unwrap();
-        let without = |which: &[usize]| {
-            let gaps = which.iter().map(|n| found[*n].original.clone()).collect();
-            Place::Master(series.leaving_out(gaps))
-        };
+        let (mut world, id, record, without) = linked_series(provider);
         world.edit_meeting(&record, |side| side.event.place = without(&[1]));
         world.edit_event(0, &id, |side| (side.event.place, side.gaps_known) = (without(&[2, 3]), true));
         world.settle();
@@ -323,15 +328,8 @@ fn what_is_left_out_of_a_series_on_either_side_takes_place_on_none() {
 #[test]
 fn a_day_that_is_left_out_keeps_no_series_whose_other_side_was_deleted() {
     for in_crm in [true, false] {
-        let mut world = world(&[Provider::Microsoft], Policy::NewestWins);
-        let series = weekly();
-        let id =
-            world.add_event(0, Event { place: Place::Master(series.clone()), ..simple("A") }, "uid1", true);
-        world.settle();
-        let record = first_meeting(&world).unwrap();
-        let found = series.occurrences(&hour(0), now(), world.rules.window.to).unwrap();
-        let gaps = BTreeSet::from([found[1].original.clone()]);
-        let without = Place::Master(series.leaving_out(gaps));
+        let (mut world, id, record, without) = linked_series(Provider::Microsoft);
+        let without = without(&[1]);
         if in_crm {
             world.edit_event(0, &id, |side| (side.event.place, side.gaps_known) = (without, true));
             world.meetings.remove(&record);

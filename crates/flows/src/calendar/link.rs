@@ -6,9 +6,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::copies::Copy;
-use super::event::{Busy, Event, Field, Place, Response};
+use super::event::{Attendees, Busy, Event, Field, Place, Response};
+use super::key::digest;
 use super::merge::{Merged, Winner};
 use super::sides::{Calendar, MeetingRef, MeetingSide, Provider, SharedKey};
+
+/// Digits that tell people of records apart.
+const PEOPLE_DIGITS: usize = 16;
 
 /// The link of one event and one record of the CRM.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -29,6 +33,9 @@ pub struct PairLink {
     pub revision: Option<String>,
     /// The record's version, likewise.
     pub version: Option<i64>,
+    /// Whom the record had among its people then, as a digest: not all that is known of them stands with the event.
+    #[serde(default)]
+    pub people: Option<String>,
     /// What both sides last agreed on; none before the first agreement, and for a copy that another one speaks for.
     pub base: Option<Event>,
     /// What is its user's own affair in the calendar, where that differs from `base` and nobody knows why: neither side is
@@ -99,7 +106,14 @@ impl PairLink {
             && self.conflict.is_none()
             && self.tombstone.is_none()
             && self.left.is_empty();
-        let is_agreed = |base: &Event| base.differences(&meeting.event).is_empty();
+        let is_agreed = |base: &Event| {
+            let has_people = match &self.people {
+                Some(people) => *people == people_digest(&meeting.event.attendees),
+                None => base.same(&meeting.event, Field::Attendees),
+            };
+            let is_others = |field: Field| field == Field::Attendees || self.peer && field.is_personal();
+            has_people && base.differences(&meeting.event).into_iter().all(is_others)
+        };
         is_quiet && self.revision.is_some() && self.base.as_ref().is_some_and(is_agreed)
     }
 
@@ -120,6 +134,12 @@ impl PairLink {
     pub fn in_calendar(&self, agreed: &Event, provider: Provider) -> Event {
         Personal::put(self.apart.as_ref(), provider.holds(agreed))
     }
+}
+
+/// Tells people of a record apart from others, and from themselves with another answer.
+pub(super) fn people_digest(people: &Attendees) -> String {
+    // Serialising plain structs cannot fail.
+    digest(&[&serde_json::to_string(people).unwrap_or_default()], PEOPLE_DIGITS)
 }
 
 /// What is one user's own affair.
@@ -281,6 +301,7 @@ pub enum EndedBy {
 
 #[cfg(test)]
 mod tests {
+    use super::super::event::{Attendee, Reach};
     use super::super::merge::Winner;
     use super::super::model::Look;
     use super::super::plan::Policy;
@@ -298,6 +319,16 @@ mod tests {
         assert!(link.says(&meeting));
         let edited = Event { location: "Room 1".into(), ..meeting.event.clone() };
         assert!(!link.says(&MeetingSide { event: edited, ..meeting.clone() }));
+        let invited = Attendee { reach: Reach::Known, ..Attendee::default() };
+        let mut people = meeting.clone();
+        people.event.attendees.insert("guest@example.org".into(), invited);
+        assert!(!link.says(&people));
+        let known = PairLink { people: Some(people_digest(&people.event.attendees)), ..link.clone() };
+        assert!(known.says(&people) && !known.says(&meeting), "of its people the event need not tell");
+        let busy =
+            MeetingSide { event: Event { busy: Busy::Free, ..meeting.event.clone() }, ..meeting.clone() };
+        assert!(!link.says(&busy));
+        assert!(PairLink { peer: true, ..link.clone() }.says(&busy), "that is another one's own affair");
         let conflict = OpenConflict { fields: Vec::new(), winner: Some(Winner::Crm), told: false };
         let event = simple("A");
         let creating = Creating { side: Side::Crm, event };

@@ -16,7 +16,7 @@ use super::again::About;
 use super::calendars::Opened;
 use super::client::{Found, Item, PageAnswer, PageRead};
 use super::cursor::{Page, Step};
-use super::event::{OriginalStart, Place};
+use super::event::{OriginalStart, Place, Window};
 use super::flow::CalendarFlow;
 use super::key::{EventHash, digest};
 use super::pair::{Done, Known, Pair, WrittenRecord};
@@ -193,7 +193,8 @@ impl<'a> Rounds<'a> {
                 }
                 Step::Compare(window) => {
                     self.compare(&window).await?;
-                    self.standing.outbound = Some(Outbound::of(window));
+                    let from = self.open.reach.window(now).from.max(window.from);
+                    self.standing.outbound = Some(Outbound::of(Window { from, ..window }));
                     self.save().await?;
                     self.seen.clear();
                     if self.standing.cursor.round.is_none() {
