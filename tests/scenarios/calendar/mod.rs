@@ -18,6 +18,7 @@ mod history;
 mod hooks;
 mod installation;
 mod invited_once;
+mod lost_token;
 mod office;
 mod oracle;
 mod outlook;
