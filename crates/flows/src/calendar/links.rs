@@ -15,7 +15,7 @@ use shared::ports::state::{Expected, Fence, READ_KEYS_MAX, State, Versioned, Wri
 
 use super::copies::Copy;
 use super::event::{Event, OriginalStart};
-use super::key::{CalendarId, EventHash, digest, record_id};
+use super::key::{CalendarId, EventHash, Subject, digest, record_id};
 use super::link::{EndedBy, PairLink, Side};
 use super::sides::{MeetingRef, Provider, SharedKey};
 
@@ -25,6 +25,11 @@ pub(super) const LINK_CHANGED: &str = "link_changed";
 const TOMBSTONE_KEPT: Duration = Duration::from_secs(800 * 24 * 3_600);
 /// Calendars that one record or key is looked for in: more people are in no meeting.
 const CALENDARS_MAX: u32 = 1_000;
+/// What stands under records.
+const RECORDS: &str = "calendar/record/";
+/// What is read of it at once, and how often for one page of records.
+const RECORDS_PAGE: u32 = 50;
+const RECORD_SCANS_MAX: u32 = 20;
 /// Links read in one page of a scan.
 const PAGE: u32 = 200;
 /// Digits of the hash of a shared key.
@@ -123,7 +128,16 @@ fn link_key(calendar: &str, slot: &str) -> String {
 }
 
 fn record_key(record: &MeetingRef, calendar: &str) -> String {
-    format!("calendar/record/{}/{calendar}", record_id(record))
+    format!("{RECORDS}{}/{calendar}", record_id(record))
+}
+
+/// The record that something stands under.
+fn record_of(place: &str) -> Option<MeetingRef> {
+    let (record, _) = place.strip_prefix(RECORDS)?.split_once('/')?;
+    match Subject::read(record)? {
+        Subject::Record(record) => Some(record),
+        Subject::Calendar(_) | Subject::Event(..) => None,
+    }
 }
 
 fn shared_key(key: &SharedKey, calendar: &str) -> String {
@@ -232,6 +246,31 @@ impl Links {
         let copies: Vec<KnownCopy> = found.iter().filter_map(copy).collect();
         let has_others = copies.len() < found.len();
         Ok((copies, has_others))
+    }
+
+    /// At most `max` records that have a linked event, by id, after a place; and the last place that was looked at, where there
+    /// was one.
+    pub(super) async fn linked_records(
+        &self,
+        after: Option<&str>,
+        max: usize,
+    ) -> Result<(BTreeSet<MeetingRef>, Option<String>), Fault> {
+        let (mut records, mut last) = (BTreeSet::new(), None::<String>);
+        for _ in 0..RECORD_SCANS_MAX {
+            let found = self.0.scan(RECORDS, last.as_deref().or(after), RECORDS_PAGE).await?;
+            for (place, document) in &found {
+                let known: OfRecord = read(place, document)?;
+                if known.key.is_some() && !known.ended {
+                    records.extend(record_of(place));
+                }
+            }
+            last = found.last().map(|(place, _)| place.clone()).or(last);
+            let page = usize::try_from(RECORDS_PAGE).unwrap_or(usize::MAX);
+            if found.len() < page || records.len() + page > max {
+                break;
+            }
+        }
+        Ok((records, last))
     }
 
     /// The record of an event in a calendar.

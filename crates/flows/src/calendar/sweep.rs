@@ -13,22 +13,19 @@ use shared::names::CALENDARS_SILENT;
 use shared::ports::state::Write;
 use vault::AccountId;
 
-use super::crm::{Changed, ChangedAfter};
+use super::crm::{Changed, ChangedAfter, PRESENT_MAX};
 use super::flow::CalendarFlow;
 use super::key::{CalendarId, Subject, word};
-use super::sides::{MeetingKind, MeetingRef};
+use super::sides::MeetingKind;
 use super::standing;
 use crate::guard::SweepFacts;
 
 /// Calendars and notes in one page.
 const PAGE: u32 = 200;
-/// Links compared with the CRM in one request.
-const LINKS_PAGE: u32 = 100;
 /// How far a sweep reaches back behind the last one: the CRM's clock, and writes that were under way.
 const OVERLAP: SignedDuration = SignedDuration::from_mins(2);
 /// How often links are compared with the CRM, to find deletions whose webhook was lost.
 const RECONCILE_EVERY: Duration = Duration::from_secs(24 * 3_600);
-const RECORDS: &str = "calendar/record/";
 
 /// Where a sweep goes on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -201,21 +198,12 @@ impl CalendarFlow {
                 return Ok((Vec::new(), None));
             }
         }
-        let found = self.state.scan(RECORDS, after.as_deref(), LINKS_PAGE).await?;
-        let Some((last, _)) = found.last() else {
+        let (records, last) = self.links.linked_records(after.as_deref(), PRESENT_MAX).await?;
+        let Some(last) = last else {
             let text = now.to_string();
             self.state.write(Write::put(RECONCILED, text.as_bytes())).await?;
             return Ok((Vec::new(), None));
         };
-        let record = |key: &String| -> Option<MeetingRef> {
-            let (record, _) = key.strip_prefix(RECORDS)?.split_once('/')?;
-            match Subject::read(record)? {
-                Subject::Record(record) => Some(record),
-                Subject::Calendar(_) | Subject::Event(..) => None,
-            }
-        };
-        let records: std::collections::BTreeSet<MeetingRef> =
-            found.iter().filter_map(|(key, _)| record(key)).collect();
         let present = self.crm.present(&records, None).await?;
         let mut hits = Vec::new();
         for record in records.difference(&present) {
@@ -224,7 +212,7 @@ impl CalendarFlow {
                 hits.push(SweepHit { key: self.key(&Subject::Record(record.clone()))?, changed_at: None });
             }
         }
-        Ok((hits, Some(Place::Linked { after: Some(last.clone()) })))
+        Ok((hits, Some(Place::Linked { after: Some(last) })))
     }
 }
 
