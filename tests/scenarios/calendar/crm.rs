@@ -124,22 +124,15 @@ pub fn change(
     crm.edit_as(user, kind.name(), id, &object(fields))
 }
 
-pub fn set_users(
+/// Sets who comes; `attribute` says as what: `usersIds` or `contactsIds`.
+pub fn set_people(
     crm: &EspocrmSimulator,
     user: &str,
     (kind, id): (Kind, &str),
-    users: &[&str],
+    attribute: &str,
+    ids: &[&str],
 ) -> Result<(), String> {
-    crm.edit_as(user, kind.name(), id, &object(json!({ "usersIds": users })))
-}
-
-pub fn set_contacts(
-    crm: &EspocrmSimulator,
-    user: &str,
-    (kind, id): (Kind, &str),
-    contacts: &[&str],
-) -> Result<(), String> {
-    crm.edit_as(user, kind.name(), id, &object(json!({ "contactsIds": contacts })))
+    crm.edit_as(user, kind.name(), id, &object(json!({ attribute: ids })))
 }
 
 pub fn conclude(

@@ -26,7 +26,7 @@ async fn shared(first: usize, second: usize) -> World {
     let id = world.office.affairs[0].id.clone().unwrap();
     let users: Vec<&str> = USERS.iter().map(|user| world.office.users[*user].crm_id.as_str()).collect();
     let who = &world.office.users[first].crm_id;
-    crm::set_users(&world.office.crm, who, (Kind::Meeting, &id), &users).unwrap();
+    crm::set_people(&world.office.crm, who, (Kind::Meeting, &id), "usersIds", &users).unwrap();
     world.office.affairs[0].users.insert(second);
     world.rest("shared").await;
     world

@@ -25,7 +25,7 @@ async fn has_users(world: &mut World, assigned: usize, users: &[usize]) {
     let id = world.office.affairs[0].id.clone().unwrap();
     let users: Vec<&str> = users.iter().map(|user| world.office.users[*user].crm_id.as_str()).collect();
     let who = &world.office.users[assigned].crm_id;
-    crm::set_users(&world.office.crm, who, (Kind::Meeting, &id), &users).unwrap();
+    crm::set_people(&world.office.crm, who, (Kind::Meeting, &id), "usersIds", &users).unwrap();
     world.quiet().await;
 }
 
@@ -117,7 +117,7 @@ async fn the_last_contact_who_is_taken_out_is_listed_no_more() {
     assert!(is_listed(&world));
     let id = world.office.affairs[0].id.clone().unwrap();
     let who = &world.office.users[0].crm_id;
-    crm::set_contacts(&world.office.crm, who, (kind, &id), &[]).unwrap();
+    crm::set_people(&world.office.crm, who, (kind, &id), "contactsIds", &[]).unwrap();
     world.quiet().await;
     assert!(!is_listed(&world));
 }
