@@ -25,7 +25,7 @@ use shared::trace::TraceParent;
 use simulators::wecom::WecomCallback;
 use simulators::{WecomOptions, WecomSimulator};
 use system_tests::supervise::Folder;
-use system_tests::{unique_name, wait};
+use system_tests::wait;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
@@ -94,6 +94,8 @@ pub struct Installation {
     pub ran: Ran,
     setup: Setup,
     workers: Vec<Worker>,
+    /// Workers so far: their numbers are their names, so that each play has the same shards with the same workers.
+    hired: usize,
     producer: Option<Task>,
     _folder: Folder,
 }
@@ -143,6 +145,7 @@ impl Installation {
             ran: Ran::default(),
             setup,
             workers: Vec::new(),
+            hired: 0,
             producer: None,
             _folder: folder,
         };
@@ -184,7 +187,8 @@ impl Installation {
 
     /// One more worker.
     pub fn hire(&mut self) {
-        let name = unique_name("worker");
+        self.hired += 1;
+        let name = format!("worker{}", self.hired);
         let settings = worker_settings(name.clone(), &self.setup);
         let flow = flow_of(&self.setup, &self.wecom, &self.place, &self.store);
         let topology = working::topology(flow.as_ref());
