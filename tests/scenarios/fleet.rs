@@ -76,7 +76,7 @@ async fn until_settled(fleet: &Fleet) {
         let left = unsettled(fleet);
         let ids = left.iter().filter_map(|text| text.split('"').nth(1)).take(3);
         let logs: Vec<String> = ids.map(|id| fleet.log_about(id)).collect();
-        panic!("{error}\n{}", logs.join("\n"));
+        panic!("{}\n{error}", logs.join("\n"));
     }
 }
 

@@ -82,7 +82,7 @@ impl Expected {
             if found == expected { Ok(()) } else { Err(found) }
         });
         if let Err(error) = agreed.await {
-            panic!("{error}\nmust be {expected:?}\n{}", bench.logs());
+            panic!("{}\n{error}\nmust be {expected:?}", bench.logs());
         }
     }
 }

@@ -254,7 +254,7 @@ retry_delay_max_seconds = 2.0
             if differences.is_empty() { Ok(()) } else { Err(differences) }
         });
         if let Err(error) = agreed.await {
-            panic!("{error}\n{}", self.logs());
+            panic!("{}\n{error}", self.logs());
         }
     }
 
