@@ -31,6 +31,11 @@ async fn world(users: usize) -> World {
     world
 }
 
+fn meeting(kind: Kind, number: usize) -> Edit {
+    let (users, contacts) = (BTreeSet::from([0, 1]), BTreeSet::new());
+    Edit::Meeting { kind, assigned: 0, users, contacts, says: says(number) }
+}
+
 fn says(number: usize) -> Says {
     Says {
         subject: format!("Besprechung {}", mark(number)),
@@ -44,10 +49,16 @@ fn says(number: usize) -> Says {
 
 /// Performs what `last` answers, whose run dies at each of its writes, and compares; `first` makes what it is about.
 async fn die_at_every_write(first: impl Fn(usize) -> Vec<Edit>, last: impl Fn(usize) -> Edit) {
-    die_in(world(4).await, first, last).await;
+    die_in(world(4).await, first, last, |_| None).await;
 }
 
-async fn die_in(mut world: World, first: impl Fn(usize) -> Vec<Edit>, last: impl Fn(usize) -> Edit) {
+/// The same, where somebody does something before the next process is there.
+async fn die_in(
+    mut world: World,
+    first: impl Fn(usize) -> Vec<Edit>,
+    last: impl Fn(usize) -> Edit,
+    meanwhile: impl Fn(usize) -> Option<Edit>,
+) {
     let mut deaths = 0;
     for n in 0.. {
         let number = world.office.affairs.len();
@@ -57,10 +68,14 @@ async fn die_in(mut world: World, first: impl Fn(usize) -> Vec<Edit>, last: impl
         }
         world.perform(&last(number));
         let is_done = n % 2 == 1;
+        world.while_down = meanwhile(number);
         world.store.arm(n / 2, is_done);
         world.quiet().await;
         let struck = !world.store.disarm();
-        world.rest(&format!("dead at write {}, done: {is_done}", n / 2)).await;
+        world.while_down = None;
+        let what = format!("dead at write {}, done: {is_done}", n / 2);
+        world.rest(&what).await;
+        assert_eq!(world.store.being_created().await, Vec::<String>::new(), "{what}");
         if !struck {
             break;
         }
@@ -71,15 +86,37 @@ async fn die_in(mut world: World, first: impl Fn(usize) -> Vec<Edit>, last: impl
 
 #[tokio::test]
 async fn a_deleted_event_takes_the_meeting_and_its_other_events_with_it() {
-    let meeting = |number| Edit::Meeting {
-        kind: Kind::Meeting,
-        assigned: 0,
-        users: BTreeSet::from([0, 1]),
-        contacts: BTreeSet::new(),
-        says: says(number),
-    };
     let delete = |affair| Edit::DeleteEvent { affair, calendar: 0 };
-    die_at_every_write(|number| vec![meeting(number)], delete).await;
+    die_at_every_write(|number| vec![meeting(Kind::Meeting, number)], delete).await;
+}
+
+/// Its link does not know the event yet, which is there or not.
+#[tokio::test]
+async fn a_record_that_is_deleted_while_its_events_are_being_created_takes_them_with_it() {
+    for kind in [Kind::Meeting, Kind::Call] {
+        let delete = |affair| Some(Edit::DeleteMeeting { affair });
+        die_in(world(4).await, |_| Vec::new(), |number| meeting(kind, number), delete).await;
+    }
+}
+
+#[tokio::test]
+async fn events_and_meetings_that_are_being_created_are_created_once() {
+    let event = |number| Edit::Event { calendar: 0, says: says(number), guests: BTreeSet::new(), rule: None };
+    die_at_every_write(|_| Vec::new(), |number| meeting(Kind::Meeting, number)).await;
+    die_at_every_write(|_| Vec::new(), event).await;
+}
+
+/// Its link does not know the meeting yet, which is there or not.
+#[tokio::test]
+async fn an_event_that_is_deleted_while_its_meeting_is_being_created_takes_it_with_it() {
+    for calendar in [0, 1] {
+        let event = |number| {
+            let guests = BTreeSet::new();
+            Edit::Event { calendar, says: says(number), guests, rule: None }
+        };
+        let delete = |affair| Some(Edit::DeleteEvent { affair, calendar });
+        die_in(world(4).await, |_| Vec::new(), event, delete).await;
+    }
 }
 
 /// The meeting was held, so it stays; it says nothing new, and its guests need another invitation all the same.
@@ -95,7 +132,7 @@ async fn who_was_invited_by_a_deleted_event_is_invited_by_another_one() {
         let (says, guests) = (says(affair), BTreeSet::from([contact_mail(0)]));
         vec![Edit::Event { calendar, says, guests, rule: None }, Edit::Conclude { affair, held: true }]
     };
-    die_in(world, held, |affair| Edit::DeleteEvent { affair, calendar }).await;
+    die_in(world, held, |affair| Edit::DeleteEvent { affair, calendar }, |_| None).await;
 }
 
 /// The meeting is there, but its event cannot be written until no sweep asks for the meeting any more.

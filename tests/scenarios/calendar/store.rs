@@ -46,6 +46,24 @@ impl Tearing {
         }
     }
 
+    /// Places of links of events that are being created.
+    pub async fn being_created(&self) -> Vec<String> {
+        let (mut after, mut found) = (None::<String>, Vec::new());
+        loop {
+            let page = self.inner.scan("link/calendar/", after.as_deref(), 200).await.unwrap();
+            let Some((last, _)) = page.last() else { return found };
+            after = Some(last.clone());
+            let is_birth = |key: &str| key.contains(".meeting.") || key.contains(".call.");
+            let is_alive = |value: &[u8]| {
+                let link: serde_json::Value = serde_json::from_slice(value).unwrap();
+                link["tombstone"].is_null()
+            };
+            found.extend(
+                page.into_iter().filter(|(key, it)| is_birth(key) && is_alive(&it.value)).map(|(key, _)| key),
+            );
+        }
+    }
+
     /// Everything but what begins with one of these.
     pub async fn empty_but(&self, kept: &[&str]) -> u32 {
         let (mut after, mut removed) = (None::<String>, 0);

@@ -55,6 +55,8 @@ pub struct World {
     pub installation: Installation,
     pub script: Script,
     pub edits: usize,
+    /// What somebody does while no process runs, after the next one has died.
+    pub while_down: Option<Edit>,
     /// Pages that had to be read of calendars as a whole, and of links, as many as there were at the time.
     calendar_pages: u64,
     link_pages: u64,
@@ -83,6 +85,7 @@ impl World {
             installation,
             script,
             edits: 0,
+            while_down: None,
             calendar_pages: 0,
             link_pages: 0,
             windows: 0,
@@ -255,6 +258,9 @@ impl World {
         while self.engine.work().await {
             // Until another process is there, what the dead one had leased has ended.
             self.clock.advance(Duration::from_secs(90));
+            if let Some(edit) = self.while_down.take() {
+                self.perform(&edit);
+            }
             self.engine.begin_again(self.installation.flow(&self.office).await);
         }
     }

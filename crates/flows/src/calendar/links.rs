@@ -76,7 +76,8 @@ impl Slot {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct OfRecord {
     user_id: String,
-    event_id: String,
+    /// None while it is being created for the first time.
+    event_id: Option<String>,
     key: Option<SharedKey>,
     is_organizer: bool,
     guests: BTreeSet<String>,
@@ -94,6 +95,8 @@ pub(super) struct KnownCopy {
     pub calendar: String,
     /// The copy, where it is linked and alive.
     pub copy: Option<Copy>,
+    /// Whether it came to its end. What neither did nor is linked is being created.
+    pub ended: bool,
     /// The record's version as both sides agreed on it.
     pub version: Option<i64>,
 }
@@ -175,23 +178,51 @@ impl Links {
         Ok(Some(Stored { link: read(&key, &document)?, slot, version: document.version }))
     }
 
-    /// The link of a record in a calendar: with its event, or while that one is being created.
+    /// The link of a record in a calendar: with its event, or while that one is being created. A creation that has come to
+    /// its end, and whose run died before it was cleared away, is cleared away.
     pub(super) async fn of_record(
         &self,
         calendar: &CalendarId,
         record: &MeetingRef,
     ) -> Result<Option<Stored>, Fault> {
-        if let Some(event_id) = self.event_of(calendar, record).await? {
-            let found = self.of_event(calendar, &event_id).await?;
-            if let Some(found) = found.filter(|found| found.link.meeting.as_ref() == Some(record)) {
-                let taken_out = found.link.tombstone.filter(|it| it.why == EndedBy::TakenOut);
-                let Some(taken_out) = taken_out else { return Ok(Some(found)) };
-                let born = self.at(calendar, Slot::Birth(record.clone())).await?;
-                let is_after = |born: &Stored| born.link.created_after == Some(taken_out.at);
-                return Ok(born.filter(is_after).or(Some(found)));
+        let birth = Slot::Birth(record.clone());
+        let Some(event_id) = self.event_of(calendar, record).await? else {
+            return self.at(calendar, birth).await;
+        };
+        let event = Slot::Event(EventHash::of(&event_id));
+        let (found, birth) = self.at_both(calendar, event, birth).await?;
+        let Some(found) = found.filter(|found| found.link.meeting.as_ref() == Some(record)) else {
+            return Ok(birth);
+        };
+        let taken_out = found.link.tombstone.filter(|it| it.why == EndedBy::TakenOut).map(|it| it.at);
+        match birth {
+            Some(birth) if taken_out.is_some() && birth.link.created_after == taken_out => Ok(Some(birth)),
+            Some(birth) => {
+                let key = link_key(&calendar.text(), &birth.slot.text());
+                let expected = Expected::Version(birth.version);
+                self.0.write(Write { expected, ..Write::delete(&key) }).await?;
+                Ok(Some(found))
             }
+            None => Ok(Some(found)),
         }
-        self.at(calendar, Slot::Birth(record.clone())).await
+    }
+
+    /// The links at two places.
+    async fn at_both(
+        &self,
+        calendar: &CalendarId,
+        first: Slot,
+        second: Slot,
+    ) -> Result<(Option<Stored>, Option<Stored>), Fault> {
+        let keys = [&first, &second].map(|slot| link_key(&calendar.text(), &slot.text()));
+        let mut found = self.0.get_many(&[&keys[0], &keys[1]]).await?.into_iter();
+        let mut stored = |key: &str, slot: Slot| match found.next().flatten() {
+            Some(document) => {
+                Ok::<_, Fault>(Some(Stored { link: read(key, &document)?, slot, version: document.version }))
+            }
+            None => Ok(None),
+        };
+        Ok((stored(&keys[0], first)?, stored(&keys[1], second)?))
     }
 
     /// The event that a record has in a calendar, or had last.
@@ -202,7 +233,7 @@ impl Links {
     ) -> Result<Option<String>, Fault> {
         let key = record_key(record, &calendar.text());
         let Some(document) = self.0.get(&key).await? else { return Ok(None) };
-        Ok(Some(read::<OfRecord>(&key, &document)?.event_id))
+        Ok(read::<OfRecord>(&key, &document)?.event_id)
     }
 
     /// Events of this key, by calendar.
@@ -218,8 +249,8 @@ impl Links {
         self.of_event(calendar, &known.event_id).await
     }
 
-    /// The copies of a record that are linked and alive, and the calendars that had one, among these; and whether there
-    /// are others.
+    /// The copies of a record that are linked and alive, and the calendars that had one or will, among these; and whether
+    /// there are others.
     pub(super) async fn copies(
         &self,
         record: &MeetingRef,
@@ -230,8 +261,8 @@ impl Links {
             let provider = *among.get(calendar_id)?;
             let known = OfRecord::clone(known);
             let OfRecord { user_id, event_id, key, is_organizer, guests, version, made_of, ended } = known;
-            let alive = key.filter(|_| !ended);
-            let copy = alive.map(|key| Copy {
+            let alive = key.zip(event_id).filter(|_| !ended);
+            let copy = alive.map(|(key, event_id)| Copy {
                 calendar_id: calendar_id.clone(),
                 provider,
                 user_id,
@@ -241,14 +272,14 @@ impl Links {
                 guests,
                 made_of,
             });
-            Some(KnownCopy { calendar: calendar_id.clone(), copy, version })
+            Some(KnownCopy { calendar: calendar_id.clone(), copy, ended, version })
         };
         let copies: Vec<KnownCopy> = found.iter().filter_map(copy).collect();
         let has_others = copies.len() < found.len();
         Ok((copies, has_others))
     }
 
-    /// At most `max` records that have a linked event, by id, after a place; and the last place that was looked at, where there
+    /// At most `max` records that have an event, or will, by id, after a place; and the last place that was looked at, where there
     /// was one.
     pub(super) async fn linked_records(
         &self,
@@ -260,7 +291,7 @@ impl Links {
             let found = self.0.scan(RECORDS, last.as_deref().or(after), RECORDS_PAGE).await?;
             for (place, document) in &found {
                 let known: OfRecord = read(place, document)?;
-                if known.key.is_some() && !known.ended {
+                if !known.ended {
                     records.extend(record_of(place));
                 }
             }
@@ -405,7 +436,7 @@ impl Links {
 
     /// Writes what leads to a link, where it is not there already.
     async fn point(&self, link: &PairLink, saving: Saving<'_>) -> Result<(), Fault> {
-        let Some(event_id) = &link.event_id else { return Ok(()) };
+        let Some(event_id) = &link.event_id else { return self.point_birth(link, saving).await };
         let calendar = saving.calendar.text();
         let of_key = OfKey {
             event_id: event_id.clone(),
@@ -431,13 +462,14 @@ impl Links {
         }
         if let Some(place) = &places[1] {
             let known = by_record.as_ref().and_then(|d| serde_json::from_slice::<OfRecord>(&d.value).ok());
-            if known.as_ref().is_some_and(|it| is_other(&it.event_id, it.ended)) {
+            let of_other = known.as_ref().and_then(|it| Some((it.event_id.as_deref()?, it.ended)));
+            if of_other.is_some_and(|(id, ended)| is_other(id, ended)) {
                 return Ok(());
             }
-            let known = known.filter(|known| known.event_id == *event_id);
+            let known = known.filter(|known| known.event_id.as_ref() == Some(event_id));
             let of_record = OfRecord {
                 user_id: saving.user_id.to_owned(),
-                event_id: event_id.clone(),
+                event_id: Some(event_id.clone()),
                 key: link.key.clone(),
                 is_organizer: link.is_organizer,
                 guests: match (saving.guests, known) {
@@ -451,6 +483,37 @@ impl Links {
             };
             self.put_if_other(place, by_record.as_ref(), &of_record, ttl, saving.fence).await?;
         }
+        Ok(())
+    }
+
+    /// Writes under a record that its event is being created, or that this ended without one; not where it had an event.
+    async fn point_birth(&self, link: &PairLink, saving: Saving<'_>) -> Result<(), Fault> {
+        let Some(record) = &link.meeting else { return Ok(()) };
+        let place = record_key(record, &saving.calendar.text());
+        let ended = link.tombstone.is_some();
+        let value = bytes(&OfRecord {
+            user_id: saving.user_id.to_owned(),
+            event_id: None,
+            key: None,
+            is_organizer: link.is_organizer,
+            guests: BTreeSet::new(),
+            version: link.version,
+            made_of: link.made_of,
+            ended,
+        })?;
+        let mut expected = Expected::Absent;
+        if ended {
+            let Some(present) = self.0.get(&place).await? else { return Ok(()) };
+            if read::<OfRecord>(&place, &present)?.event_id.is_some() {
+                return Ok(());
+            }
+            expected = Expected::Version(present.version);
+        }
+        let time_to_live = ended.then_some(TOMBSTONE_KEPT);
+        // Where another run was first, that one's says the same, or knows the event.
+        self.0
+            .write(Write { expected, fence: saving.fence, time_to_live, ..Write::put(&place, &value) })
+            .await?;
         Ok(())
     }
 

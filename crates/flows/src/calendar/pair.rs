@@ -21,7 +21,7 @@ use super::links::{LINK_CHANGED, Stored, birth_lease, day_lease};
 use super::part::Whole;
 use super::plan::{Crm, Input, Remote, Rules, plan};
 use super::series::Holding;
-use super::sides::{EventSide, MeetingRef, SharedKey, Stamp};
+use super::sides::{EventSide, EventStatus, MeetingRef, SharedKey, Stamp};
 use super::{people, reasons};
 
 /// Plans for one pair in one run: a look, writes, the agreement, and one more for each thing that changed meanwhile.
@@ -315,6 +315,7 @@ impl<'a> Pair<'a> {
         }
         self.read_event().await?;
         let ended = self.find_record().await?;
+        self.find_created().await?;
         self.read_record().await?;
         if self.done.skipped.is_some() {
             return Ok(None);
@@ -515,9 +516,7 @@ impl<'a> Pair<'a> {
         self.searched_key = true;
         (self.record, self.meeting) = (None, KnownRecord::Unread);
         // Whoever had the lease may have created it; and an earlier run of this one may have, whose answer was lost.
-        let copies = self.flow.links.of_key(&key.text()).await?;
-        let alive = copies.into_iter().filter(|(_, copy)| copy.ended.is_none());
-        self.record = alive.into_iter().find_map(|(_, copy)| copy.record);
+        self.record = self.record_of_key(&key).await?;
         if self.record.is_none() && day.is_some() {
             self.record = self.record_of_day(&event).await?;
         }
@@ -530,6 +529,38 @@ impl<'a> Pair<'a> {
             self.read_series_people(&event).await?;
         }
         Ok(())
+    }
+
+    /// Of an event that is gone, the meeting that was being created: an earlier run may have, and died before it said so.
+    async fn find_created(&mut self) -> Result<(), Fault> {
+        let is_gone = match &self.event {
+            Known::Gone => true,
+            Known::Found(event) => event.status == EventStatus::Cancelled,
+            Known::Unread | Known::Hinted => false,
+        };
+        if !is_gone || self.record.is_some() || self.searched_key {
+            return Ok(());
+        }
+        let link = self.stored.as_ref().map(|stored| &stored.link).filter(|link| link.creating.is_some());
+        let Some(key) = link.and_then(|link| link.key.clone()) else { return Ok(()) };
+        if self.leases.is_empty() {
+            self.leases.push(self.take_birth_lease(&birth_lease(&key)).await?);
+        }
+        self.searched_key = true;
+        self.record = self.record_of_key(&key).await?;
+        if self.record.is_none()
+            && let Some(found) = self.flow.crm.find(&key.text()).await?
+        {
+            self.take_record(&found);
+        }
+        Ok(())
+    }
+
+    /// The record of a key's copies that are alive.
+    async fn record_of_key(&self, key: &SharedKey) -> Result<Option<MeetingRef>, Fault> {
+        let copies = self.flow.links.of_key(&key.text()).await?;
+        let mut alive = copies.into_iter().filter(|(_, copy)| copy.ended.is_none());
+        Ok(alive.find_map(|(_, copy)| copy.record))
     }
 
     async fn take_birth_lease(&self, name: &str) -> Result<(Fence, String), Fault> {

@@ -208,7 +208,7 @@ impl CalendarFlow {
         let mut hits = Vec::new();
         for record in records.difference(&present) {
             let copies = self.copies(record, now).await?;
-            if copies.iter().any(|known| known.copy.is_some()) {
+            if copies.iter().any(|known| !known.ended) {
                 hits.push(SweepHit { key: self.key(&Subject::Record(record.clone()))?, changed_at: None });
             }
         }
