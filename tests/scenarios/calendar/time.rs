@@ -66,6 +66,7 @@ async fn play(plan: Plan) -> World {
     let calls = world.calls();
     println!("{calls}");
     assert!(calls.factor() <= FACTOR_MAX, "seed {}: {calls}", plan.seed);
+    assert_eq!(world.store.being_created().await, Vec::<String>::new(), "seed {}", plan.seed);
     world
 }
 
