@@ -553,3 +553,7 @@ fn bytes<T: Serialize>(value: &T) -> Result<Vec<u8>, Fault> {
         Fault::bug("state_unwritable", format!("A document of a calendar cannot be written: {e}."))
     })
 }
+
+#[cfg(test)]
+#[path = "links_tests.rs"]
+mod tests;
