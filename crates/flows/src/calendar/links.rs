@@ -175,7 +175,7 @@ impl Links {
     pub(super) async fn at(&self, calendar: &CalendarId, slot: Slot) -> Result<Option<Stored>, Fault> {
         let key = link_key(&calendar.text(), &slot.text());
         let Some(document) = self.0.get(&key).await? else { return Ok(None) };
-        Ok(Some(Stored { link: read(&key, &document)?, slot, version: document.version }))
+        stored(&key, &document, slot).map(Some)
     }
 
     /// The link of a record in a calendar: with its event, or while that one is being created. A creation that has come to
@@ -216,13 +216,9 @@ impl Links {
     ) -> Result<(Option<Stored>, Option<Stored>), Fault> {
         let keys = [&first, &second].map(|slot| link_key(&calendar.text(), &slot.text()));
         let mut found = self.0.get_many(&[&keys[0], &keys[1]]).await?.into_iter();
-        let mut stored = |key: &str, slot: Slot| match found.next().flatten() {
-            Some(document) => {
-                Ok::<_, Fault>(Some(Stored { link: read(key, &document)?, slot, version: document.version }))
-            }
-            None => Ok(None),
-        };
-        Ok((stored(&keys[0], first)?, stored(&keys[1], second)?))
+        let mut next =
+            |key: &str, slot| found.next().flatten().map(|document| stored(key, &document, slot)).transpose();
+        Ok((next(&keys[0], first)?, next(&keys[1], second)?))
     }
 
     /// The event that a record has in a calendar, or had last.
@@ -540,6 +536,10 @@ impl Links {
         };
         found.iter().map(one).collect()
     }
+}
+
+fn stored(key: &str, document: &Versioned, slot: Slot) -> Result<Stored, Fault> {
+    Ok(Stored { link: read(key, document)?, slot, version: document.version })
 }
 
 /// What is not readable is never taken for absent: it would be made a second time.

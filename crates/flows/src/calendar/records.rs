@@ -105,7 +105,7 @@ impl CalendarFlow {
         failed.map_or(Ok((wrote, present, again)), Err)
     }
 
-    /// The accounts whose calendars have the record, and those of its users.
+    /// The accounts whose calendars have the record or are about to, and those of its users.
     pub(super) async fn accounts_of(
         &self,
         record: &MeetingRef,
