@@ -30,6 +30,8 @@ const RECORDS: &str = "calendar/record/";
 /// What is read of it at once, and how often for one page of records.
 const RECORDS_PAGE: u32 = 50;
 const RECORD_SCANS_MAX: u32 = 20;
+/// Creations of either kind that are looked at, most of which ended without an event.
+const BIRTHS_SEEN_MAX: u32 = 20;
 /// Links read in one page of a scan.
 const PAGE: u32 = 200;
 /// Digits of the hash of a shared key.
@@ -348,11 +350,17 @@ impl Links {
         Ok(None)
     }
 
-    /// Whether anything is being created in a calendar.
+    /// Whether anything is being created in a calendar, or may be.
     pub(super) async fn births(&self, calendar: &CalendarId) -> Result<bool, Fault> {
         for kind in ["call.", "meeting."] {
             let prefix = link_key(&calendar.text(), kind);
-            if !self.0.scan(&prefix, None, 1).await?.is_empty() {
+            let found = self.0.scan(&prefix, None, BIRTHS_SEEN_MAX).await?;
+            for (key, document) in &found {
+                if read::<PairLink>(key, document)?.tombstone.is_none() {
+                    return Ok(true);
+                }
+            }
+            if found.len() >= usize::try_from(BIRTHS_SEEN_MAX).unwrap_or(usize::MAX) {
                 return Ok(true);
             }
         }

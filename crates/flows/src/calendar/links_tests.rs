@@ -79,7 +79,9 @@ async fn a_record_is_linked_from_the_beginning_of_its_events_creation_to_its_end
 async fn a_creation_that_ends_without_an_event_is_over() {
     let (place, record) = (Place::new(), record("m"));
     let born = place.save(&birth(&record), None).await;
+    assert!(place.links.births(&place.calendar).await.unwrap());
     place.save(&ended(birth(&record), 1, EndedBy::BothDeleted), Some(&born)).await;
+    assert!(!place.links.births(&place.calendar).await.unwrap());
     assert_eq!((place.records().await, place.known(&record).await), (vec![], vec![(false, true)]));
 }
 
