@@ -43,6 +43,17 @@ enum End {
     Torn,
 }
 
+impl End {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Done(actions) if actions.is_empty() => "nothing to do",
+            Self::Done(_) => "done",
+            Self::Failed(_) => "failed",
+            Self::Torn => "torn",
+        }
+    }
+}
+
 /// What was run.
 #[derive(Debug, Default, Clone)]
 pub struct Runs {
@@ -74,6 +85,8 @@ pub struct Engine {
     pub dead: BTreeMap<String, (RecordKey, String)>,
     pub runs: Runs,
     requests: Counting,
+    /// Requests so far, by what was run, how that ended, and endpoint.
+    asked: BTreeMap<(&'static str, &'static str), BTreeMap<String, u64>>,
     /// Calendars that this process has read, and since when it knows whose they are.
     opened: BTreeMap<String, Timestamp>,
 }
@@ -98,8 +111,21 @@ impl Engine {
             dead,
             runs: Runs::default(),
             requests,
+            asked: BTreeMap::new(),
             opened: BTreeMap::new(),
         }
+    }
+
+    /// What kinds of runs asked for most often, a line for each kind and end.
+    pub fn asked(&self) -> String {
+        let mut lines = String::new();
+        for ((kind, how), endpoints) in &self.asked {
+            let mut endpoints: Vec<_> = endpoints.iter().collect();
+            endpoints.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+            let most = endpoints.iter().take(8).map(|(name, count)| format!("{count} {name}"));
+            lines += &format!("  {kind}, {how}: {}\n", most.collect::<Vec<_>>().join(", "));
+        }
+        lines
     }
 
     /// The process has died, and this is another one's.
@@ -223,7 +249,7 @@ impl Engine {
 
     async fn run(&mut self, name: &str) {
         let Some((key, waiting)) = self.waiting.remove(name) else { return };
-        let asked = (self.requests)();
+        let mut asked = (self.requests)();
         let before: u64 = asked.values().sum();
         let mut reruns = 0;
         loop {
@@ -248,9 +274,13 @@ impl Engine {
                 () = self.store.torn.notified() => End::Torn,
                 () = tokio::time::sleep(RUN_TIME_MAX) => panic!("a run of {name} hangs: {:?}", self.runs),
             };
+            let spent = self.since(&asked);
+            asked = (self.requests)();
             if tracing_wanted() {
-                println!("  {} {name}: {end:?} by {:?}", self.clock.now(), self.since(&asked));
+                println!("  {} {name}: {end:?} by {spent:?}", self.clock.now());
             }
+            let sums = self.asked.entry((kind(name), end.name())).or_default();
+            spent.into_iter().for_each(|(endpoint, count)| *sums.entry(endpoint).or_default() += count);
             match end {
                 End::Done(actions) => {
                     if kind(name) == "calendar" {

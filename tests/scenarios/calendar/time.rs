@@ -64,7 +64,7 @@ async fn play(plan: Plan) -> World {
     }
     println!("seed {}: {} days in {:?}: {}", plan.seed, plan.days, begun.elapsed(), world.counts());
     let calls = world.calls();
-    println!("{calls}");
+    println!("{calls}\n{}", world.engine.asked());
     assert!(calls.factor() <= FACTOR_MAX, "seed {}: {calls}", plan.seed);
     assert_eq!(world.store.being_created().await, Vec::<String>::new(), "seed {}", plan.seed);
     world
