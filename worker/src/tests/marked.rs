@@ -6,7 +6,7 @@ use shared::retry_mark;
 use super::*;
 
 #[tokio::test]
-async fn runs_that_end_together_ask_together_and_each_gets_its_own_answer() {
+async fn who_asks_alone_asks_at_once_and_who_comes_meanwhile_asks_together() {
     let dir = tempfile::tempdir().unwrap();
     let options = EmbeddedOptions::new(dir.path(), Role::Serving, Arc::new(SystemClock));
     let inner: Arc<dyn shared::ports::state::State> = Embedded::open(options).unwrap().state;
@@ -19,5 +19,7 @@ async fn runs_that_end_together_ask_together_and_each_gets_its_own_answer() {
     let answers = join_all(records.iter().map(|record| marked.ask(record))).await;
     let found: Vec<bool> = answers.into_iter().map(Result::unwrap).collect();
     assert_eq!(found, (0..20).map(|n| n == 7).collect::<Vec<bool>>());
-    assert_eq!(trips(&state).0, 1, "trips to the store");
+    assert_eq!(trips(&state).0, 2, "trips to the store: the first by itself, the others together");
+    assert!(marked.ask(&records[7]).await.unwrap());
+    assert_eq!(trips(&state).0, 3);
 }
