@@ -89,6 +89,8 @@ pub struct Engine {
     asked: BTreeMap<(&'static str, &'static str), BTreeMap<String, u64>>,
     /// Calendars that this process has read, and since when it knows whose they are.
     opened: BTreeMap<String, Timestamp>,
+    /// How often each calendar was looked at to the end.
+    looks: BTreeMap<String, u64>,
 }
 
 /// Requests of clients so far, by endpoint.
@@ -113,7 +115,13 @@ impl Engine {
             requests,
             asked: BTreeMap::new(),
             opened: BTreeMap::new(),
+            looks: BTreeMap::new(),
         }
+    }
+
+    /// How often this calendar was looked at to the end.
+    pub fn looks_at(&self, calendar: &RecordKey) -> u64 {
+        self.looks.get(&calendar.to_string()).copied().unwrap_or(0)
     }
 
     /// What kinds of runs asked for most often, a line for each kind and end.
@@ -285,6 +293,7 @@ impl Engine {
                 End::Done(actions) => {
                     if kind(name) == "calendar" {
                         self.opened(name);
+                        *self.looks.entry(name.to_owned()).or_default() += 1;
                     }
                     *self.runs.done.entry(kind(name)).or_default() += 1;
                     actions.into_iter().for_each(|action| *self.runs.actions.entry(action).or_default() += 1);

@@ -70,16 +70,19 @@ pub fn lose(office: &Office, share: f64, dice: &mut Dice) {
     office.google.configure(&object(json!({ "push": push }))).unwrap();
 }
 
-/// How far a calendar was read is forgotten there: now, or after some more requests.
-pub fn forget(office: &Office, calendar: &Calendar, after: Option<u32>, dice: &mut Dice) {
-    match calendar.provider {
+/// How far a calendar was read is forgotten there: now, or after some more requests. Google forgets it of all its calendars,
+/// or of the next one of which so many pages are read. Answers which have to be read anew.
+pub fn forget(office: &Office, at: usize, after: Option<u32>, dice: &mut Dice) -> Vec<usize> {
+    let Calendar { provider, mail, .. } = &office.calendars[at];
+    match provider {
         Provider::Microsoft => {
             let death = DEATHS[dice.below(DEATHS.len())];
-            let mut body = json!({ "mailbox": calendar.mail, "death": death });
+            let mut body = json!({ "mailbox": mail, "death": death });
             if let Some(after) = after {
                 body["after_requests"] = json!(after);
             }
             office.microsoft.control("POST", "delta/expire", &body).unwrap();
+            vec![at]
         }
         Provider::Google => {
             let settings = match after {
@@ -87,6 +90,10 @@ pub fn forget(office: &Office, calendar: &Calendar, after: Option<u32>, dice: &m
                 None => json!({ "expire_sync_tokens": true }),
             };
             office.google.configure(&object(settings)).unwrap();
+            let calendars = office.calendars.iter().enumerate();
+            let all =
+                calendars.filter(|(_, calendar)| calendar.provider == Provider::Google).map(|(at, _)| at);
+            if after.is_none() { all.collect() } else { vec![at] }
         }
     }
 }

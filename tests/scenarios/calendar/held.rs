@@ -55,7 +55,7 @@ async fn a_calendar_that_was_emptied_keeps_its_meetings_until_a_release() {
     for (at, is_lost) in [(0, false), (0, true), (1, false), (1, true)] {
         let (mut world, numbers) = with_meetings(at).await;
         if is_lost {
-            faults::forget(&world.office, &world.office.calendars[at], None, &mut world.script.dice);
+            faults::forget(&world.office, at, None, &mut world.script.dice);
         }
         for affair in numbers {
             world.perform(&Edit::DeleteEvent { affair, calendar: at });

@@ -14,6 +14,8 @@ use super::world::World;
 const USERS: [usize; 2] = [0, 1];
 /// Days after which what is on the tenth has ended before the window.
 const LATER: i64 = 50;
+/// Days after which it has ended before what is read where a token was lost.
+const LONG_AFTER: i64 = 140;
 
 /// Requests for single events.
 fn looks(world: &World) -> u64 {
@@ -38,9 +40,8 @@ async fn what_was_edited_before_the_window_is_read_with_it_and_not_one_by_one() 
     world.rest("later").await;
     for user in USERS {
         let calendar = world.calendars_of(user)[0];
-        let of_user = world.office.calendars[calendar].clone();
         let before = looks(&world);
-        faults::forget(&world.office, &of_user, None, &mut world.script.dice);
+        faults::forget(&world.office, calendar, None, &mut world.script.dice);
         let affair = user * 5;
         let subject = format!("Nachtrag {}", mark(affair));
         world.perform(&Edit::InCalendar { affair, calendar, change: Change::Subject(subject.clone()) });
@@ -48,5 +49,29 @@ async fn what_was_edited_before_the_window_is_read_with_it_and_not_one_by_one() 
         world.rest("edited").await;
         assert_eq!(world.office.affairs[affair].says.subject, subject);
         assert!(looks(&world) - before < 3, "{} and then {}", before, looks(&world));
+    }
+}
+
+/// Users 2 and 3 are invited by users 0 and 1 to what has ended before all that a full round reads.
+#[tokio::test]
+async fn what_follows_a_colleagues_event_is_not_read_one_by_one_once_it_is_long_over() {
+    let mut world = connected(&[0, 1, 2, 3]).await;
+    for user in USERS {
+        for _ in 0..5 {
+            let (says, calendar) = (meeting(world.office.affairs.len()), world.calendars_of(user)[0]);
+            let guest = world.calendars_of(user + 2)[0];
+            let guests = BTreeSet::from([world.office.calendars[guest].mail.clone()]);
+            world.perform(&Edit::Event { calendar, says, guests, rule: None });
+        }
+    }
+    world.rest("made").await;
+    world.advance_to(midnight(FEW.first + LONG_AFTER.days())).await;
+    world.rest("long after").await;
+    for user in USERS {
+        let before = looks(&world);
+        faults::forget(&world.office, world.calendars_of(user + 2)[0], None, &mut world.script.dice);
+        world.sweep_now();
+        world.rest("read as a whole").await;
+        assert_eq!(looks(&world), before, "guest of user {user}");
     }
 }

@@ -1,6 +1,6 @@
 //! An office, the flow, and time: days with edits and trouble, nights in which all comes to rest and is compared.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,6 +61,8 @@ pub struct World {
     calendar_pages: u64,
     link_pages: u64,
     windows: u64,
+    /// Calendars that the provider forgot how far they were read, and how often they had been looked at by then.
+    forgotten: BTreeMap<usize, u64>,
     hooks: Hooks,
     next_sweep: Timestamp,
 }
@@ -89,6 +91,7 @@ impl World {
             calendar_pages: 0,
             link_pages: 0,
             windows: 0,
+            forgotten: BTreeMap::new(),
             hooks,
             next_sweep,
         }
@@ -339,9 +342,8 @@ impl World {
             1 => {
                 let at = dice.below(self.office.calendars.len());
                 let after = Some(u32::try_from(dice.below(3)).unwrap()).filter(|_| dice.chance(0.7));
-                faults::forget(&self.office, &self.office.calendars[at], after, dice);
-                self.calendar_pages += self.pages();
-                self.windows += 1;
+                let forgotten = faults::forget(&self.office, at, after, dice);
+                forgotten.into_iter().for_each(|at| self.is_read_anew(at));
             }
             2..=4 => {
                 let writes = u32::try_from(dice.below(12)).unwrap();
@@ -349,6 +351,18 @@ impl World {
                 self.store.arm(writes, is_done);
             }
             _ => {}
+        }
+    }
+
+    /// A calendar has to be read as a whole: once, even if the provider forgets it again before that.
+    fn is_read_anew(&mut self, at: usize) {
+        let calendar = &self.office.calendars[at];
+        let user = &self.office.users[calendar.user].crm_id;
+        let key = self.engine.flow.key_of_account(calendar.provider.name(), user).unwrap();
+        let looks = self.engine.looks_at(&key);
+        if self.forgotten.insert(at, looks) != Some(looks) {
+            self.calendar_pages += self.pages();
+            self.windows += 1;
         }
     }
 

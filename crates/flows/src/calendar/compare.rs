@@ -43,16 +43,24 @@ impl Rounds<'_> {
         let by_series = link.base.as_ref().is_some_and(|base| {
             matches!(base.place, Place::Occurrence { .. }) && series_of(&base.place).is_some_and(has)
         });
-        let linked = Linked {
-            event_id: event_id.clone(),
-            base: link.agreed().cloned(),
-            seen: has(event_id) || by_series,
-            ended: link.tombstone.is_some(),
-        };
+        let linked = self.linked(link, has(event_id) || by_series).await?;
         match missing(&linked, window) {
             Missing::No | Missing::Past | Missing::Ahead => Ok(()),
             Missing::Look => self.read_anew(event_id).await,
         }
+    }
+
+    /// A link that a round had or had not. What follows another copy takes place when that one does.
+    async fn linked(&self, link: &PairLink, seen: bool) -> Result<Linked, Fault> {
+        let ended = link.tombstone.is_some();
+        let mut base = link.agreed().cloned();
+        if base.is_none()
+            && !seen
+            && let Some(copy) = self.flow.followed(link, self.now()).await?
+        {
+            base = self.flow.links.base_of(&copy).await?;
+        }
+        Ok(Linked { base, seen, ended })
     }
 
     /// A token was lost, and with it what it would have told of events ahead of the window, of which a full round says
@@ -67,14 +75,9 @@ impl Rounds<'_> {
             let (page, next) = self.flow.links.page(&self.open.id, after.as_deref()).await?;
             for link in page {
                 let Some(event_id) = link.event_id.clone() else { continue };
-                let linked = Linked {
-                    event_id,
-                    base: link.agreed().cloned(),
-                    seen: false,
-                    ended: link.tombstone.is_some(),
-                };
+                let linked = self.linked(&link, false).await?;
                 if missing(&linked, &window) == Missing::Ahead {
-                    again::note_unread(self.flow, &self.open.id, &linked.event_id, self.run).await?;
+                    again::note_unread(self.flow, &self.open.id, &event_id, self.run).await?;
                 }
             }
             let Some(next) = next else { break };

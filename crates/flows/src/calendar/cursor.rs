@@ -321,8 +321,6 @@ fn is_short(token: &Token, reach: &Reach, now: Timestamp) -> bool {
 /// A link, for the comparison with a full round.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Linked {
-    /// The event's id.
-    pub event_id: String,
     /// What it last said.
     pub base: Option<Event>,
     /// Whether the round had it.

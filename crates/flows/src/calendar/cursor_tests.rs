@@ -158,7 +158,7 @@ fn what_is_missing_is_looked_at_only_where_it_should_have_come() {
         let end = start.checked_add(1.hour()).unwrap();
         Event::new("A", When::Timed { start, end })
     };
-    let link = Linked { event_id: "e1".into(), base: Some(event(1)), seen: false, ended: false };
+    let link = Linked { base: Some(event(1)), seen: false, ended: false };
     assert_eq!(missing(&link, &window), Missing::Look);
     assert_eq!(missing(&Linked { seen: true, ..link.clone() }, &window), Missing::No);
     assert_eq!(missing(&Linked { ended: true, ..link.clone() }, &window), Missing::No);

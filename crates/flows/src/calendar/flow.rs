@@ -21,6 +21,7 @@ use super::NAME;
 use super::action::Plan;
 use super::calendars::Calendars;
 use super::client::CalendarProvider;
+use super::copies::Copy;
 use super::crm::CrmClient;
 use super::key::Subject;
 use super::link::PairLink;
@@ -145,13 +146,13 @@ impl CalendarFlow {
         Ok(self.links.copies(record, &current).await?.0)
     }
 
-    /// Whether a link's event follows another one by itself: the organiser's, which is linked and alive.
-    pub(super) async fn is_followed(&self, link: &PairLink, now: Timestamp) -> Result<bool, Fault> {
+    /// The copy that a link's event follows by itself: the organiser's, which is linked and alive.
+    pub(super) async fn followed(&self, link: &PairLink, now: Timestamp) -> Result<Option<Copy>, Fault> {
         let (true, Some(record), Some(key)) = (link.follows(), &link.meeting, &link.key) else {
-            return Ok(false);
+            return Ok(None);
         };
         let copies = self.copies(record, now).await?;
-        Ok(copies.iter().filter_map(|known| known.copy.as_ref()).any(|it| it.is_organizer && it.key == *key))
+        Ok(copies.into_iter().filter_map(|known| known.copy).find(|it| it.is_organizer && it.key == *key))
     }
 }
 

@@ -62,6 +62,7 @@ mod end;
 pub mod espocrm;
 pub mod event;
 mod failing;
+mod finding;
 mod flow;
 pub mod further;
 pub mod google;

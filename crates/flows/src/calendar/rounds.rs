@@ -383,7 +383,7 @@ impl<'a> Rounds<'a> {
             self.open.calendar.provider == Provider::Google || event.event.place.series().is_none();
         let cancelled = event.status == super::sides::EventStatus::Cancelled;
         let follows = !cancelled && !event.is_organizer && link.key.as_ref() == Some(&event.key);
-        if follows && self.flow.is_followed(&link, self.run.clock.now()).await? {
+        if follows && self.flow.followed(&link, self.run.clock.now()).await?.is_some() {
             return Ok(true);
         }
         let Some(base) = link.base.as_ref().filter(|_| tells_all && !cancelled) else { return Ok(false) };
