@@ -76,6 +76,9 @@ impl Google {
     /// The journal's sequence up to which a list shows what happened in a calendar.
     fn horizon(&self, store: &Store, now: Timestamp, calendar: &str) -> u64 {
         let lag = SignedDuration::from_secs(i64::from(self.options.list_lag_seconds));
+        if lag.is_zero() {
+            return store.sequence();
+        }
         let is_unseen = |event: &&Record| {
             let written: Option<Timestamp> = event::text(event, event::WRITTEN).parse().ok();
             written.is_some_and(|written| now.duration_since(written) < lag)
@@ -201,8 +204,9 @@ impl Rows<'_> {
         let stored: Vec<&Record> = store
             .rows(&series::table(&self.access.id))
             .filter_map(|(_, event)| event.as_object())
-            .filter(|event| event::change(event) <= self.horizon && !(self.is_forgotten)(event))
+            .filter(|event| event::change(event) <= self.horizon)
             .filter(|event| since.is_none_or(|since| event::change(event) > since))
+            .filter(|event| !(self.is_forgotten)(event))
             .collect();
         let view = View::new(self.access, self.call);
         let mut found = Vec::new();
