@@ -13,7 +13,7 @@ use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use crate::{HarnessError, Result, wait};
 
@@ -168,9 +168,14 @@ impl Supervised {
         self.signal(Signal::INT);
     }
 
-    /// Stops the group with SIGSTOP: its connections stay open, nothing answers.
+    /// Stops the group with SIGSTOP: its connections stay open, nothing answers. On a busy machine a process goes on for a
+    /// while until the signal has reached all its threads; this is over when the process stands still.
     pub fn freeze(&mut self) {
         self.signal(Signal::STOP);
+        if self.ended().is_none() {
+            let stands = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+            let _ended_meanwhile = waitid(WaitId::Pid(self.group), stands);
+        }
     }
 
     /// Lets a frozen group go on (SIGCONT).
