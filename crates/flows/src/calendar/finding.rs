@@ -174,7 +174,7 @@ impl Pair<'_> {
         self.find_in_crm(&key).await
     }
 
-    /// Has these creations for this run alone, and no other one in between.
+    /// Has these creations for this run alone, so that what is searched for now is there or not: once in a run.
     async fn lease(&mut self, names: impl Iterator<Item = String>) -> Result<(), Fault> {
         if self.leases.is_empty() {
             for name in names {
