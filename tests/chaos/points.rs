@@ -11,7 +11,7 @@ use system_tests::{Fleet, Kind, Member};
 use crate::stage::Stage;
 
 /// The points of a worker, around a write and around a settlement.
-const OF_WORKERS: [&str; 14] = [
+const OF_WORKERS: [&str; 15] = [
     "parties.before_intent",
     "parties.after_intent",
     "parties.before_request",
@@ -24,6 +24,7 @@ const OF_WORKERS: [&str; 14] = [
     "parties.after_intent_end",
     "worker.after_run",
     "worker.before_ack",
+    "worker.before_marks",
     "queue.after_retry_published",
     "worker.after_letter_appended",
 ];

@@ -1,5 +1,7 @@
 //! One run of one key, and the settlement of the messages it was run for.
 
+mod success;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +19,7 @@ use shared::ports::queue::Receipt;
 use shared::record_key::RecordKey;
 use shared::settlement::{Circumstances, Settlement, decide};
 use shared::{dead_mark, labelled, marks, names, retry_mark};
-use tracing::{Instrument, debug, error, info, warn};
+use tracing::{Instrument, error, info, warn};
 use uuid::Uuid;
 
 use crate::held::Held;
@@ -105,6 +107,7 @@ impl Dispatch<'_> {
             return Ended::Failed;
         }
         let came_back = spokesman.came_back() || others.iter().any(Held::came_back);
+        let is_new = spokesman.is_new() && others.iter().all(Held::is_new);
         let admitted = if came_back {
             Box::pin(self.admit(&spokesman.envelope, spokesman.redeliveries, place)).await
         } else {
@@ -143,6 +146,9 @@ impl Dispatch<'_> {
         };
         // What comes seldom is boxed: every run is as large as the largest of its parts.
         let settled = match result {
+            Ok(outcome) if is_new && outcome.actions.is_empty() => {
+                self.found_nothing(&spokesman.envelope, &outcome, spokesman.receipt).await
+            }
             Ok(outcome) => self.succeeded(&spokesman.envelope, &outcome, spokesman.receipt).await,
             Err((fault, settlement)) => {
                 Box::pin(self.failed(&run, &fault, settlement, *spokesman, started)).await
@@ -306,60 +312,6 @@ impl Dispatch<'_> {
     async fn looked_at(&self, run: &Run) -> Result<Outcome, Fault> {
         labelled::handle("worker.handle", run.key.id());
         self.flow.handle(run).await
-    }
-
-    async fn succeeded(
-        &self,
-        envelope: &Envelope,
-        outcome: &Outcome,
-        receipt: Box<dyn Receipt>,
-    ) -> Result<bool, PortError> {
-        let now = self.engine.clock.now();
-        let flow = self.key.flow().as_str();
-        if let Err(problem) = self.clear_marks(outcome.converged).await {
-            return Box::pin(self.postpone(envelope, receipt, &problem)).await;
-        }
-        if outcome.converged && !outcome.actions.is_empty() {
-            let seconds = elapsed(envelope.first_seen, now).as_secs_f64();
-            self.engine.meter.observe(&names::CONVERGENCE, &[flow], seconds);
-        }
-        if outcome.actions.is_empty() {
-            debug!(cause = envelope.cause.name(), "The record was looked at; nothing differed.");
-        } else {
-            let actions = outcome.actions.join(",");
-            info!(actions, cause = envelope.cause.name(), "The record was looked at.");
-        }
-        labelled::reach("worker.before_ack");
-        receipt.ack().await?;
-        self.count(&Settlement::Ack);
-        Ok(true)
-    }
-
-    /// Takes away what a success settles. Asked for after the run, so that what was marked during it is seen.
-    async fn clear_marks(&self, converged: bool) -> Result<(), PortError> {
-        if self.engine.marked.ask(self.key).await? {
-            Box::pin(self.clear_those_there(converged)).await?;
-        }
-        Ok(())
-    }
-
-    async fn clear_those_there(&self, converged: bool) -> Result<(), PortError> {
-        let state = self.engine.state.as_ref();
-        let marks = marks::load(state, self.key).await?;
-        if let Some(dead) = marks.dead.filter(|_| converged) {
-            let worker = &self.engine.settings.name;
-            let now = self.engine.clock.now();
-            self.engine.desk.close_superseded(self.key, &dead.letters, worker, now).await?;
-        }
-        if converged {
-            parking::release(self.engine, self.key, &marks.parked).await?;
-        }
-        if marks.retry.is_some()
-            && let Err(problem) = retry_mark::clear(state, self.key).await
-        {
-            warn!("The mark of a waiting retry could not be removed; it ends by itself: {problem}");
-        }
-        Ok(())
     }
 
     async fn failed(

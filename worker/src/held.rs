@@ -20,6 +20,12 @@ impl Held {
     pub fn came_back(&self) -> bool {
         self.redeliveries > 0
     }
+
+    /// Whether it tells of something upstream, and no earlier run of it can have done anything yet.
+    pub fn is_new(&self) -> bool {
+        let is_news = matches!(self.envelope.cause, Cause::Webhook | Cause::Sweep);
+        is_news && self.envelope.attempt == 0 && !self.came_back()
+    }
 }
 
 /// Takes out of the messages that wait for a key's next run those that another one of them covers. They can be

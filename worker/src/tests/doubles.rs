@@ -17,6 +17,7 @@ use shared::ports::queue::{
 };
 use shared::ports::state::{Fence, Grant, State, Versioned, Write, Written};
 use shared::routing::Shard;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -153,12 +154,28 @@ impl Receipt for FaultyReceipt {
     }
 }
 
-/// The store, counting the requests about the marks of records.
+/// The store, counting the requests about the marks of records; whether there are any it tells as it is told.
 #[derive(Debug)]
 pub struct CountedState {
-    pub inner: Arc<dyn State>,
+    inner: Arc<dyn State>,
     pub reads: AtomicU32,
     pub writes: AtomicU32,
+    /// Telling waits for a permit.
+    pub looks: Semaphore,
+    /// Telling fails.
+    pub looks_fail: AtomicBool,
+}
+
+impl CountedState {
+    pub fn around(inner: Arc<dyn State>) -> Self {
+        let (reads, writes) = (AtomicU32::new(0), AtomicU32::new(0));
+        Self { inner, reads, writes, looks: Semaphore::new(10_000), looks_fail: AtomicBool::new(false) }
+    }
+
+    /// Reads and writes so far.
+    pub fn trips(&self) -> (u32, u32) {
+        (self.reads.load(Ordering::SeqCst), self.writes.load(Ordering::SeqCst))
+    }
 }
 
 fn is_mark(key: &str) -> bool {
@@ -176,6 +193,10 @@ impl State for CountedState {
 
     async fn are_present(&self, keys: &[&str]) -> Result<Vec<bool>, PortError> {
         self.reads.fetch_add(1, Ordering::SeqCst);
+        self.looks.acquire().await.unwrap().forget();
+        if self.looks_fail.load(Ordering::SeqCst) {
+            return Err(away());
+        }
         self.inner.are_present(keys).await
     }
 
