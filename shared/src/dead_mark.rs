@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::ports::PortError;
 use crate::ports::state::{Expected, State, Versioned, Write, Written};
-use crate::record_key::RecordKey;
+use crate::record_key::{FlowName, RecordKey};
 
 /// Most dead letters of one key that a mark remembers; the oldest are dropped first.
 const LETTERS_MAX: usize = 50;
@@ -24,7 +24,12 @@ pub struct DeadMark {
 }
 
 pub(crate) fn key(record: &RecordKey) -> String {
-    format!("dead/{}/{}", record.flow(), record.id())
+    format!("{}{}", prefix(record.flow()), record.id())
+}
+
+/// What the documents of a flow's records begin with.
+pub(crate) fn prefix(flow: &FlowName) -> String {
+    format!("dead/{flow}/")
 }
 
 /// The mark in a document; none where it cannot be read.

@@ -19,7 +19,7 @@ metrics! {
     MESSAGES_PUBLISHED = "syncfleet_messages_published_total", Counter, ["flow", "cause"], "Messages that the queue confirmed as durable.";
     DELIVERIES = "syncfleet_deliveries_total", Counter, ["flow", "settlement"], "Deliveries by how they were settled.";
     DELIVERIES_IN_PROGRESS = "syncfleet_deliveries_in_progress", Gauge, ["flow"], "Runs going on now.";
-    DELIVERY_DURATION = "syncfleet_delivery_duration_seconds", Histogram, ["flow"], "Time a run took, from its start to its settlement.";
+    DELIVERY_DURATION = "syncfleet_delivery_duration_seconds", Histogram, ["flow"], "Time a run took, from its start until all that follows from it is done.";
     DELIVERY_WAIT = "syncfleet_delivery_wait_seconds", Histogram, ["flow"], "Time from publishing a message to the start of its run.";
     MESSAGES_COALESCED = "syncfleet_messages_coalesced_total", Counter, ["flow"], "Messages acknowledged by the run of another message of the same key.";
     CONVERGENCE = "syncfleet_convergence_seconds", Histogram, ["flow"], "Time from the event at the source until both sides agreed.";

@@ -7,10 +7,15 @@ use uuid::Uuid;
 
 use crate::ports::PortError;
 use crate::ports::state::{State, Versioned, Write};
-use crate::record_key::RecordKey;
+use crate::record_key::{FlowName, RecordKey};
 
 pub(crate) fn key(record: &RecordKey) -> String {
-    format!("retry/{}/{}", record.flow(), record.id())
+    format!("{}{}", prefix(record.flow()), record.id())
+}
+
+/// What the documents of a flow's records begin with.
+pub(crate) fn prefix(flow: &FlowName) -> String {
+    format!("retry/{flow}/")
 }
 
 /// The message that waits, by the mark in a document; none where it cannot be read.

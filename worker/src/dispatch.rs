@@ -48,13 +48,14 @@ pub enum Ended {
 }
 
 /// Runs the key once for all its messages and settles them. Dropped, it ends the run before anything else can
-/// happen: the handler is no task of its own.
+/// happen: the handler is no task of its own. `may_have_failed` as [`Failed`](crate::failed::Failed) knows of the key.
 pub async fn run(
     engine: &Engine,
     flow: &Arc<dyn Flow>,
     guard: Arc<dyn Guard>,
     key: &RecordKey,
     held: Vec<Held>,
+    may_have_failed: bool,
     place: &mut Place,
 ) -> Ended {
     let mut held = held;
@@ -76,7 +77,7 @@ pub async fn run(
         record.id = %key.id(),
         trace.id = %spokesman.envelope.trace.trace_id(),
     );
-    Dispatch { engine, flow, guard, key }.run(spokesman, held, place).instrument(span).await
+    Dispatch { engine, flow, guard, key, may_have_failed }.run(spokesman, held, place).instrument(span).await
 }
 
 struct Dispatch<'a> {
@@ -84,12 +85,15 @@ struct Dispatch<'a> {
     flow: &'a Arc<dyn Flow>,
     guard: Arc<dyn Guard>,
     key: &'a RecordKey,
+    may_have_failed: bool,
 }
 
 /// How a run ended, before anything is settled.
 struct Attempted {
     run: Run,
     result: Result<Outcome, (Fault, Settlement)>,
+    /// The handler ran more than once.
+    ran_again: bool,
     /// When it began to read.
     read_at: Timestamp,
 }
@@ -107,7 +111,7 @@ impl Dispatch<'_> {
             return Ended::Failed;
         }
         let came_back = spokesman.came_back() || others.iter().any(Held::came_back);
-        let is_new = spokesman.is_new() && others.iter().all(Held::is_new);
+        let is_new = !self.may_have_failed && spokesman.is_new() && others.iter().all(Held::is_new);
         let admitted = if came_back {
             Box::pin(self.admit(&spokesman.envelope, spokesman.redeliveries, place)).await
         } else {
@@ -135,10 +139,10 @@ impl Dispatch<'_> {
             }
             Err(refused) => {
                 let (run, read_at) = (self.run_of(&spokesman.envelope, true), started);
-                (None, Attempted { run, result: Err(refused), read_at })
+                (None, Attempted { run, result: Err(refused), ran_again: false, read_at })
             }
         };
-        let Attempted { run, result, read_at } = attempted;
+        let Attempted { run, result, ran_again, read_at } = attempted;
         labelled::reach("worker.after_run");
         let decided = match &result {
             Ok(_) | Err((_, Settlement::Park(_) | Settlement::DeadLetter(_))) => true,
@@ -146,7 +150,7 @@ impl Dispatch<'_> {
         };
         // What comes seldom is boxed: every run is as large as the largest of its parts.
         let settled = match result {
-            Ok(outcome) if is_new && outcome.actions.is_empty() => {
+            Ok(outcome) if is_new && !ran_again && outcome.actions.is_empty() => {
                 self.found_nothing(&spokesman.envelope, &outcome, spokesman.receipt).await
             }
             Ok(outcome) => self.succeeded(&spokesman.envelope, &outcome, spokesman.receipt).await,
@@ -235,6 +239,7 @@ impl Dispatch<'_> {
             Err(problem) => return self.instead(envelope, problem.into(), first),
         };
         let second = self.attempt(envelope, first.run.is_suspect).await;
+        let second = Attempted { ran_again: true, ..second };
         if matches!(&second.result, Err((_, Settlement::Park(still))) if still == awaited) {
             return second;
         }
@@ -286,12 +291,15 @@ impl Dispatch<'_> {
         loop {
             let read_at = self.engine.clock.at_earliest();
             let fault = match self.handle(&run).await {
-                Ok(outcome) => return Attempted { run, result: Ok(outcome), read_at },
+                Ok(outcome) => return Attempted { run, result: Ok(outcome), ran_again: reruns > 0, read_at },
                 Err(fault) => fault,
             };
             match decide(&fault, self.circumstances(envelope, reruns), &self.flow.spec().retry) {
                 Settlement::RunAgain => reruns += 1,
-                settlement => return Attempted { run, result: Err((fault, settlement)), read_at },
+                settlement => {
+                    let result = Err((fault, settlement));
+                    return Attempted { run, result, ran_again: reruns > 0, read_at };
+                }
             }
         }
     }
@@ -493,6 +501,7 @@ mod tests {
             Arc<dyn Guard>,
             &'a RecordKey,
             Vec<Held>,
+            bool,
             &'a mut Place,
         ) -> F,
     ) -> usize {

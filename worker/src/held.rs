@@ -21,7 +21,7 @@ impl Held {
         self.redeliveries > 0
     }
 
-    /// Whether it tells of something upstream, and no earlier run of it can have done anything yet.
+    /// Whether it was never tried or handed over before, as far as it tells, and nobody asked for it.
     pub fn is_new(&self) -> bool {
         let is_news = matches!(self.envelope.cause, Cause::Webhook | Cause::Sweep);
         is_news && self.envelope.attempt == 0 && !self.came_back()

@@ -6,6 +6,7 @@
 //! that never comes back is the [`watchdog`]'s business.
 
 pub mod dispatch;
+pub mod failed;
 pub mod fleet;
 pub mod held;
 pub mod hints;

@@ -26,6 +26,7 @@ use tokio_util::sync::{CancellationToken, PollSemaphore};
 use tracing::{debug, error, warn};
 
 use crate::dispatch::{self, Ended};
+use crate::failed::Failed;
 use crate::held::{self, Held};
 use crate::incoming::{self, Incoming, NEWER_DELAY};
 use crate::run::Engine;
@@ -74,6 +75,7 @@ pub(crate) struct Pump {
     /// What no run settles; each holds its delivery, so that there are never more than the prefetch.
     settling: FuturesUnordered<BoxFuture<'static, Result<(), PortError>>>,
     read_at: HashMap<RecordKey, Timestamp>,
+    failed: Failed,
     /// Nothing is taken before.
     pause: Option<Instant>,
     /// Nothing is begun any more.
@@ -90,6 +92,7 @@ impl Pump {
             runs: JoinSet::new(),
             settling: FuturesUnordered::new(),
             read_at: HashMap::new(),
+            failed: Failed::default(),
             pause: None,
             ending: CancellationToken::new(),
         }
@@ -99,6 +102,7 @@ impl Pump {
     /// finishes what runs: a run that is cut off may be between two writes.
     pub(crate) async fn run(&mut self, consumer: &mut dyn Consumer, stop: &CancellationToken) -> End {
         let mut stopped = pin!(stop.cancelled());
+        self.failed = Failed::load(&*self.shaft.engine.state, &self.shaft.shard).await;
         let end = loop {
             let wake = self.waiting.next_wake().map(Instant::from_std);
             tokio::select! {
@@ -243,9 +247,11 @@ impl Pump {
     fn start(&mut self, permit: OwnedSemaphorePermit) {
         let Some((key, held)) = self.waiting.start_next(Instant::now().into_std()) else { return };
         let (shaft, guard, ending) = (self.shaft.clone(), self.guard.clone(), self.ending.clone());
+        let may_have_failed = self.failed.may_have(&key);
         self.runs.spawn(async move {
             let mut place = Place::new(shaft.turns.clone(), permit, ending);
-            let ended = dispatch::run(&shaft.engine, &shaft.flow, guard, &key, held, &mut place).await;
+            let Shaft { engine, flow, .. } = &*shaft;
+            let ended = dispatch::run(engine, flow, guard, &key, held, may_have_failed, &mut place).await;
             (key, ended)
         });
     }
@@ -259,15 +265,18 @@ impl Pump {
         match ended {
             Ended::Succeeded(read_at) => self.remember(key, read_at),
             // An older read says nothing about messages whose run has failed since.
-            Ended::Failed => {
-                self.read_at.remove(&key);
-            }
+            Ended::Failed => self.forget(&key),
             Ended::Unsettled => {
-                self.read_at.remove(&key);
+                self.forget(&key);
                 self.pause();
             }
         }
         Ok(())
+    }
+
+    fn forget(&mut self, key: &RecordKey) {
+        self.read_at.remove(key);
+        self.failed.add(key);
     }
 
     fn remember(&mut self, key: RecordKey, at: Timestamp) {

@@ -44,6 +44,8 @@ enum Behaviour {
     Succeed,
     /// Succeeds, and nothing was to be done.
     FindNothing,
+    /// The same, after it failed once.
+    FindNothingAfter(FaultKind),
     Fail(FaultKind),
     FailOnce(FaultKind),
     FailSecond(FaultKind),
@@ -174,7 +176,10 @@ impl Flow for Scripted {
                 self.done.lock().unwrap().insert(id.clone());
                 done
             }
-            Behaviour::FindNothing => Ok(Outcome { converged: true, ..Outcome::default() }),
+            Behaviour::FindNothingAfter(kind) if count == 1 => Err(Fault::new(kind, "scripted", "as told")),
+            Behaviour::FindNothing | Behaviour::FindNothingAfter(_) => {
+                Ok(Outcome { converged: true, ..Outcome::default() })
+            }
             Behaviour::Fail(kind) => Err(Fault::new(kind, "scripted", "as told")),
             Behaviour::FailOnce(kind) if count == 1 => Err(Fault::new(kind, "scripted", "as told")),
             Behaviour::FailSecond(kind) if count == 2 => Err(Fault::new(kind, "scripted", "as told")),

@@ -250,13 +250,15 @@ impl Installation {
         }
     }
 
-    /// Waits until nothing is in the queue, and nothing is under way.
+    /// Waits until nothing is in the queue, and nothing waits for another record: what found nothing to do is settled
+    /// before it releases that.
     #[track_caller]
     pub fn settled(&self, what: &str) -> impl Future<Output = ()> {
         let topology = working::topology(self.flow.as_ref());
         wait::until(what, SETTLED, async move || {
+            let parked = self.parked().await;
             let depth = self.store.queue.depth(&topology).await.unwrap();
-            if depth.ready + depth.delayed == 0 { Ok(()) } else { Err(depth) }
+            if depth.ready + depth.delayed == 0 && parked.is_empty() { Ok(()) } else { Err((depth, parked)) }
         })
     }
 

@@ -36,7 +36,8 @@ impl Dispatch<'_> {
         Ok(true)
     }
 
-    /// A success of which nobody waits for anything that it did: it is settled without waiting for the store.
+    /// A success that did nothing, of a record that has not failed: it is settled without waiting for the store, which only
+    /// knows of what is parked.
     pub(super) async fn found_nothing(
         &self,
         envelope: &Envelope,
@@ -55,14 +56,15 @@ impl Dispatch<'_> {
         Ok(cleared.is_ok())
     }
 
-    /// The store failed after the message was settled: it is published once more, since what its run would have taken
-    /// away is still there.
+    /// What the success clears could not be cleared, and the message is settled already: it is published once more.
     async fn run_once_more(&self, envelope: &Envelope, problem: &PortError) {
-        warn!("What the run settles could not be looked up; the message waits and runs again: {problem}");
+        warn!("What the run clears could not be cleared; the message waits and runs again: {problem}");
         let not_before = Some(later(self.engine.clock.now(), STORE_PAUSE));
         let outbound = Outbound { not_before, ..Outbound::of(envelope, self.flow.spec().shards) };
         if let Err(problem) = self.engine.queue.publish(&[outbound]).await {
-            warn!("Nor can it be published: what waits for the record waits for its next run: {problem}");
+            warn!(
+                "Nor can it be published: what is parked waits for the record's next run, or for an hour: {problem}"
+            );
         }
     }
 

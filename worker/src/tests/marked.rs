@@ -2,6 +2,7 @@
 
 use futures_util::future::join_all;
 use shared::clock::later;
+use shared::routing::shard_of;
 use shared::{marks, parking, retry_mark};
 
 use super::doubles::CountedState;
@@ -61,43 +62,74 @@ async fn a_run_costs_one_trip_to_the_store_at_most_where_nothing_is_marked() {
     bench.end().await;
 }
 
+/// Ids of records that share a shard.
+fn neighbours() -> [String; 3] {
+    let is_first = |id: &String| shard_of(&envelope(id).key, 4).number == 0;
+    let mut ids = (0..).map(|n| format!("p{n}")).filter(is_first);
+    std::array::from_fn(|_| ids.next().unwrap())
+}
+
 #[tokio::test]
 async fn what_did_nothing_is_settled_before_the_store_answers_and_its_key_rests_until_then() {
-    let flow = Scripted::new(&[("same", Behaviour::FindNothing), ("changed", Behaviour::Succeed)], true);
+    let [same, changed, other] = neighbours();
+    let flow = Scripted::new(&[(&same, Behaviour::FindNothing), (&changed, Behaviour::Succeed)], true);
     let (mut bench, counted) = counted(&flow);
     counted.looks.forget_permits(usize::MAX);
-    bench.publish(&["same", "changed"]).await;
+    bench.publish(&[&same]).await;
     bench.begin();
-    bench
-        .until("both runs", || counted.trips().0 >= 1 && flow.runs_of("same") + flow.runs_of("changed") == 2)
-        .await;
-    bench.until_depth(1).await;
-    bench.publish(&["same"]).await;
-    bench.publish(&["neighbour"]).await;
-    bench.until("another record's run", || flow.runs_of("neighbour") == 1).await;
-    assert_eq!((flow.runs_of("same"), flow.runs_of("changed")), (1, 1));
+    bench.until("the question", || counted.trips().0 == 1).await;
+    assert_eq!((flow.runs_of(&same), bench.depth().await), (1, 0), "settled");
+    bench.publish(&[&same, &changed]).await;
+    bench.publish(&[&other]).await;
+    bench.until("another record's run", || flow.runs_of(&other) == 1).await;
+    assert_eq!((flow.runs_of(&same), flow.runs_of(&changed)), (1, 1));
+    assert_eq!(bench.depth().await, 3);
     counted.looks.add_permits(10_000);
     bench.until_empty().await;
-    assert_eq!((flow.runs_of("same"), flow.runs_of("changed")), (2, 1));
+    assert_eq!((flow.runs_of(&same), flow.runs_of(&changed)), (2, 1));
     bench.end().await;
+}
+
+/// Publishes a message whose run does nothing, and sees that it is settled after the store has answered.
+async fn is_settled_last(bench: &Bench, counted: &CountedState, message: &Envelope) {
+    let before = counted.trips().0;
+    bench.engine.queue.publish(&[Outbound::of(message, 4)]).await.unwrap();
+    bench.until("the question", || counted.trips().0 > before).await;
+    assert_eq!(bench.depth().await, 1, "{}", message.key);
+    counted.looks.add_permits(1);
+    bench.until_empty().await;
 }
 
 #[tokio::test]
 async fn what_may_have_done_something_is_settled_after_the_store_has_answered() {
-    let flow = Scripted::new(&[("tried", Behaviour::FindNothing), ("asked", Behaviour::FindNothing)], true);
+    let again = Behaviour::FindNothingAfter(FaultKind::Conflict);
+    let idle = ["tried", "asked", "waited"].map(|id| (id, Behaviour::FindNothing));
+    let flow = Scripted::new(&[&idle[..], &[("clashed", again)]].concat(), true);
     let (mut bench, counted) = counted(&flow);
     counted.looks.forget_permits(usize::MAX);
     bench.engine.queue.prepare(&[bench.topology()]).await.unwrap();
+    retry_mark::set(counted.as_ref(), &envelope("waited").key, Uuid::from_u128(9), PATIENCE).await.unwrap();
     bench.begin();
     let tried = Envelope { attempt: 1, ..envelope("tried") };
     let asked = Envelope { cause: Cause::Manual, ..envelope("asked") };
-    for (number, envelope) in (1..).zip([tried, asked, envelope("changed")]) {
-        bench.engine.queue.publish(&[Outbound::of(&envelope, 4)]).await.unwrap();
-        bench.until("the question", || counted.trips().0 == number).await;
-        assert_eq!((flow.runs_of(envelope.key.id()), bench.depth().await), (1, 1), "{}", envelope.key);
-        counted.looks.add_permits(1);
-        bench.until_empty().await;
+    for message in [tried, asked, envelope("waited"), envelope("clashed"), envelope("changed")] {
+        is_settled_last(&bench, &counted, &message).await;
     }
+    assert_eq!(flow.runs_of("clashed"), 2);
+    bench.end().await;
+}
+
+#[tokio::test]
+async fn what_failed_here_is_settled_after_the_store_has_answered() {
+    let busy = Behaviour::FindNothingAfter(FaultKind::Busy { after: Duration::from_millis(1) });
+    let flow = Scripted::new(&[("a", busy)], true);
+    let (mut bench, counted) = counted(&flow);
+    bench.publish(&["a"]).await;
+    bench.begin();
+    bench.until("both runs", || flow.runs_of("a") == 2).await;
+    bench.until_empty().await;
+    counted.looks.forget_permits(usize::MAX);
+    is_settled_last(&bench, &counted, &envelope("a")).await;
     bench.end().await;
 }
 
@@ -112,13 +144,19 @@ async fn where_the_store_fails_after_the_settlement_the_message_runs_once_more()
     counted.looks_fail.store(true, Ordering::SeqCst);
     bench.publish(&["same"]).await;
     bench.begin();
-    bench.until("the run", || flow.runs_of("same") == 1).await;
-    bench.until_depth(1).await;
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while bench.engine.queue.depth(&bench.topology()).await.unwrap().delayed == 0 {
+        assert!(tokio::time::Instant::now() < deadline, "the message is not published once more");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     assert_eq!(parked_under(&counted, "same").await, 1);
     counted.looks_fail.store(false, Ordering::SeqCst);
     bench.until("the second run", || flow.runs_of("same") == 2).await;
     bench.until("what waited", || flow.runs_of("child") == 1).await;
     bench.until_empty().await;
-    assert_eq!(parked_under(&counted, "same").await, 0);
+    while parked_under(&counted, "same").await > 0 {
+        assert!(tokio::time::Instant::now() < deadline, "what was released is still parked");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     bench.end().await;
 }
