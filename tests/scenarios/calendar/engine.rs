@@ -384,11 +384,12 @@ impl Engine {
     }
 }
 
-/// What a key is about: a calendar, an event of one by itself, a record.
+/// What a key is about: a calendar, an event of one by itself, a calendar's watch, a record.
 fn kind(name: &str) -> &'static str {
     let (_, id) = name.split_once(':').unwrap_or(("", name));
     match id.split('.').collect::<Vec<_>>().as_slice() {
         ["meeting" | "call", _] => "record",
+        ["watch", ..] => "watch",
         [_, _] => "calendar",
         _ => "event",
     }

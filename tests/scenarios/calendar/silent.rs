@@ -32,3 +32,18 @@ async fn calendars_that_hear_nothing_for_a_day_are_counted_until_they_do() {
     world.quiet().await;
     assert_eq!(after_hours(&mut world, 1).await, Some(0.0), "who connects again is not silent at once");
 }
+
+/// It is read whole once a week, which tells nothing of whether changes arrive.
+#[tokio::test]
+async fn a_calendar_that_is_read_whole_stays_silent() {
+    let mut world = connected(&USERS).await;
+    for user in USERS {
+        let calendar = world.calendars_of(user)[0];
+        world.perform(&Edit::Event { calendar, says: meeting(user), guests: Default::default(), rule: None });
+    }
+    world.quiet().await;
+    assert_eq!(after_hours(&mut world, 25).await, Some(2.0));
+    for half_day in 0..18 {
+        assert_eq!(after_hours(&mut world, 12).await, Some(2.0), "{half_day} half days later");
+    }
+}

@@ -303,7 +303,10 @@ async fn what_outlook_says_of_its_watch_is_heeded() {
         let patches = counters.filter(|(endpoint, _)| endpoint.starts_with("PATCH /v1.0/subscriptions/"));
         patches.map(|(_, count)| count).sum::<u64>()
     };
+    // What else comes for the calendar at the same time covers it not.
+    edit("Wieder verlegt");
     says("reauthorizationRequired");
+    edit("Ein letztes Mal verlegt");
     wait::until("renewal", SOON, async || {
         let counters = bench.microsoft.counters();
         if renewals() > 0 { Ok(()) } else { Err(counters) }

@@ -249,6 +249,8 @@ pub enum Skipped {
     Meeting(Unfit),
     /// The calendar has no such rule.
     Recurrence,
+    /// The CRM's record has no room for the series any more.
+    Outgrown,
 }
 
 /// The decision.

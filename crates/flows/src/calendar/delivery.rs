@@ -10,7 +10,7 @@ use shared::flow::{WebhookContent, WebhookItem, WebhookRefusal, WebhookRequest};
 use super::NAME;
 use super::espocrm::webhook::{self, Hint};
 use super::flow::CalendarFlow;
-use super::key::Subject;
+use super::key::{CalendarId, Subject};
 use super::sides::{MeetingKind, Provider};
 
 /// Path of notifications.
@@ -58,9 +58,9 @@ impl CalendarFlow {
         request: &WebhookRequest<'_>,
     ) -> Result<WebhookContent, WebhookRefusal> {
         let unknown = || WebhookRefusal::Unknown("no calendar of this address is watched".to_owned());
-        let Some(account) = Subject::account_of_calendar(calendar) else { return Err(unknown()) };
-        let provider = self.calendars.provider(&account).ok_or_else(unknown)?;
-        let key = self.key(&Subject::Calendar(account)).map_err(|_| unknown())?;
+        let Some(id) = CalendarId::read(calendar) else { return Err(unknown()) };
+        let provider = self.calendars.provider(&id.account).ok_or_else(unknown)?;
+        let key = self.key(&Subject::Calendar(id.account.clone())).map_err(|_| unknown())?;
         let secret = self.watches.secret(calendar).map_err(|fault| WebhookRefusal::Unverified(fault.text))?;
         match provider {
             Provider::Microsoft => {
@@ -69,10 +69,12 @@ impl CalendarFlow {
                 }
                 let read = outlook::read_notifications(request.body)
                     .map_err(|error| WebhookRefusal::Malformed(error.to_string()))?;
+                let watch = self.key(&Subject::Watch(id)).map_err(|_| unknown())?;
                 let mut items = Vec::new();
                 for item in read.items {
                     items.push(if item.is_from(&secret) {
-                        WebhookItem::Record(key.clone(), operation(&item.kind))
+                        let key = if is_of_watch(&item.kind) { &watch } else { &key };
+                        WebhookItem::Record(key.clone(), Operation::Update)
                     } else {
                         WebhookItem::Malformed("the clientState does not fit".to_owned())
                     });
@@ -103,15 +105,14 @@ impl CalendarFlow {
     }
 }
 
-/// `Delete` for a watch that is gone, `Create` for one that has to be authorised again.
-fn operation(kind: &outlook::NotificationKind) -> Operation {
+/// Whether it is about the watch, and not about what is in the calendar.
+fn is_of_watch(kind: &outlook::NotificationKind) -> bool {
     match kind {
-        outlook::NotificationKind::Lifecycle(outlook::Lifecycle::SubscriptionRemoved) => Operation::Delete,
-        outlook::NotificationKind::Lifecycle(outlook::Lifecycle::ReauthorizationRequired) => {
-            Operation::Create
-        }
+        outlook::NotificationKind::Lifecycle(
+            outlook::Lifecycle::SubscriptionRemoved | outlook::Lifecycle::ReauthorizationRequired,
+        ) => true,
         outlook::NotificationKind::Lifecycle(outlook::Lifecycle::Missed)
-        | outlook::NotificationKind::Change { .. } => Operation::Update,
+        | outlook::NotificationKind::Change { .. } => false,
     }
 }
 

@@ -396,6 +396,25 @@ fn what_cannot_be_synchronised_is_skipped_with_its_reason_and_nothing_is_written
 }
 
 #[test]
+fn a_series_that_outgrows_its_record_is_left_alone_and_comes_back() {
+    let mut world = world(&[Provider::Google], Policy::NewestWins);
+    let weekly = Series::from_lines(&["RRULE:FREQ=WEEKLY"], &hour(0)).unwrap();
+    let id = world.add_event(0, Event { place: Place::Master(weekly), ..simple("A") }, "uid1", true);
+    world.settle();
+    let record = world.meetings.keys().next().unwrap().clone();
+    let held = world.meetings[&record].event.clone();
+    world.rules.crm_series.rule_chars_max = 10;
+    world.edit_event(0, &id, |side| side.event.subject = "B".into());
+    let look = Look::Event(0, id);
+    assert_eq!(world.would(&look).verdict, Verdict::Skipped(Skipped::Outgrown));
+    world.settle();
+    assert_eq!(world.meetings[&record].event, held);
+    world.rules.crm_series.rule_chars_max = 1_000;
+    world.settle();
+    assert_eq!(world.meetings[&record].event.subject, "B");
+}
+
+#[test]
 fn deletions_are_marked_for_the_guard_and_nothing_else_is() {
     let mut world = world(&[Provider::Google], Policy::NewestWins);
     let id = world.add_event(0, simple("A"), "uid1", true);

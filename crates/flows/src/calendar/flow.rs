@@ -166,6 +166,7 @@ impl Flow for CalendarFlow {
         match Subject::read(run.key.id()) {
             Some(Subject::Calendar(account)) => self.handle_calendar(run, &account).await,
             Some(Subject::Event(calendar, event)) => self.handle_event(run, &calendar, event).await,
+            Some(Subject::Watch(calendar)) => self.handle_watch(run, &calendar).await,
             Some(Subject::Record(record)) => self.handle_record(run, &record).await,
             None => {
                 let text =

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `<provider>.<crm user>` | reads what changed in that user's calendar |
 //! | `<provider>.<crm user>.<calendar>.<event>` | looks at one event that could not be handled with its page |
+//! | `watch.<provider>.<crm user>.<calendar>` | renews the watch of a calendar, or has another one made |
 //! | `meeting.<id>`, `call.<id>` | looks at a record of the CRM, for all calendars that have it |
 
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,8 @@ pub enum Subject {
     Calendar(AccountId),
     /// One event of it.
     Event(CalendarId, EventHash),
+    /// Its watch.
+    Watch(CalendarId),
     /// A record of the CRM.
     Record(MeetingRef),
 }
@@ -53,6 +56,14 @@ impl CalendarId {
     pub fn text(&self) -> String {
         format!("{}.{}", account_id(&self.account), self.digits)
     }
+
+    /// The calendar that has this id ([`Self::text`]).
+    pub fn read(text: &str) -> Option<Self> {
+        let parts: Vec<&str> = text.split('.').collect();
+        let [provider, user, digits] = parts.as_slice() else { return None };
+        let account = AccountId::of_user(ProviderName::new(*provider).ok()?, CrmUser::new(*user).ok()?);
+        is_hash(digits, CALENDAR_DIGITS).then(|| Self { account, digits: (*digits).to_owned() })
+    }
 }
 
 impl EventHash {
@@ -65,6 +76,10 @@ impl EventHash {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+fn is_hash(text: &str, digits: usize) -> bool {
+    text.len() == digits && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// A hash that tells texts apart, in hexadecimal digits.
@@ -105,39 +120,23 @@ impl Subject {
         let id = match self {
             Self::Calendar(account) => account_id(account),
             Self::Event(calendar, event) => format!("{}.{}", calendar.text(), event.0),
+            Self::Watch(calendar) => format!("watch.{}", calendar.text()),
             Self::Record(record) => record_id(record),
         };
         RecordKey::new(flow.clone(), id)
-    }
-
-    /// The account whose calendar has this id ([`CalendarId::text`]).
-    pub fn account_of_calendar(id: &str) -> Option<AccountId> {
-        let (account, digits) = id.rsplit_once('.')?;
-        let is_calendar = digits.len() == CALENDAR_DIGITS && digits.bytes().all(|b| b.is_ascii_hexdigit());
-        match Self::read(account)? {
-            Self::Calendar(account) if is_calendar => Some(account),
-            Self::Calendar(_) | Self::Event(..) | Self::Record(_) => None,
-        }
     }
 
     /// What a key is about; none for a key that is no key of this flow.
     pub fn read(id: &str) -> Option<Self> {
         let parts: Vec<&str> = id.split('.').collect();
         let record = |kind, id: &str| Some(Self::Record(MeetingRef { kind, id: id.to_owned() }));
-        let account = |provider: &str, user: &str| {
-            Some(AccountId::of_user(ProviderName::new(provider).ok()?, CrmUser::new(user).ok()?))
-        };
-        let is_hash =
-            |text: &str, digits| text.len() == digits && text.bytes().all(|b| b.is_ascii_hexdigit());
         match parts.as_slice() {
             ["meeting", id] if !id.is_empty() => record(MeetingKind::Meeting, id),
             ["call", id] if !id.is_empty() => record(MeetingKind::Call, id),
             [_, _] => AccountId::of_record_id(id).ok().map(Self::Calendar),
-            [provider, user, digits, event]
-                if is_hash(digits, CALENDAR_DIGITS) && is_hash(event, EVENT_DIGITS) =>
-            {
-                let account = account(provider, user)?;
-                let calendar = CalendarId { account, digits: (*digits).to_owned() };
+            ["watch", calendar @ ..] => CalendarId::read(&calendar.join(".")).map(Self::Watch),
+            [calendar @ .., event] if is_hash(event, EVENT_DIGITS) => {
+                let calendar = CalendarId::read(&calendar.join("."))?;
                 Some(Self::Event(calendar, EventHash((*event).to_owned())))
             }
             _ => None,
@@ -161,15 +160,23 @@ mod tests {
         let calendar = CalendarId::new(anna(), Some("mailbox"), None);
         for subject in [
             Subject::Calendar(anna()),
-            Subject::Event(calendar, EventHash::of("AAMkAD=/x+y")),
+            Subject::Event(calendar.clone(), EventHash::of("AAMkAD=/x+y")),
+            Subject::Watch(calendar),
             Subject::Record(MeetingRef { kind: MeetingKind::Call, id: "6b00526cc80a09e95".into() }),
         ] {
             let key = subject.key(&flow).unwrap();
             assert_eq!(Subject::read(key.id()), Some(subject));
         }
-        for other in
-            ["", "meeting.", "microsoft", "Microsoft.x", "microsoft.x.y", "a.b.c.d", "microsoft.x.y.z.1"]
-        {
+        for other in [
+            "",
+            "meeting.",
+            "microsoft",
+            "Microsoft.x",
+            "microsoft.x.y",
+            "a.b.c.d",
+            "microsoft.x.y.z.1",
+            "watch.a.b",
+        ] {
             assert_eq!(Subject::read(other), None, "{other}");
         }
     }

@@ -141,7 +141,7 @@ fn record_of(place: &str) -> Option<MeetingRef> {
     let (record, _) = place.strip_prefix(RECORDS)?.split_once('/')?;
     match Subject::read(record)? {
         Subject::Record(record) => Some(record),
-        Subject::Calendar(_) | Subject::Event(..) => None,
+        Subject::Calendar(_) | Subject::Event(..) | Subject::Watch(_) => None,
     }
 }
 

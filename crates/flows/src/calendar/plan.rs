@@ -143,7 +143,9 @@ pub fn plan(input: &Input<'_>) -> Plan {
             create_meeting(input, event)
         }
         (Some(event), Crm::Found(meeting)) => {
-            taken_out(input, event, meeting).unwrap_or_else(|| agree(input, event, meeting))
+            taken_out(input, event, meeting)
+                .or_else(|| outgrown(input, event))
+                .unwrap_or_else(|| agree(input, event, meeting))
         }
         (Some(event), Crm::Gone) => meeting_gone(input, event),
         (Some(event), Crm::Absent) => match known_record {
@@ -170,6 +172,13 @@ fn comes_back<'a>(input: &Input<'a>) -> Option<(&'a MeetingSide, Timestamp)> {
         Remote::Hinted => false,
     };
     (why == EndedBy::TakenOut && is_theirs && is_gone).then_some((meeting, at))
+}
+
+/// A series whose rule has become longer, by the days that it leaves out, than the record's field.
+fn outgrown(input: &Input<'_>, event: &EventSide) -> Option<Plan> {
+    let series = event.event.place.series()?;
+    let is_outgrown = series.holding(&input.rules.crm_series) == Holding::Occurrences;
+    is_outgrown.then(|| Plan::of(Verdict::Skipped(Skipped::Outgrown), Vec::new()))
 }
 
 pub(super) fn ignored(why: Ignored) -> Plan {

@@ -26,6 +26,11 @@ pub(super) fn skipped(plan: &Plan) -> Option<String> {
         Verdict::Skipped(Skipped::Recurrence) => {
             Some("Outlook has no recurrence of this kind: the meeting stays in EspoCRM only.".to_owned())
         }
+        Verdict::Skipped(Skipped::Outgrown) => Some(
+            "The series in the calendar is left alone: with the days that it leaves out, its rule is longer than \
+             the field cRecurrenceRule of its record. End it in the calendar, and begin another one."
+                .to_owned(),
+        ),
         Verdict::Converges | Verdict::LooksFirst | Verdict::Ended | Verdict::Ignored(_) => None,
     }
 }

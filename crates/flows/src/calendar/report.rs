@@ -140,6 +140,10 @@ impl CalendarFlow {
                 summary: "reads what changed in this calendar since the last time".to_owned(),
                 differences: Vec::new(),
             }),
+            Some(Subject::Watch(_)) => Ok(Preview {
+                summary: "renews the watch of this calendar".to_owned(),
+                differences: Vec::new(),
+            }),
             Some(Subject::Event(..)) => Ok(Preview {
                 summary: "reads this event, and looks at it again".to_owned(),
                 differences: Vec::new(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use shared::clock::elapsed;
-use shared::envelope::{Cause, Operation};
+use shared::envelope::Cause;
 use shared::fault::{Fault, FaultKind};
 use shared::flow::{Outcome, Run};
 use shared::labelled;
@@ -15,7 +15,7 @@ use vault::AccountId;
 use super::again::About;
 use super::calendars::Opened;
 use super::client::{Found, Item, PageAnswer, PageRead};
-use super::cursor::{Page, Step};
+use super::cursor::{Kind, Page, Step};
 use super::event::{OriginalStart, Place, Window};
 use super::flow::CalendarFlow;
 use super::key::{EventHash, digest};
@@ -147,11 +147,7 @@ impl<'a> Rounds<'a> {
     async fn read_and_watch(&mut self) -> Result<(), Fault> {
         self.read().await?;
         let Self { flow, run, open, .. } = *self;
-        if run.operation == Operation::Delete {
-            // The vendor says that the watch is gone.
-            flow.watches.forget(flow, open).await?;
-        }
-        if flow.watches.keep(flow, open, run.operation == Operation::Create, run).await {
+        if flow.watches.keep(flow, open, false, run).await {
             // What changed before the watch stood was told to nobody.
             self.read().await?;
         }
@@ -291,11 +287,13 @@ impl<'a> Rounds<'a> {
         if items.iter().any(|item| matches!(item, Item::Removed { .. })) {
             self.keep_facts().await?;
         }
-        if !items.is_empty() {
+        let round = self.standing.cursor.round.clone();
+        // A whole window says nothing about whether changes arrive.
+        let is_whole = round.as_ref().is_some_and(|round| matches!(round.kind, Kind::Full(_)));
+        if !items.is_empty() && !is_whole {
             self.standing.heard_at = Some(self.started);
         }
         self.items(items).await?;
-        let round = self.standing.cursor.round.clone();
         let step = self.standing.cursor.applied(&applied, self.run.clock.now());
         self.seen.extend(hashes.iter().cloned());
         if let (Step::Continues, Some(round)) = (&step, &round) {

@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use shared::clock::{elapsed, later};
 use shared::fault::Fault;
-use shared::flow::Run;
+use shared::flow::{Outcome, Run};
 use shared::ports::state::Write;
 use tracing::{debug, warn};
 use url::Url;
@@ -20,7 +20,7 @@ use super::NAME;
 use super::calendars::Opened;
 use super::client::{Watch, WatchWanted};
 use super::flow::CalendarFlow;
-use super::key::digest;
+use super::key::{CalendarId, Subject, digest};
 use crate::webhook_secrets::WebhookSecrets;
 
 /// What a key is derived for.
@@ -184,11 +184,20 @@ impl Watches {
         flow.state.write(Write::put(&key(open), &value)).await?;
         Ok(())
     }
+}
 
-    /// Forgets the watch of a calendar that is gone at the vendor's: another one is asked for.
-    pub(super) async fn forget(&self, flow: &CalendarFlow, open: &Opened) -> Result<(), Fault> {
-        flow.state.write(Write::delete(&key(open))).await?;
-        Ok(())
+impl CalendarFlow {
+    /// Renews the watch of a calendar now, since the vendor says that it ends or has ended. Where another one was made, the
+    /// calendar is read: what changed before that was told to nobody.
+    pub(super) async fn handle_watch(&self, run: &Run, calendar: &CalendarId) -> Result<Outcome, Fault> {
+        let opened = self.calendars.open(&calendar.account, &self.settings, run.clock.now()).await?;
+        // It was taken out, or another mailbox is connected now.
+        if let Some(open) = opened.filter(|open| open.id == *calendar)
+            && self.watches.keep(self, &open, true, run).await
+        {
+            run.hints.hint(run, &[self.key(&Subject::Calendar(calendar.account.clone()))?]).await?;
+        }
+        Ok(Outcome { converged: true, ..Outcome::default() })
     }
 }
 

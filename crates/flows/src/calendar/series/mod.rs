@@ -191,7 +191,7 @@ pub struct CrmSeries {
 
 impl Default for CrmSeries {
     fn default() -> Self {
-        Self { has_fields: true, rule_chars_max: 1_000 }
+        Self { has_fields: true, rule_chars_max: 10_000 }
     }
 }
 
