@@ -52,7 +52,7 @@ pub struct Calendar {
     pub send_mail: bool,
     /// Who wins where both sides changed a field.
     pub conflict_policy: ConflictPolicy,
-    /// Share of a calendar's links that one run may overwrite or delete.
+    /// Share of the links that may be deleted within an hour of one calendar, or by one sweep.
     pub mass_change_share_max: f64,
     /// Number of links up to which the share does not matter.
     pub mass_change_count_min: u32,
