@@ -12,7 +12,7 @@ use flows::calendar::espocrm::EspoCalendar;
 use flows::calendar::further::Carried;
 use flows::calendar::google::GoogleCalendars;
 use flows::calendar::outlook::Outlook;
-use flows::calendar::{CalendarFlow, CalendarParts, CalendarSettings, WindowSettings};
+use flows::calendar::{CalendarFlow, CalendarParts, CalendarSettings, UserSettings, WindowSettings};
 use http_client::Limits;
 use http_client::breaker::BreakerPolicy;
 use jiff::tz::TimeZone;
@@ -54,6 +54,14 @@ pub struct Installation {
     pub mass_change: (f64, u32),
     /// What is carried over beside what always is.
     pub carried: Carried,
+    /// What is different for some users, by their ids in the CRM.
+    pub users: BTreeMap<String, UserSettings>,
+    /// Whether meetings of the CRM go out.
+    pub meetings: bool,
+    /// The same of calls.
+    pub calls: bool,
+    /// Whether guests may get mail.
+    pub send_mail: bool,
     /// What the flow shows of itself.
     pub gauges: Arc<Gauges>,
     browser: reqwest::Client,
@@ -108,6 +116,10 @@ impl Installation {
             // Whoever is held back waits for a person, and as a rule there is none.
             mass_change: (1.0, 50),
             carried: Carried::default(),
+            users: BTreeMap::new(),
+            meetings: true,
+            calls: true,
+            send_mail: false,
             gauges: Arc::default(),
             browser,
             _dir: dir,
@@ -187,7 +199,7 @@ impl Installation {
             fleet: None,
         };
         let google: Arc<dyn CalendarProvider> =
-            Arc::new(GoogleCalendars::new(calendar, false, Arc::new(NoMeter), clock()));
+            Arc::new(GoogleCalendars::new(calendar, self.send_mail, Arc::new(NoMeter), clock()));
         let name = |provider: Provider| ProviderName::new(provider.name()).unwrap();
         let accounts = self.accounts(office);
         let address = Url::parse("https://sync.example").unwrap();
@@ -219,6 +231,10 @@ impl Installation {
             mass_change_count_min: self.mass_change.1,
             webhook_secrets: self.webhooks.clone(),
             carried: self.carried.clone(),
+            users: self.users.clone(),
+            meetings: self.meetings,
+            calls: self.calls,
+            send_mail: self.send_mail,
             public_url: Some(self.hooks_url.parse().unwrap()),
             ..CalendarSettings::default()
         }
