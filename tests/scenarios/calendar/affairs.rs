@@ -340,6 +340,11 @@ impl Affair {
     pub fn in_crm(&mut self, change: &Change, calendars: &[Calendar]) {
         self.touched.insert(change.field(), Side::Crm);
         self.says.take(change);
+        // Made before or after, it says so.
+        for (at, copy) in self.copies.iter_mut().filter(|(_, copy)| copy.standing == Standing::Maybe) {
+            copy.says.take(change);
+            copy.says = copy.says.held_by(calendars[*at].provider);
+        }
         self.spread(change, None, calendars);
     }
 

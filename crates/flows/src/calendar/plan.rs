@@ -142,11 +142,9 @@ pub fn plan(input: &Input<'_>) -> Plan {
         (Some(event), Crm::Found(meeting)) if is_copied(input, event, meeting) => {
             create_meeting(input, event)
         }
-        (Some(event), Crm::Found(meeting)) => {
-            taken_out(input, event, meeting)
-                .or_else(|| outgrown(input, event))
-                .unwrap_or_else(|| agree(input, event, meeting))
-        }
+        (Some(event), Crm::Found(meeting)) => taken_out(input, event, meeting)
+            .or_else(|| outgrown(input, event))
+            .unwrap_or_else(|| agree(input, event, meeting)),
         (Some(event), Crm::Gone) => meeting_gone(input, event),
         (Some(event), Crm::Absent) => match known_record {
             Some(record) => read_meeting(record),
