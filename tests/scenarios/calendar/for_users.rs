@@ -48,6 +48,15 @@ async fn world_of(own: &[(usize, UserSettings)], users: &[usize]) -> World {
     world
 }
 
+/// From now on, all users' calendars are read in pages of so many events.
+pub async fn set_page_size(world: &mut World, page_events_max: u16) {
+    let window = WindowSettings { page_events_max, ..as_all().window };
+    let ids = world.office.users.iter().map(|user| user.crm_id.clone());
+    let settings = UserSettings { window, ..as_all() };
+    world.installation.users = ids.map(|id| (id, settings.clone())).collect();
+    world.restart().await;
+}
+
 fn says(days: i64, affair: usize) -> Says {
     let start = (FEW.first + days.days()).at(10, 0, 0, 0);
     plain("Verhandlung", affair, When::Timed { start, minutes: 60, zone: ZONES[0] })
