@@ -255,6 +255,11 @@ impl Affair {
 
     /// Brings the meeting's value into the copies, but for the one that it came from.
     fn spread(&mut self, change: &Change, from: Option<usize>, calendars: &[Calendar]) {
+        // Made before or after, it says so.
+        for (at, copy) in self.copies.iter_mut().filter(|(_, copy)| copy.standing == Standing::Maybe) {
+            copy.says.take(change);
+            copy.says = copy.says.held_by(calendars[*at].provider);
+        }
         let source = self.source(calendars);
         let field = change.field();
         for at in self.copies.keys().copied().collect::<Vec<_>>() {
@@ -340,11 +345,6 @@ impl Affair {
     pub fn in_crm(&mut self, change: &Change, calendars: &[Calendar]) {
         self.touched.insert(change.field(), Side::Crm);
         self.says.take(change);
-        // Made before or after, it says so.
-        for (at, copy) in self.copies.iter_mut().filter(|(_, copy)| copy.standing == Standing::Maybe) {
-            copy.says.take(change);
-            copy.says = copy.says.held_by(calendars[*at].provider);
-        }
         self.spread(change, None, calendars);
     }
 

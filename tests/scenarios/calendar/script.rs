@@ -575,8 +575,12 @@ fn without_clock_change(when: When) -> When {
     }
 }
 
-/// Whether what comes of it depends on who looks when: a move out of the window, of what may not have been carried over.
+/// Whether what comes of it depends on who looks when: a move out of the window, of what may not have been carried over; and
+/// what is personal, while an event that would speak for it may have been made.
 fn is_too_early(affair: &Affair, field: Field) -> bool {
+    if field.is_personal() && affair.copies.values().any(|copy| copy.standing == Standing::Maybe) {
+        return true;
+    }
     let is_alone = affair.meeting != Standing::There || affair.copies.is_empty();
     let is_moved_again = field == Field::When && is_alone && affair.touched.contains_key(&Field::When);
     is_moved_again || (field == Field::When || field.is_personal()) && !affair.is_old
