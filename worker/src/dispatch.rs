@@ -150,7 +150,9 @@ impl Dispatch<'_> {
         };
         // What comes seldom is boxed: every run is as large as the largest of its parts.
         let settled = match result {
-            Ok(outcome) if is_new && !ran_again && outcome.actions.is_empty() => {
+            Ok(outcome)
+                if is_new && !ran_again && outcome.actions.is_empty() && self.engine.marked.is_idle() =>
+            {
                 self.found_nothing(&spokesman.envelope, &outcome, spokesman.receipt).await
             }
             Ok(outcome) => self.succeeded(&spokesman.envelope, &outcome, spokesman.receipt).await,

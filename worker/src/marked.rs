@@ -34,6 +34,11 @@ impl Marked {
         Self { state, turn, requests }
     }
 
+    /// Whether nobody asks at present.
+    pub fn is_idle(&self) -> bool {
+        self.turn.try_lock().is_ok()
+    }
+
     /// Whether the record has any mark: one that was made before this is asked is seen.
     ///
     /// # Errors

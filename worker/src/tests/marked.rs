@@ -72,7 +72,8 @@ fn neighbours() -> [String; 3] {
 #[tokio::test]
 async fn what_did_nothing_is_settled_before_the_store_answers_and_its_key_rests_until_then() {
     let [same, changed, other] = neighbours();
-    let flow = Scripted::new(&[(&same, Behaviour::FindNothing), (&changed, Behaviour::Succeed)], true);
+    let idle = [&same, &other].map(|id| (id.as_str(), Behaviour::FindNothing));
+    let flow = Scripted::new(&[&idle[..], &[(changed.as_str(), Behaviour::Succeed)]].concat(), true);
     let (mut bench, counted) = counted(&flow);
     counted.looks.forget_permits(usize::MAX);
     bench.publish(&[&same]).await;
@@ -83,7 +84,7 @@ async fn what_did_nothing_is_settled_before_the_store_answers_and_its_key_rests_
     bench.publish(&[&other]).await;
     bench.until("another record's run", || flow.runs_of(&other) == 1).await;
     assert_eq!((flow.runs_of(&same), flow.runs_of(&changed)), (1, 1));
-    assert_eq!(bench.depth().await, 3);
+    assert_eq!(bench.depth().await, 3, "who would ask beside another waits for the answer");
     counted.looks.add_permits(10_000);
     bench.until_empty().await;
     assert_eq!((flow.runs_of(&same), flow.runs_of(&changed)), (2, 1));
