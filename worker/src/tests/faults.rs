@@ -24,7 +24,7 @@ fn counted(flow: &Arc<Scripted>) -> (Bench, Arc<Faults>, Arc<Counters>) {
 }
 
 /// Ids of records that share a shard.
-fn neighbours(count: usize) -> Vec<String> {
+pub(super) fn neighbours(count: usize) -> Vec<String> {
     let first = shard_of(&envelope("p0").key, 4);
     let ids = (0..).map(|n| format!("p{n}"));
     ids.filter(|id| shard_of(&envelope(id).key, 4) == first).take(count).collect()

@@ -2,10 +2,10 @@
 
 use futures_util::future::join_all;
 use shared::clock::later;
-use shared::routing::shard_of;
 use shared::{marks, parking, retry_mark};
 
 use super::doubles::CountedState;
+use super::faults::neighbours;
 use super::*;
 
 #[tokio::test]
@@ -62,16 +62,9 @@ async fn a_run_costs_one_trip_to_the_store_at_most_where_nothing_is_marked() {
     bench.end().await;
 }
 
-/// Ids of records that share a shard.
-fn neighbours() -> [String; 3] {
-    let is_first = |id: &String| shard_of(&envelope(id).key, 4).number == 0;
-    let mut ids = (0..).map(|n| format!("p{n}")).filter(is_first);
-    std::array::from_fn(|_| ids.next().unwrap())
-}
-
 #[tokio::test]
 async fn what_did_nothing_is_settled_before_the_store_answers_and_its_key_rests_until_then() {
-    let [same, changed, other] = neighbours();
+    let [same, changed, other] = neighbours(3).try_into().unwrap();
     let idle = [&same, &other].map(|id| (id.as_str(), Behaviour::FindNothing));
     let flow = Scripted::new(&[&idle[..], &[(changed.as_str(), Behaviour::Succeed)]].concat(), true);
     let (mut bench, counted) = counted(&flow);
