@@ -55,7 +55,7 @@ pub async fn are_marked(state: &dyn State, records: &[RecordKey]) -> Result<Vec<
 }
 
 /// The records of a flow that have an open dead letter or wait for their next attempt; `None` where there are more than
-/// `count_max` such marks. Read page by page.
+/// `count_max` of them. Read page by page.
 ///
 /// # Errors
 /// As the store's.

@@ -1,5 +1,6 @@
 //! Which records of a shard may have an open dead letter or a retry that waits: those that had one when the shard was
-//! taken, and what failed here since. Nobody else marks them so: who holds the shard runs its records alone.
+//! taken, and what failed here since. Who holds the shard runs its records alone, so that nobody else
+//! marks them, but for an operator's `dlq rebuild`.
 
 use std::collections::HashSet;
 

@@ -323,6 +323,15 @@ impl Bench {
         }
     }
 
+    /// Until a message waits for its time.
+    async fn until_delayed(&self) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while self.engine.queue.depth(&self.topology()).await.unwrap().delayed == 0 {
+            assert!(tokio::time::Instant::now() < deadline, "no message waits for its time");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     async fn until_depth(&self, depth: u64) {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         while self.depth().await != depth {

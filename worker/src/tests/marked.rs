@@ -138,16 +138,13 @@ async fn where_the_store_fails_after_the_settlement_the_message_runs_once_more()
     counted.looks_fail.store(true, Ordering::SeqCst);
     bench.publish(&["same"]).await;
     bench.begin();
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    while bench.engine.queue.depth(&bench.topology()).await.unwrap().delayed == 0 {
-        assert!(tokio::time::Instant::now() < deadline, "the message is not published once more");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    bench.until_delayed().await;
     assert_eq!(parked_under(&counted, "same").await, 1);
     counted.looks_fail.store(false, Ordering::SeqCst);
     bench.until("the second run", || flow.runs_of("same") == 2).await;
     bench.until("what waited", || flow.runs_of("child") == 1).await;
     bench.until_empty().await;
+    let deadline = tokio::time::Instant::now() + PATIENCE;
     while parked_under(&counted, "same").await > 0 {
         assert!(tokio::time::Instant::now() < deadline, "what was released is still parked");
         tokio::time::sleep(Duration::from_millis(5)).await;

@@ -160,11 +160,7 @@ async fn what_has_no_room_waits_in_the_queue() {
     }
     bench.publish(&["child"]).await;
     bench.begin();
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    while bench.engine.queue.depth(&bench.topology()).await.unwrap().delayed == 0 {
-        assert!(tokio::time::Instant::now() < deadline, "the message does not wait in the queue");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    bench.until_delayed().await;
     assert_eq!(flow.runs_of("child"), 1);
     until_parked(&bench, MESSAGES_OF_KEY_MAX).await;
     bench.end().await;
