@@ -139,8 +139,8 @@ impl Calendar {
         self.to_the_end(answer).await.map(Some)
     }
 
-    /// Events with this CRM id, compared exactly: `GET events?$filter=…`. One of a series is not found by it. Safe to
-    /// repeat.
+    /// Events with this CRM id, compared exactly, the oldest first: `GET events?$filter=…`. One of a series is not found by
+    /// it. Safe to repeat.
     ///
     /// # Errors
     /// As [`Self::delta`].
@@ -152,7 +152,12 @@ impl Calendar {
             PageItem::Event(event) => event.crm_id() == Some(crm_id),
             PageItem::Removed { .. } | PageItem::Unreadable { .. } => false,
         };
-        Ok(found.into_iter().filter(is_it).collect())
+        let mut found: Vec<PageItem> = found.into_iter().filter(is_it).collect();
+        found.sort_by_key(|item| match item {
+            PageItem::Event(event) => event.created_date_time,
+            PageItem::Removed { .. } | PageItem::Unreadable { .. } => None,
+        });
+        Ok(found)
     }
 
     /// Creates an event: `POST events`. Safe to repeat with the same [`EventPatch::transaction_id`] for as long as the

@@ -27,6 +27,9 @@ pub struct Event {
     pub original_start_time_zone: Option<String>,
     /// The zone that its end was made in.
     pub original_end_time_zone: Option<String>,
+    /// When it was made; not written.
+    #[serde(skip_serializing)]
+    pub created_date_time: Option<Timestamp>,
     /// When it was last changed.
     pub last_modified_date_time: Option<Timestamp>,
     /// One line.

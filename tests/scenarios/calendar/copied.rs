@@ -6,6 +6,7 @@ use jiff::ToSpan as _;
 use serde_json::json;
 use shared::ports::state::{State as _, Write};
 
+use super::affairs::Kind;
 use super::says::{Change, When, ZONES};
 use super::script::Edit;
 use super::time::{FEW, plain, seed};
@@ -52,6 +53,35 @@ async fn a_copy_that_comes_into_the_window_late_has_a_meeting_of_its_own() {
             world.perform(&Edit::InCalendar { affair: copy, calendar, change: Change::When(on(12)) });
             world.rest("the copy is in the window").await;
             assert!(world.office.affairs[copy].id.is_some(), "{calendar}, meeting kept: {is_kept}");
+        }
+    }
+}
+
+/// The original lies outside the window, so that nothing but the copy tells of the record that both name.
+#[tokio::test]
+async fn a_copy_has_a_meeting_of_its_own_after_the_store_was_emptied() {
+    for user in [0, 1] {
+        let mut world = World::open(Plan { seed: seed(1), affairs: 8, ..FEW }).await;
+        world.begin().await;
+        let calendar = world.calendars_of(user)[0];
+        let mut copies = Vec::new();
+        for is_born_in_crm in [false, true] {
+            let affair = world.office.affairs.len();
+            let says = plain("Verhandlung", affair, on(10));
+            let (users, contacts) = (BTreeSet::from([user]), BTreeSet::new());
+            world.perform(&match is_born_in_crm {
+                true => Edit::Meeting { kind: Kind::Meeting, assigned: user, users, contacts, says },
+                false => Edit::Event { calendar, says, guests: BTreeSet::new(), rule: None },
+            });
+            world.rest("made").await;
+            world.perform(&Edit::InCalendar { affair, calendar, change: Change::When(on(200)) });
+            world.rest("the original has left the window").await;
+            copies.push(affair + 1);
+            world.perform(&Edit::CopyEvent { affair, calendar, says: plain("Termin", affair + 1, on(12)) });
+            world.forget().await;
+        }
+        for copy in copies {
+            assert!(world.office.affairs[copy].id.is_some(), "{user}, {copy}");
         }
     }
 }

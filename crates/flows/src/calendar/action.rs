@@ -116,6 +116,11 @@ pub enum Action {
         /// Which.
         record: MeetingRef,
     },
+    /// Find which event the stamp of a record was put with, and plan again with it.
+    FindOriginal {
+        /// The record.
+        record: MeetingRef,
+    },
     /// Compare the instances of a series inside the window: what of them is gone or changed is told by nothing else.
     LookAtInstances {
         /// The event's id.
@@ -148,6 +153,7 @@ impl Action {
             Self::DeleteEvent { .. } => "delete_event",
             Self::ReadEvent { .. } => "read_event",
             Self::ReadMeeting { .. } => "read_meeting",
+            Self::FindOriginal { .. } => "find_original",
             Self::LookAtInstances { .. } => "look_at_instances",
             Self::FindDay { .. } => "find_day",
             Self::Notify(_) => "notify",
@@ -170,6 +176,7 @@ impl Action {
             Self::SaveLink(_)
             | Self::ReadEvent { .. }
             | Self::ReadMeeting { .. }
+            | Self::FindOriginal { .. }
             | Self::LookAtInstances { .. }
             | Self::FindDay { .. } => false,
         }

@@ -137,6 +137,13 @@ impl Pair<'_> {
                 self.meeting = KnownRecord::Unread;
                 Ok(true)
             }
+            Action::FindOriginal { record } => {
+                let found = self.open.client.find(record).await?;
+                // Whoever searches may be behind: then it is the one that is there.
+                let event_id = || self.event_id.clone().unwrap_or_default();
+                self.original = Some(found.first().map_or_else(event_id, |first| first.id().to_owned()));
+                Ok(true)
+            }
             Action::LookAtInstances { id } => {
                 // The plan's other steps say that the series is agreed on: this must not be forgotten.
                 again::note_series(self.flow, &self.open.id, id, self.run).await?;
@@ -261,6 +268,7 @@ fn labels(action: &Action) -> (&'static str, &'static str) {
         }
         Action::ReadEvent { .. }
         | Action::ReadMeeting { .. }
+        | Action::FindOriginal { .. }
         | Action::LookAtInstances { .. }
         | Action::FindDay { .. } => ("calendar.before_look", "calendar.after_look"),
         Action::Notify(_) => ("calendar.before_notice", "calendar.after_notice"),

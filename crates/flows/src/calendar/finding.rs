@@ -87,6 +87,7 @@ impl Pair<'_> {
         let Some(record) = &self.record else { return Ok(()) };
         self.searched = true;
         let found = self.open.client.find(record).await?;
+        self.original = found.first().map(|first| first.id().to_owned());
         self.take_first(found).await
     }
 

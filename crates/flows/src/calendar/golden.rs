@@ -48,7 +48,11 @@ fn line(text: &mut String, action: &Action) {
         Action::NoteRemoval { record, expected, from } => {
             write!(text, "{} at {expected:?}: {from:?}", record.id).unwrap();
         }
-        Action::DeleteMeeting { record } | Action::ReadMeeting { record } => text.push_str(&record.id),
+        Action::DeleteMeeting { record }
+        | Action::ReadMeeting { record }
+        | Action::FindOriginal { record } => {
+            text.push_str(&record.id);
+        }
         Action::CreateEvent { token, event, guests } => {
             write!(text, "of {} in {}, guests {guests:?}: ", token.record.id, token.calendar_id).unwrap();
             text.push_str(&short(event));

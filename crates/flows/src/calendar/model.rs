@@ -62,6 +62,8 @@ struct Run {
     slot: Option<usize>,
     event_id: Option<String>,
     record: Option<MeetingRef>,
+    /// The event that the record's stamp was put with, once it was searched for.
+    original: Option<String>,
     /// A hint that has not been looked into.
     hinted: bool,
     stop: Option<Stop>,
@@ -183,7 +185,7 @@ impl World {
             Look::Meeting(at, record) => (*at, None, Some(record.clone())),
         };
         let hinted = matches!(look, Look::Removed(..));
-        Run { calendar, slot: self.slot(look), event_id, record, hinted, stop, step: 0 }
+        Run { calendar, slot: self.slot(look), event_id, record, original: None, hinted, stop, step: 0 }
     }
 
     fn alive(&self) -> impl Iterator<Item = &(usize, PairLink)> {
@@ -247,6 +249,7 @@ impl World {
             event: &event,
             meeting: &meeting,
             link,
+            original: run.original.as_deref(),
             copies: &copies,
             inherited: inherited.as_ref(),
             whole: None,
@@ -457,6 +460,12 @@ impl World {
             }
             Action::ReadEvent { .. } => run.hinted = false,
             Action::ReadMeeting { record } => run.record = Some(record.clone()),
+            Action::FindOriginal { record } => {
+                let is_stamped = |side: &&EventSide| side.stamp == Stamp::Of(record.clone());
+                let stamped = self.events[run.calendar].values().filter(is_stamped);
+                let made = |side: &&EventSide| side.id[1..].parse::<u64>().unwrap();
+                run.original = stamped.min_by_key(made).map(|side| side.id.clone());
+            }
             Action::LookAtInstances { .. } => self.looks_at_instances += 1,
             // What is part of a series is not played here.
             Action::FindDay { .. } => panic!("no series was given"),

@@ -106,6 +106,8 @@ pub(super) struct Pair<'a> {
     pub(super) found: bool,
     /// Whether a create whose answer may have been lost has been searched for.
     pub(super) searched: bool,
+    /// The event that the record's stamp was put with, once it was searched for: what else has it is a copy.
+    pub(super) original: Option<String>,
     /// Whether the CRM has been searched for the event's key.
     pub(super) searched_key: bool,
     pub(super) leases: Vec<(Fence, String)>,
@@ -139,6 +141,7 @@ impl<'a> Pair<'a> {
             stored: None,
             found: false,
             searched: false,
+            original: None,
             searched_key: false,
             leases: Vec::new(),
             has_no_day: false,
@@ -336,6 +339,7 @@ impl<'a> Pair<'a> {
             event: &event,
             meeting: &meeting,
             link: self.stored.as_ref().map(|stored| &stored.link),
+            original: self.original.as_deref(),
             copies: &copies,
             inherited: inherited.as_ref(),
             whole: whole.as_ref(),

@@ -10,7 +10,7 @@ use super::action::{Action, CreateToken, Ignored, Plan, Skipped, Verdict};
 use super::agree::agree;
 use super::copies::{Copy, Invited};
 use super::end::{both_gone, event_gone, meeting_gone, taken_out};
-use super::event::{Attendee, Event, Place, Response, Window};
+use super::event::{Attendee, Event, Field, Place, Response, Window};
 use super::link::{Creating, EndedBy, PairLink, Side, Tombstone};
 use super::merge::Winner;
 use super::part::Whole;
@@ -97,6 +97,8 @@ pub struct Input<'a> {
     /// Our memory of the pair: found by the event's id, by the record, or while something is being created by the
     /// event's stamp or the record's key. While a create is under way, an event without known stamp is read with it.
     pub link: Option<&'a PairLink>,
+    /// The event of this calendar that the meeting's stamp was put with, once it was searched for.
+    pub original: Option<&'a str>,
     /// The meeting's other copies that are linked and alive.
     pub copies: &'a [Copy],
     /// For an organiser's event that agreed on nothing yet: what another copy of it has agreed on.
@@ -141,6 +143,10 @@ pub fn plan(input: &Input<'_>) -> Plan {
     match (event, input.meeting) {
         (Some(event), Crm::Found(meeting)) if is_copied(input, event, meeting) => {
             create_meeting(input, event)
+        }
+        (Some(event), Crm::Found(meeting)) if may_be_copied(input, event, meeting) => {
+            let look = Action::FindOriginal { record: meeting.record.clone() };
+            Plan::again(Verdict::LooksFirst, vec![look])
         }
         (Some(event), Crm::Found(meeting)) => taken_out(input, event, meeting)
             .or_else(|| outgrown(input, event))
@@ -207,15 +213,29 @@ fn gone(input: &Input<'_>, cancelled: bool) -> Plan {
     }
 }
 
-/// A copied event carries the stamp of its original: the older link wins, and the copy is an event of its own. The one
-/// that the meeting was born of is no copy.
+/// A copied event carries the stamp of its original: the older link wins, else the older event, and the copy is an event of
+/// its own. The one that the meeting was born of is no copy.
 fn is_copied(input: &Input<'_>, event: &EventSide, meeting: &MeetingSide) -> bool {
     let is_born = meeting.key.as_ref() == Some(&event.key.text());
+    let has_link = input.copies.iter().any(|copy| {
+        copy.calendar_id == input.calendar.id && copy.event_id != event.id && copy.key != event.key
+    });
     !is_born
         && input.link.is_none_or(|link| link.meeting.as_ref() != Some(&meeting.record))
-        && input.copies.iter().any(|copy| {
-            copy.calendar_id == input.calendar.id && copy.event_id != event.id && copy.key != event.key
-        })
+        && (has_link || input.original.is_some_and(|original| original != event.id))
+}
+
+/// Whether nothing but Outlook's stamp tells that the event is the meeting's, and both say different things: our memory may
+/// be lost, and the original be one that no reading tells of. Google's stamp names the event that it was put with.
+fn may_be_copied(input: &Input<'_>, event: &EventSide, meeting: &MeetingSide) -> bool {
+    let fields = [Field::Subject, Field::When, Field::Body, Field::Location, Field::Recurrence];
+    let said = input.calendar.provider.holds(&meeting.event);
+    input.calendar.provider == Provider::Microsoft
+        && input.original.is_none()
+        && input.link.is_none()
+        && event.stamp == Stamp::Of(meeting.record.clone())
+        && meeting.key.as_ref() != Some(&event.key.text())
+        && fields.into_iter().any(|field| !said.same(&event.event, field))
 }
 
 /// An event without record in the CRM becomes a meeting, never a call.

@@ -63,6 +63,47 @@ fn what_was_let_go_stays_so_where_our_memory_is_lost() {
 }
 
 #[test]
+fn a_copied_event_is_one_of_its_own_where_our_memory_is_lost() {
+    for is_born_here in [false, true] {
+        let mut world = world(&[Provider::Microsoft], Policy::NewestWins);
+        if is_born_here {
+            world.add_event(0, simple("A"), "uid1", true);
+        } else {
+            world.add_meeting(MeetingKind::Meeting, simple("A"), &["user0"]);
+        }
+        world.settle();
+        let (record, original) = (first_meeting(&world).unwrap(), first_event(&world, 0).unwrap());
+        let stamp = world.events[0][&original].stamp.clone();
+        let copy = world.add_event(0, simple("B"), "uid of the copy", true);
+        world.edit_event(0, &copy, |side| side.stamp = stamp);
+        forget(&mut world);
+        // The original lies outside the window: nothing tells of it.
+        world.run(&Look::Event(0, copy.clone()), None);
+        assert_eq!(world.meetings[&record].event.subject, "A", "born in the calendar: {is_born_here}");
+        assert_eq!(world.events[0][&copy].event.subject, "B");
+        assert_eq!((world.meetings.len(), world.meetings_created), (2, 1 + u32::from(is_born_here)));
+        // Until somebody moves it.
+        world.settle();
+        assert_eq!((world.links.len(), world.meetings.len(), world.events[0].len()), (2, 2, 2));
+        assert_eq!(world.meetings[&record].event.subject, "A");
+        assert_ne!(world.events[0][&copy].stamp, world.events[0][&original].stamp);
+    }
+}
+
+#[test]
+fn what_differs_from_its_meeting_goes_on_with_it_where_our_memory_is_lost() {
+    let mut world = world(&[Provider::Microsoft], Policy::NewestWins);
+    let record = world.add_meeting(MeetingKind::Meeting, simple("A"), &["user0"]);
+    world.settle();
+    forget(&mut world);
+    let id = first_event(&world, 0).unwrap();
+    world.edit_event(0, &id, |side| side.event.subject = "B".into());
+    world.settle();
+    assert_eq!((world.meetings.len(), world.events[0].len()), (1, 1));
+    assert_eq!(world.meetings[&record].event.subject, "B");
+}
+
+#[test]
 fn an_outsiders_event_whose_meeting_was_deleted_has_no_other_one_where_our_memory_is_lost() {
     let mut world = world(&[Provider::Google], Policy::NewestWins);
     let id = world.add_event(0, simple("A"), "uid1", false);
