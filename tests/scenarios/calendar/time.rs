@@ -141,7 +141,9 @@ async fn forget_everything(world: &mut World) {
     // Whether people were told of what stays different is forgotten, too; of nothing else are they told again.
     for text in world.notices_after(before.crm) {
         let affair = marked(&text).map(|number| &world.office.affairs[number]);
-        assert!(affair.is_some_and(Affair::stays_different), "seed {}: told {text}", world.plan.seed);
+        // At the edge the calendar that speaks for a meeting may come to it after another one, which then speaks meanwhile.
+        let is_expected = |affair: &Affair| affair.stays_different() || at_edge.contains(&affair.number);
+        assert!(affair.is_some_and(is_expected), "seed {}: told {text}", world.plan.seed);
     }
     // The links are really there again: what people write goes its way. A full comparison is one of the window. What lies
     // outside is found again by what is written in the CRM (see below); of events outside Outlook says nothing but that
