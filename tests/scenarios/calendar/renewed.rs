@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
+use serde_json::json;
 use shared::clock::Clock as _;
 use simulators::JournalEntry;
 
@@ -92,4 +93,24 @@ async fn a_watch_that_ran_out_while_nothing_ran_is_followed_by_another_one() {
     world.sweep_now();
     world.quiet().await;
     assert_eq!(live(&world), [1, 1]);
+}
+
+/// Messages that wait under one key become one run, which would make only one of both of them.
+#[tokio::test]
+async fn what_outlook_says_of_its_watch_waits_apart_from_what_changed() {
+    let mut world = connected(&USERS[..1]).await;
+    let calendar = world.calendars_of(0)[0];
+    world.perform(&Edit::Event { calendar, says: meeting(0), guests: Default::default(), rule: None });
+    world.clock.advance(Duration::from_secs(60));
+    world.hear().await;
+    let removed = json!({ "event": "subscriptionRemoved" });
+    world.office.microsoft.control("POST", "subscriptions/lifecycle", &removed).unwrap();
+    let before = journals(&world)[0].len();
+    world.hear().await;
+    let keys = world.engine.waiting_keys();
+    let of_watch = keys.iter().filter(|key| key.contains("watch.")).count();
+    assert_eq!((keys.len(), of_watch), (2, 1), "{keys:?}");
+    world.quiet().await;
+    assert_eq!(journals(&world)[0].len(), before + 1, "it was asked for anew");
+    assert_eq!(crm::all(&world.office.crm, Kind::Meeting).len(), 1);
 }

@@ -269,7 +269,7 @@ impl World {
     }
 
     /// Notifications that are due arrive.
-    async fn hear(&mut self) {
+    pub async fn hear(&mut self) {
         self.office.microsoft.deliver_notifications().await;
         self.office.google.deliver_notifications().await;
         self.office.crm.deliver_webhooks().await;
