@@ -147,17 +147,7 @@ impl Calendar {
     pub async fn find(&self, crm_id: &str) -> Result<Vec<PageItem>, Fault> {
         let answer = self.graph.send(find_request(self.id.as_deref(), crm_id)).await?;
         let found = self.to_the_end(answer).await?;
-        // The service compares without case.
-        let is_it = |item: &PageItem| match item {
-            PageItem::Event(event) => event.crm_id() == Some(crm_id),
-            PageItem::Removed { .. } | PageItem::Unreadable { .. } => false,
-        };
-        let mut found: Vec<PageItem> = found.into_iter().filter(is_it).collect();
-        found.sort_by_key(|item| match item {
-            PageItem::Event(event) => event.created_date_time,
-            PageItem::Removed { .. } | PageItem::Unreadable { .. } => None,
-        });
-        Ok(found)
+        Ok(oldest_first(found, crm_id))
     }
 
     /// Creates an event: `POST events`. Safe to repeat with the same [`EventPatch::transaction_id`] for as long as the
@@ -284,6 +274,17 @@ fn find_request(calendar: Option<&str>, crm_id: &str) -> Request {
     Prefer::default().on(with_crm_id(request).query("$top", LIST_ITEMS_MAX.to_string()))
 }
 
+/// Events with exactly this CRM id (the service compares without case), by when they were made.
+fn oldest_first(found: Vec<PageItem>, crm_id: &str) -> Vec<PageItem> {
+    let is_it = |item: &PageItem| matches!(item, PageItem::Event(event) if event.crm_id() == Some(crm_id));
+    let mut found: Vec<PageItem> = found.into_iter().filter(is_it).collect();
+    found.sort_by_key(|item| match item {
+        PageItem::Event(event) => event.created_date_time,
+        PageItem::Removed { .. } | PageItem::Unreadable { .. } => None,
+    });
+    found
+}
+
 fn create_request(calendar: Option<&str>, event: &EventPatch) -> Request {
     Prefer::default().on(in_calendar(Method::Post, calendar, "events").json(event))
 }
@@ -344,6 +345,27 @@ mod tests {
     fn query(request: &Request) -> String {
         let pairs = request.query_pairs().iter().map(|(name, value)| format!("{name}={value}"));
         pairs.collect::<Vec<_>>().join("&")
+    }
+
+    #[test]
+    fn of_copies_the_oldest_comes_first_and_ids_are_compared_exactly() {
+        let item = |id: &str, crm_id: &str, made: &str| {
+            let property = serde_json::json!({ "id": CRM_ID_PROPERTY, "value": crm_id });
+            let event = serde_json::json!({
+                "id": id, "createdDateTime": made, "singleValueExtendedProperties": [property],
+            });
+            PageItem::Event(Box::new(serde_json::from_value(event).unwrap()))
+        };
+        let found = vec![
+            item("copy", "Meeting/a", "2026-03-02T08:00:00.5Z"),
+            item("other", "Meeting/A", "2026-01-01T08:00:00Z"),
+            item("original", "Meeting/a", "2026-03-02T08:00:00Z"),
+        ];
+        let ids = oldest_first(found, "Meeting/a").into_iter().map(|item| match item {
+            PageItem::Event(event) => event.id,
+            PageItem::Removed { .. } | PageItem::Unreadable { .. } => String::new(),
+        });
+        assert_eq!(ids.collect::<Vec<_>>(), ["original", "copy"]);
     }
 
     #[test]
