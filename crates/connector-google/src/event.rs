@@ -32,6 +32,8 @@ pub struct Event {
     /// `confirmed`, `tentative`, `cancelled`. Of cancelled ones no more is sure than this, the id, and their place in a
     /// series.
     pub status: String,
+    /// When it was made.
+    pub created: Option<Timestamp>,
     /// When it last changed; does not move for reminders.
     pub updated: Option<Timestamp>,
     /// Title.

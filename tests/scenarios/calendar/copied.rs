@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use jiff::ToSpan as _;
 use serde_json::json;
 use shared::ports::state::{State as _, Write};
+use simulators::{FaultKind, FaultRule};
 
 use super::affairs::Kind;
 use super::says::{Change, When, ZONES};
@@ -57,10 +58,13 @@ async fn a_copy_that_comes_into_the_window_late_has_a_meeting_of_its_own() {
     }
 }
 
-/// The original lies outside the window, so that nothing but the copy tells of the record that both name.
+/// The original lies outside the window, so that nothing but the copy tells of the record that both name. Its own meeting may
+/// be refused at first, or be made without an answer.
 #[tokio::test]
 async fn a_copy_has_a_meeting_of_its_own_after_the_store_was_emptied() {
-    for user in [0, 1] {
+    let troubles = [None, Some(FaultKind::Status { status: 400 }), Some(FaultKind::CloseAfter)];
+    for (user, trouble) in [0, 1].into_iter().flat_map(|user| troubles.clone().map(|trouble| (user, trouble)))
+    {
         let mut world = World::open(Plan { seed: seed(1), affairs: 8, ..FEW }).await;
         world.begin().await;
         let calendar = world.calendars_of(user)[0];
@@ -78,7 +82,12 @@ async fn a_copy_has_a_meeting_of_its_own_after_the_store_was_emptied() {
             world.rest("the original has left the window").await;
             copies.push(affair + 1);
             world.perform(&Edit::CopyEvent { affair, calendar, says: plain("Termin", affair + 1, on(12)) });
+            for fault in trouble.clone() {
+                let (method, path) = (Some("POST".to_owned()), Some("/api/v1/Meeting".to_owned()));
+                world.office.crm.fault(FaultRule { method, path, times: Some(1), ..FaultRule::new(fault) });
+            }
             world.forget().await;
+            assert!(world.office.crm.faults().list().is_empty(), "{trouble:?} struck");
         }
         for copy in copies {
             assert!(world.office.affairs[copy].id.is_some(), "{user}, {copy}");

@@ -116,7 +116,7 @@ pub enum Action {
         /// Which.
         record: MeetingRef,
     },
-    /// Find which event the stamp of a record was put with, and plan again with it.
+    /// Find which event of this calendar the stamp of a record was put with, and plan again with it.
     FindOriginal {
         /// The record.
         record: MeetingRef,

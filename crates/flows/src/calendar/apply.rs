@@ -13,6 +13,7 @@ use super::event::Event;
 use super::key::digest;
 use super::link::{EndedBy, PairLink, Tombstone};
 use super::links::Saving;
+use super::original::Original;
 use super::pair::{Known, KnownRecord, Pair};
 use super::sides::{EventSide, EventStatus, MeetingRef};
 use super::{again, notice};
@@ -139,9 +140,9 @@ impl Pair<'_> {
             }
             Action::FindOriginal { record } => {
                 let found = self.open.client.find(record).await?;
-                // Whoever searches may be behind: then it is the one that is there.
-                let event_id = || self.event_id.clone().unwrap_or_default();
-                self.original = Some(found.first().map_or_else(event_id, |first| first.id().to_owned()));
+                if let Known::Found(event) = &self.event {
+                    self.original = Some(Original::of(event, record, &found));
+                }
                 Ok(true)
             }
             Action::LookAtInstances { id } => {

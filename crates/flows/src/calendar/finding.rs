@@ -12,6 +12,7 @@ use shared::ports::state::{Fence, Grant};
 use super::client::Found;
 use super::link::EndedBy;
 use super::links::{Stored, birth_lease, day_lease};
+use super::original::Original;
 use super::pair::{Known, KnownRecord, Pair};
 use super::sides::{EventStatus, MeetingRef, SharedKey, Stamp};
 
@@ -87,7 +88,6 @@ impl Pair<'_> {
         let Some(record) = &self.record else { return Ok(()) };
         self.searched = true;
         let found = self.open.client.find(record).await?;
-        self.original = found.first().map(|first| first.id().to_owned());
         self.take_first(found).await
     }
 
@@ -98,6 +98,9 @@ impl Pair<'_> {
             if linked.is_none_or(|stored| stored.link.meeting == self.record) {
                 self.event_id = Some(found.id().to_owned());
                 self.take(Some(found)).await?;
+                if let (Known::Found(event), Some(record)) = (&self.event, &self.record) {
+                    self.original = Some(Original::is(event, record));
+                }
                 return Ok(());
             }
         }
@@ -115,8 +118,11 @@ impl Pair<'_> {
         }
         let by_key =
             copies.into_iter().filter(|(_, copy)| copy.ended.is_none()).find_map(|(_, copy)| copy.record);
-        // What is stamped for a record that has, or had, another event here is a copy of that one.
+        // What is stamped for a record that has, or had, another event here is a copy of that one; so is that of which a
+        // meeting of its own is being created.
+        let is_created = self.stored.as_ref().is_some_and(|stored| stored.link.creates_meeting());
         let by_stamp = match &event.stamp {
+            Stamp::Of(_) if is_created => None,
             Stamp::Of(record) => {
                 let other = self.flow.links.event_of(&self.open.id, record).await?;
                 other.is_none_or(|other| other == event.id).then(|| record.clone())

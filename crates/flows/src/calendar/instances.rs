@@ -197,6 +197,7 @@ mod tests {
             gaps_known: false,
             listed: Vec::new(),
             stamp: Stamp::None,
+            created_at: None,
             changed_at: None,
         }
     }

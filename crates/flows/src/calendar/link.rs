@@ -130,6 +130,11 @@ impl PairLink {
         self.base.is_none() && !begun
     }
 
+    /// Whether a meeting of its own was begun to be created for the event.
+    pub fn creates_meeting(&self) -> bool {
+        self.creating.as_ref().is_some_and(|creating| creating.side == Side::Crm)
+    }
+
     /// What the calendar says of what was agreed on.
     pub fn in_calendar(&self, agreed: &Event, provider: Provider) -> Event {
         Personal::put(self.apart.as_ref(), provider.holds(agreed))

@@ -72,6 +72,7 @@ pub mod link;
 mod links;
 pub mod merge;
 mod notice;
+mod original;
 pub mod outlook;
 mod pair;
 mod part;

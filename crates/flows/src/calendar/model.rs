@@ -6,9 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{Timestamp, ToSpan};
 
 use super::action::{Action, CreateToken, Notice, Plan};
+use super::client::Found;
 use super::copies::Copy;
 use super::event::{self, Attendees, Event, Field, Response};
 use super::link::{PairLink, Personal, Side};
+use super::original::Original;
 use super::plan::{Crm, Input, Remote, Rules, plan};
 use super::series::Holding;
 use super::sides::{
@@ -63,7 +65,7 @@ struct Run {
     event_id: Option<String>,
     record: Option<MeetingRef>,
     /// The event that the record's stamp was put with, once it was searched for.
-    original: Option<String>,
+    original: Option<Original>,
     /// A hint that has not been looked into.
     hinted: bool,
     stop: Option<Stop>,
@@ -116,6 +118,7 @@ impl World {
             gaps_known: true,
             listed: Vec::new(),
             stamp: Stamp::None,
+            created_at: Some(self.now),
             changed_at: Some(self.now),
         };
         self.events[calendar].insert(id.clone(), side);
@@ -227,7 +230,9 @@ impl World {
                 };
                 self.links.iter().any(is_other)
             };
+            let is_created = link.is_some_and(PairLink::creates_meeting);
             let by_stamp = match &side.stamp {
+                Stamp::Of(_) if is_created => None,
                 Stamp::Of(record) => Some(record.clone()).filter(|record| !has_other(record)),
                 Stamp::None | Stamp::Unread => None,
             };
@@ -249,7 +254,7 @@ impl World {
             event: &event,
             meeting: &meeting,
             link,
-            original: run.original.as_deref(),
+            original: run.original.as_ref(),
             copies: &copies,
             inherited: inherited.as_ref(),
             whole: None,
@@ -461,10 +466,13 @@ impl World {
             Action::ReadEvent { .. } => run.hinted = false,
             Action::ReadMeeting { record } => run.record = Some(record.clone()),
             Action::FindOriginal { record } => {
+                let events = &self.events[run.calendar];
                 let is_stamped = |side: &&EventSide| side.stamp == Stamp::Of(record.clone());
-                let stamped = self.events[run.calendar].values().filter(is_stamped);
-                let made = |side: &&EventSide| side.id[1..].parse::<u64>().unwrap();
-                run.original = stamped.min_by_key(made).map(|side| side.id.clone());
+                let found =
+                    events.values().filter(is_stamped).map(|side| Found::Event(Box::new(side.clone())));
+                let own = run.event_id.as_ref().and_then(|id| events.get(id));
+                let found: Vec<Found> = found.collect();
+                run.original = own.map(|own| Original::of(own, record, &found));
             }
             Action::LookAtInstances { .. } => self.looks_at_instances += 1,
             // What is part of a series is not played here.

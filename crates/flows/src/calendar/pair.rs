@@ -15,8 +15,9 @@ use super::copies::{Role, role};
 use super::crm::CrmFound;
 use super::event::{Attendee, Attendees, Event, Place, Reach};
 use super::flow::CalendarFlow;
-use super::link::{EndedBy, PairLink, Personal, Side};
+use super::link::{EndedBy, PairLink, Personal};
 use super::links::{LINK_CHANGED, Stored};
+use super::original::Original;
 use super::part::Whole;
 use super::plan::{Crm, Input, Remote, Rules, plan};
 use super::series::Holding;
@@ -106,8 +107,8 @@ pub(super) struct Pair<'a> {
     pub(super) found: bool,
     /// Whether a create whose answer may have been lost has been searched for.
     pub(super) searched: bool,
-    /// The event that the record's stamp was put with, once it was searched for: what else has it is a copy.
-    pub(super) original: Option<String>,
+    /// The event that the record's stamp was put with, once it was searched for.
+    pub(super) original: Option<Original>,
     /// Whether the CRM has been searched for the event's key.
     pub(super) searched_key: bool,
     pub(super) leases: Vec<(Fence, String)>,
@@ -339,7 +340,7 @@ impl<'a> Pair<'a> {
             event: &event,
             meeting: &meeting,
             link: self.stored.as_ref().map(|stored| &stored.link),
-            original: self.original.as_deref(),
+            original: self.original.as_ref(),
             copies: &copies,
             inherited: inherited.as_ref(),
             whole: whole.as_ref(),
@@ -495,8 +496,8 @@ impl<'a> Pair<'a> {
     /// The record that an earlier run began to create, where this link says that it is there: until now its other calendars
     /// waited for the event that it was born of, and the sweep may have asked them already.
     pub(super) fn born_late(&self, link: &PairLink) -> Option<MeetingRef> {
-        let begun = self.stored.as_ref().and_then(|stored| stored.link.creating.as_ref());
-        let arrived = begun.is_some_and(|begun| begun.side == Side::Crm) && link.creating.is_none();
+        let began = self.stored.as_ref().is_some_and(|stored| stored.link.creates_meeting());
+        let arrived = began && link.creating.is_none();
         link.meeting.clone().filter(|_| arrived && self.done.written.is_none())
     }
 

@@ -13,6 +13,7 @@ use super::end::{both_gone, event_gone, meeting_gone, taken_out};
 use super::event::{Attendee, Event, Field, Place, Response, Window};
 use super::link::{Creating, EndedBy, PairLink, Side, Tombstone};
 use super::merge::Winner;
+use super::original::Original;
 use super::part::Whole;
 use super::series::{CrmSeries, Holding};
 use super::sides::{
@@ -98,7 +99,7 @@ pub struct Input<'a> {
     /// event's stamp or the record's key. While a create is under way, an event without known stamp is read with it.
     pub link: Option<&'a PairLink>,
     /// The event of this calendar that the meeting's stamp was put with, once it was searched for.
-    pub original: Option<&'a str>,
+    pub original: Option<&'a Original>,
     /// The meeting's other copies that are linked and alive.
     pub copies: &'a [Copy],
     /// For an organiser's event that agreed on nothing yet: what another copy of it has agreed on.
@@ -144,12 +145,9 @@ pub fn plan(input: &Input<'_>) -> Plan {
         (Some(event), Crm::Found(meeting)) if is_copied(input, event, meeting) => {
             create_meeting(input, event)
         }
-        (Some(event), Crm::Found(meeting)) if may_be_copied(input, event, meeting) => {
-            let look = Action::FindOriginal { record: meeting.record.clone() };
-            Plan::again(Verdict::LooksFirst, vec![look])
-        }
         (Some(event), Crm::Found(meeting)) => taken_out(input, event, meeting)
             .or_else(|| outgrown(input, event))
+            .or_else(|| find_original(input, event, meeting))
             .unwrap_or_else(|| agree(input, event, meeting)),
         (Some(event), Crm::Gone) => meeting_gone(input, event),
         (Some(event), Crm::Absent) => match known_record {
@@ -214,28 +212,40 @@ fn gone(input: &Input<'_>, cancelled: bool) -> Plan {
 }
 
 /// A copied event carries the stamp of its original: the older link wins, else the older event, and the copy is an event of
-/// its own. The one that the meeting was born of is no copy.
+/// its own. The one that the meeting was born of is no copy; one that is no day of a series is none of a record's that is.
 fn is_copied(input: &Input<'_>, event: &EventSide, meeting: &MeetingSide) -> bool {
     let is_born = meeting.key.as_ref() == Some(&event.key.text());
     let has_link = input.copies.iter().any(|copy| {
         copy.calendar_id == input.calendar.id && copy.event_id != event.id && copy.key != event.key
     });
+    let is_younger = input.original.is_some_and(|original| original.was_copied_to(event, &meeting.record));
+    let is_part = |event: &Event| event.place.original().is_some();
+    let is_of_part = is_by_stamp(input, event, meeting) && is_part(&meeting.event) && !is_part(&event.event);
     !is_born
         && input.link.is_none_or(|link| link.meeting.as_ref() != Some(&meeting.record))
-        && (has_link || input.original.is_some_and(|original| original != event.id))
+        && (has_link || is_younger || is_of_part)
 }
 
-/// Whether nothing but Outlook's stamp tells that the event is the meeting's, and both say different things: our memory may
-/// be lost, and the original be one that no reading tells of. Google's stamp names the event that it was put with.
-fn may_be_copied(input: &Input<'_>, event: &EventSide, meeting: &MeetingSide) -> bool {
-    let fields = [Field::Subject, Field::When, Field::Body, Field::Location, Field::Recurrence];
-    let said = input.calendar.provider.holds(&meeting.event);
-    input.calendar.provider == Provider::Microsoft
-        && input.original.is_none()
-        && input.link.is_none()
+/// Whether nothing but the stamp tells that the event is the meeting's.
+fn is_by_stamp(input: &Input<'_>, event: &EventSide, meeting: &MeetingSide) -> bool {
+    input.link.is_none()
         && event.stamp == Stamp::Of(meeting.record.clone())
         && meeting.key.as_ref() != Some(&event.key.text())
-        && fields.into_iter().any(|field| !said.same(&event.event, field))
+}
+
+/// Where nothing but Outlook's stamp tells that the event is the meeting's, and both say different things, our memory may be
+/// lost, and the original be one that no reading tells of. Google's stamp names its event. What is one of a series is found
+/// by no search.
+fn find_original(input: &Input<'_>, event: &EventSide, meeting: &MeetingSide) -> Option<Plan> {
+    let fields = [Field::Subject, Field::When, Field::Body, Field::Location, Field::Recurrence];
+    let said = input.calendar.provider.holds(&meeting.event);
+    let is_asked = input.calendar.provider == Provider::Microsoft
+        && input.original.is_none()
+        && event.event.place.original().is_none()
+        && is_by_stamp(input, event, meeting)
+        && fields.into_iter().any(|field| !said.same(&event.event, field));
+    let look = || vec![Action::FindOriginal { record: meeting.record.clone() }];
+    is_asked.then(|| Plan::again(Verdict::LooksFirst, look()))
 }
 
 /// An event without record in the CRM becomes a meeting, never a call.

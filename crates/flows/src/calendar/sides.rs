@@ -157,7 +157,9 @@ pub struct EventSide {
     pub listed: Vec<String>,
     /// The CRM's id with it.
     pub stamp: Stamp,
-    /// When it was last changed, by the vendor's clock.
+    /// When it was made, by the vendor's clock.
+    pub created_at: Option<Timestamp>,
+    /// When it was last changed, likewise.
     pub changed_at: Option<Timestamp>,
 }
 

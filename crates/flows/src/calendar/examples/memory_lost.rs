@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::super::action::{Ignored, Verdict};
-use super::super::event::Busy;
-use super::super::model::{Look, World};
+use super::super::event::{Busy, Event, OriginalStart, Place};
+use super::super::model::{Look, Stop, World};
 use super::super::plan::Policy;
 use super::super::sides::{MeetingKind, MeetingStatus, Provider, Stamp};
 use super::super::tests::{first_event, first_meeting, simple, world};
@@ -87,6 +87,44 @@ fn a_copied_event_is_one_of_its_own_where_our_memory_is_lost() {
         assert_eq!((world.links.len(), world.meetings.len(), world.events[0].len()), (2, 2, 2));
         assert_eq!(world.meetings[&record].event.subject, "A");
         assert_ne!(world.events[0][&copy].stamp, world.events[0][&original].stamp);
+    }
+}
+
+#[test]
+fn a_copied_event_is_one_of_its_own_though_the_run_that_finds_out_is_stopped() {
+    for (step, after_effect) in (0..5).flat_map(|step| [(step, false), (step, true)]) {
+        let mut world = world(&[Provider::Microsoft], Policy::NewestWins);
+        let record = world.add_meeting(MeetingKind::Meeting, simple("A"), &["user0"]);
+        world.settle();
+        let original = first_event(&world, 0).unwrap();
+        let stamp = world.events[0][&original].stamp.clone();
+        let copy = world.add_event(0, simple("B"), "uid of the copy", true);
+        world.edit_event(0, &copy, |side| side.stamp = stamp);
+        forget(&mut world);
+        let is_whole = world.run(&Look::Event(0, copy.clone()), Some(Stop { step, after_effect }));
+        assert_eq!(is_whole, false, "{step}: it has more steps");
+        world.run(&Look::Event(0, copy.clone()), None);
+        assert_eq!(world.events[0][&copy].event.subject, "B", "{step} {after_effect}");
+        world.settle();
+        let subjects: Vec<&str> = world.meetings.values().map(|side| side.event.subject.as_str()).collect();
+        assert_eq!((subjects.len(), world.meetings[&record].event.subject.as_str()), (2, "A"));
+        assert!(subjects.contains(&"B"), "{subjects:?}");
+    }
+}
+
+#[test]
+fn a_copied_day_of_a_series_is_an_event_of_its_own_where_our_memory_is_lost() {
+    for provider in [Provider::Microsoft, Provider::Google] {
+        let mut world = world(&[provider], Policy::NewestWins);
+        let start = simple("A").when.started_by();
+        let place = Place::Exception { series_id: "s1".to_owned(), original: OriginalStart::At(start) };
+        let day = Event { place, ..simple("A") };
+        let record = world.add_meeting(MeetingKind::Meeting, day, &["user0"]);
+        let copy = world.add_event(0, simple("B"), "uid of the copy", true);
+        world.edit_event(0, &copy, |side| side.stamp = Stamp::Of(record.clone()));
+        world.settle();
+        assert_eq!(world.meetings[&record].event.subject, "A");
+        assert_eq!((world.meetings.len(), world.events[0][&copy].event.subject.as_str()), (2, "B"));
     }
 }
 

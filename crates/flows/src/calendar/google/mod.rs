@@ -399,6 +399,7 @@ fn cancelled(there: &google::Event, wanted: &Event, record: &MeetingRef) -> Even
         gaps_known: true,
         listed: Vec::new(),
         stamp: Stamp::Of(record.clone()),
+        created_at: there.created,
         changed_at: there.updated,
     }
 }

@@ -132,6 +132,7 @@ pub fn side(event: &google::Event, facts: &Facts, from: Seen) -> Result<EventSid
         attendees_cut: event.attendees_omitted,
         listed: Vec::new(),
         stamp: stamp::read(event),
+        created_at: event.created,
         changed_at: event.updated,
         event: read,
     })

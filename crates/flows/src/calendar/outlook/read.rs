@@ -122,6 +122,7 @@ impl Reader<'_> {
             gaps_known,
             listed,
             stamp: stamp(event),
+            created_at: event.created_date_time,
             changed_at: event.last_modified_date_time,
         })
     }
