@@ -384,12 +384,17 @@ impl World {
 
     /// Our memory is lost, but for the grants.
     pub async fn forget(&mut self) {
+        self.lose_memory().await;
+        self.rest("after the store was emptied").await;
+    }
+
+    /// The same, and nothing has been looked at yet.
+    pub async fn lose_memory(&mut self) {
         let removed = self.store.empty_but(&VAULT).await;
         assert!(removed > 0);
         let (affairs, calendars) = (&mut self.office.affairs, &self.office.calendars);
         affairs.iter_mut().for_each(|affair| affair.forget(calendars));
         self.restart().await;
-        self.rest("after the store was emptied").await;
     }
 
     /// Nobody writes any more what lies outside the window.
