@@ -157,6 +157,7 @@ impl Flow for Scripted {
 
     async fn handle(&self, run: &Run) -> Result<Outcome, Fault> {
         let id = run.key.id().to_owned();
+        assert!(http_client::guard().is_some(), "whatever it writes asks the guard");
         self.suspected.lock().unwrap().push(run.is_suspect);
         let count = {
             let mut runs = self.runs.lock().unwrap();
@@ -215,6 +216,7 @@ impl Flow for Scripted {
 
     async fn report(&self, run: &Run, failure: &Failure<'_>) -> Result<(), Fault> {
         assert!(!self.report_panics, "as told");
+        assert!(http_client::guard().is_some(), "whatever it writes asks the guard");
         self.reporting.acquire().await.unwrap().forget();
         self.reports.lock().unwrap().push((run.key.id().to_owned(), failure.attempts, failure.dead_letter));
         Ok(())

@@ -21,6 +21,7 @@ use crate::desk::{Desk, Pass, Standing, Step};
 use crate::effect::codes;
 use crate::fleet::Fleet;
 use crate::fleet::seat::{self, Seat};
+use crate::guarded::guard;
 use crate::settings::{Limits, SetupError};
 use crate::transport::{self, Failure, RawAnswer};
 use crate::{Answer, Redactor, Request, retry_after};
@@ -120,7 +121,8 @@ impl Upstream {
     /// # Errors
     /// One of [`codes`]: `connect_failed` (retryable, nothing sent), `answer_lost` (retryable, a write may have
     /// taken effect), `answer_too_large` (permanent); `breaker_open`, `account_paused` (paused) and
-    /// `limiter_full` (throttled), with nothing sent; `request_invalid` (a bug).
+    /// `limiter_full` (throttled), with nothing sent; `request_invalid` (a bug). Of a write, what the guard says of who
+    /// sends (see [`crate::guarded`]), with nothing sent.
     pub async fn send(&self, base: &Url, request: Request) -> Result<Answer, Fault> {
         let operation = request.operation();
         let span = tracing::info_span!(
@@ -182,6 +184,9 @@ impl Upstream {
         })?;
         self.check_open(operation)?;
         let mut ticket = self.wait_in_line(operation).await?;
+        if let Some(guard) = guard().filter(|_| request.method.writes()) {
+            guard.fence()?;
+        }
         let sent_at = Instant::now();
         let exchange = transport::exchange(&self.0.client, wire, self.0.limits.answer_bytes_max);
         let outcome = match tokio::time::timeout(self.0.limits.deadline, exchange).await {

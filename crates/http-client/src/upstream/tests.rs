@@ -4,14 +4,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 use shared::clock::SystemClock;
+use shared::flow::Guard;
 use shared::meter::Metric;
+use shared::ports::state::Fence;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
 use super::*;
 use crate::breaker::BreakerPolicy;
-use crate::{Method, may_have_taken_effect};
+use crate::{Method, guarded, may_have_taken_effect};
 
 mod fleet;
 
@@ -217,6 +219,49 @@ async fn nobody_there_means_nothing_was_sent() {
     assert_eq!((fault.kind.name(), fault.code), ("retryable", "connect_failed"));
     assert!(!may_have_taken_effect(&fault) && fault.text.contains("refused"), "{fault}");
     assert_eq!(meter.get(&names::UPSTREAM_REQUESTS, &["test", "POST things", "connect_failed"]), 1.0);
+}
+
+/// Permits until it is told otherwise.
+#[derive(Debug, Default)]
+struct Revoked(AtomicUsize);
+
+impl Guard for Revoked {
+    fn fence(&self) -> Result<Option<Fence>, Fault> {
+        match self.0.load(Ordering::SeqCst) {
+            0 => Ok(None),
+            _ => Err(Fault::new(FaultKind::Busy { after: QUICK }, "lease_lost", "a test")),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_write_whose_guard_refuses_while_it_waits_for_its_turn_is_not_sent() {
+    let release = Arc::new(Notify::new());
+    let server = Server::start(vec![Reply::When(Arc::clone(&release)), ok()]).await;
+    let (upstream, _) = upstream(Limits { concurrency_max: 1, ..Limits::default() });
+    let (guard, base) = (Arc::new(Revoked::default()), server.base.clone());
+    let first = tokio::spawn({
+        let (upstream, base) = (upstream.clone(), base.clone());
+        async move { upstream.send(&base, get()).await }
+    });
+    while server.requests() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let waiting = tokio::spawn({
+        let (upstream, guard, base) = (upstream.clone(), Arc::clone(&guard), base.clone());
+        let both = async move { (upstream.send(&base, post()).await, upstream.send(&base, get()).await) };
+        guarded(guard, both)
+    });
+    tokio::task::yield_now().await;
+    guard.0.store(1, Ordering::SeqCst);
+    release.notify_one();
+    let (write, read) = waiting.await.unwrap();
+    let fault = write.unwrap_err();
+    assert_eq!((fault.kind.name(), fault.code), ("busy", "lease_lost"));
+    assert!(!may_have_taken_effect(&fault) && read.unwrap().is_success() && first.await.unwrap().is_ok());
+    assert_eq!(server.requests(), 2, "nothing but the two reads");
+    guard.0.store(0, Ordering::SeqCst);
+    assert!(guarded(guard, upstream.send(&base, post())).await.unwrap().is_success());
 }
 
 async fn check_lost(reply: Reply) {
