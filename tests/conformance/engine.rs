@@ -128,6 +128,7 @@ pub fn settings(name: &str) -> WorkerSettings {
         name: name.to_owned(),
         concurrency_max: 8,
         prefetch: 50,
+        unsettled_max: Duration::from_secs(29 * 60),
         key_rest: Duration::from_secs(2),
         drain: Duration::from_secs(10),
         lease_ttl: Duration::from_secs(60),

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use http_client::guarded;
 use jiff::Timestamp;
 use shared::clock::{elapsed, later};
 use shared::contain::contained;
@@ -322,7 +321,7 @@ impl Dispatch<'_> {
 
     async fn looked_at(&self, run: &Run) -> Result<Outcome, Fault> {
         labelled::handle("worker.handle", run.key.id());
-        guarded(run.guard.clone(), self.flow.handle(run)).await
+        self.flow.handle(run).await
     }
 
     async fn failed(
@@ -450,7 +449,7 @@ impl Dispatch<'_> {
     async fn tell(&self, run: &Run, failure: &Failure<'_>) -> Result<Result<(), Fault>, Fault> {
         let mut pause = REPORT_PAUSE;
         loop {
-            match contained(guarded(run.guard.clone(), self.flow.report(run, failure))).await {
+            match contained(self.flow.report(run, failure)).await {
                 Ok(Err(fault)) if failure.dead_letter.is_some() && fault.kind.may_pass() => {
                     info!("The record's user is told again in {} ms: {fault}", pause.as_millis());
                     tokio::time::sleep(pause).await;

@@ -1,5 +1,7 @@
 //! A message in hand, and which of several are enough to hold.
 
+use std::time::Instant;
+
 use shared::envelope::{Cause, Envelope};
 use shared::ports::queue::Receipt;
 
@@ -11,6 +13,8 @@ pub struct Held {
     pub envelope: Envelope,
     /// How often it, or one that it covers, was handed over before without being settled.
     pub redeliveries: u32,
+    /// Since when it is in hand.
+    pub since: Instant,
     /// The right to settle it.
     pub receipt: Box<dyn Receipt>,
 }
@@ -90,7 +94,7 @@ mod tests {
         let (key, trace) = ("parties:1".parse().unwrap(), TraceParent::new(1, 1));
         let id = Uuid::from_u128(number as u128);
         let envelope = Envelope::new(id, "/test", key, Operation::Check, cause, trace, at);
-        Held { envelope, redeliveries, receipt: Box::new(NoReceipt) }
+        Held { envelope, redeliveries, since: Instant::now(), receipt: Box::new(NoReceipt) }
     }
 
     proptest! {

@@ -15,6 +15,9 @@ use crate::run::{self, Engine, WorkerSettings};
 /// Time from the beginning of a run of a record to the next one's, at least: what is saved twice in a row, or by a
 /// script a thousand times, is looked at once at first and once when it is over.
 const KEY_REST: Duration = Duration::from_secs(2);
+/// Longest time that a message is held without being settled. RabbitMQ takes all that a consumer holds away from it when one
+/// of them is unsettled for half an hour (`consumer_timeout`), and counts that as a crash of each.
+const UNSETTLED_MAX: Duration = Duration::from_secs(29 * 60);
 /// How far the clocks of producers and workers may differ before a message is wrongly taken for satisfied.
 const CLOCK_SKEW_MAX: Duration = Duration::from_secs(2);
 
@@ -33,6 +36,7 @@ pub fn engine(config: &Config, parts: &Parts, health: Health) -> Engine {
         name,
         concurrency_max: settings.concurrency_max,
         prefetch: settings.prefetch,
+        unsettled_max: UNSETTLED_MAX,
         key_rest: KEY_REST,
         drain: settings.drain,
         lease_ttl: settings.lease,

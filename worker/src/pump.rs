@@ -8,6 +8,7 @@ use std::sync::Arc;
 use futures_util::StreamExt as _;
 use futures_util::future::{BoxFuture, join_all};
 use futures_util::stream::FuturesUnordered;
+use http_client::guarded;
 use jiff::Timestamp;
 use shared::clock::later;
 use shared::dead_letter::{DeadLetter, Reason};
@@ -39,6 +40,10 @@ pub(crate) const SETTLE_PAUSE: Duration = Duration::from_secs(1);
 /// How long a message waits that is sent on to another shard: workers that do not agree on the number of shards
 /// must not send it to and fro in a hot loop.
 const MOVE_DELAY: Duration = Duration::from_secs(1);
+/// Bound on [`Pump::held_max`] from below, whatever the settings.
+const HELD_MAX_LEAST: Duration = Duration::from_secs(1);
+/// Looks for what has waited too long, within the time that it may wait.
+const LOOKS: u32 = 4;
 /// Keys whose last successful run is remembered per shard.
 const READS_REMEMBERED_MAX: usize = 2_000;
 
@@ -78,13 +83,21 @@ pub(crate) struct Pump {
     failed: Failed,
     /// Nothing is taken before.
     pause: Option<Instant>,
+    /// How long a message may wait here for its run.
+    held_max: Duration,
+    /// When to look next for what has waited too long.
+    next_look: Instant,
     /// Nothing is begun any more.
     ending: CancellationToken,
 }
 
 impl Pump {
     pub(crate) fn new(shaft: Arc<Shaft>, guard: Arc<LeaseGuard>) -> Self {
+        let run_time_max = shaft.flow.spec().run_time_max;
+        let held_max = shaft.engine.settings.unsettled_max.saturating_sub(run_time_max).max(HELD_MAX_LEAST);
         Self {
+            held_max,
+            next_look: Instant::now() + held_max / LOOKS,
             waiting: Waiting::new(shaft.engine.settings.key_rest),
             turn: shaft.turns.usual(),
             shaft,
@@ -109,6 +122,7 @@ impl Pump {
                 () = &mut stopped => break End::Stopped,
                 () = at(self.pause) => self.pause = None,
                 () = at(wake) => self.wake(),
+                () = sleep_until(self.next_look) => self.hand_back_old(),
                 delivery = consumer.next(), if self.pause.is_none() => match delivery {
                     Ok(delivery) => self.take(delivery),
                     Err(problem) => break End::ConsumerLost(problem),
@@ -144,6 +158,26 @@ impl Pump {
     async fn hand_back(&mut self) {
         self.shaft.engine.consuming.set(&self.shaft.shard, false);
         hand_back(&self.shaft.shard, self.waiting.take_all()).await;
+    }
+
+    /// What would not be settled in time, were its run to begin after the next look, goes to the end of the queue, where
+    /// another worker may be faster. No attempt is counted.
+    fn hand_back_old(&mut self) {
+        let now = Instant::now();
+        self.next_look = now + self.held_max / LOOKS;
+        let too_long = self.held_max - self.held_max / LOOKS;
+        let old = self.waiting.take(|held| now.into_std().duration_since(held.since) >= too_long);
+        if !old.is_empty() {
+            warn!(shard = %self.shaft.shard, "{} messages waited here for {} s without a run and go back to the queue: more \
+                workers, or a larger concurrency_max, would help.", old.len(), too_long.as_secs());
+        }
+        for Held { envelope, receipt, .. } in old {
+            let not_before = self.shaft.engine.clock.now();
+            self.settle(
+                "postpone",
+                async move { receipt.retry(envelope.to_bytes().into(), not_before).await },
+            );
+        }
     }
 
     fn wake(&mut self) {
@@ -190,7 +224,10 @@ impl Pump {
             return self.acknowledge_covered(delivery.receipt);
         }
         let Delivery { redeliveries, receipt, .. } = delivery;
-        let waiting = self.waiting.push(envelope.key.clone(), Held { envelope, redeliveries, receipt });
+        let waiting = self.waiting.push(
+            envelope.key.clone(),
+            Held { envelope, redeliveries, since: Instant::now().into_std(), receipt },
+        );
         for covered in held::take_covered(waiting) {
             self.acknowledge_covered(covered.receipt);
         }
@@ -248,12 +285,12 @@ impl Pump {
         let Some((key, held)) = self.waiting.start_next(Instant::now().into_std()) else { return };
         let (shaft, guard, ending) = (self.shaft.clone(), self.guard.clone(), self.ending.clone());
         let may_have_failed = self.failed.may_have(&key);
-        self.runs.spawn(async move {
+        self.runs.spawn(guarded(guard.clone(), async move {
             let mut place = Place::new(shaft.turns.clone(), permit, ending);
             let Shaft { engine, flow, .. } = &*shaft;
             let ended = dispatch::run(engine, flow, guard, &key, held, may_have_failed, &mut place).await;
             (key, ended)
-        });
+        }));
     }
 
     /// The flow's panics are contained, so that only a defect of the dispatcher itself ends abnormally; the shard

@@ -42,6 +42,8 @@ pub struct WorkerSettings {
     pub key_rest: Duration,
     /// Unsettled deliveries held per shard.
     pub prefetch: u16,
+    /// Longest time from taking a message to the end of its run: what has waited too long for that goes back.
+    pub unsettled_max: Duration,
     /// Time to finish what is held after the stop signal.
     pub drain: Duration,
     /// Time-to-live of a shard's lease.

@@ -265,6 +265,7 @@ impl Bench {
             name: "worker-test".into(),
             concurrency_max: 8,
             prefetch: 100,
+            unsettled_max: Duration::from_secs(29 * 60),
             key_rest: Duration::ZERO,
             drain: Duration::from_secs(2),
             lease_ttl: Duration::from_secs(30),

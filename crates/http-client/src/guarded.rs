@@ -11,8 +11,8 @@ tokio::task_local! {
 
 /// Does `work`; whatever it writes upstream is sent only while `guard` permits. What it spawns as a task of its own is not
 /// guarded.
-pub async fn guarded<T>(guard: Arc<dyn Guard>, work: impl Future<Output = T>) -> T {
-    GUARD.scope(guard, work).await
+pub fn guarded<T>(guard: Arc<dyn Guard>, work: impl Future<Output = T>) -> impl Future<Output = T> {
+    GUARD.scope(guard, work)
 }
 
 /// The guard of what is being done here; none outside [`guarded`].

@@ -107,6 +107,7 @@ fn worker_settings(name: String, setup: &Setup) -> WorkerSettings {
         name,
         concurrency_max: 8,
         prefetch: 50,
+        unsettled_max: Duration::from_secs(29 * 60),
         // Plays are many, and each is short.
         key_rest: Duration::from_millis(20),
         drain: Duration::from_secs(10),

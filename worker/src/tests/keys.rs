@@ -1,7 +1,9 @@
 //! Many messages of one key, slow keys, slow flows.
 
+use shared::names;
 use shared::routing::shard_of;
 
+use super::doubles::Counters;
 use super::*;
 
 /// Runs that may take as long as the test wants.
@@ -25,6 +27,28 @@ async fn a_burst_to_one_record_shares_one_run_however_small_the_prefetch() {
     flow.gate.add_permits(10);
     bench.until_empty().await;
     assert_eq!((flow.runs_of("a"), flow.overlaps.load(Ordering::SeqCst)), (2, 0));
+    assert!(bench.letters().await.is_empty());
+    bench.end().await;
+}
+
+#[tokio::test]
+async fn what_waits_too_long_for_a_run_goes_back_to_the_queue() {
+    let flow = Arc::new(patient(&[], false));
+    let counters = Arc::new(Counters::default());
+    let mut bench = Bench::changed(flow.clone(), |engine| {
+        engine.meter = counters.clone();
+        engine.settings.concurrency_max = 1;
+        engine.settings.unsettled_max = PATIENCE * 2 + Duration::from_secs(1);
+    });
+    bench.publish(&["a"]).await;
+    bench.begin();
+    bench.until("the first run", || flow.runs_of("a") == 1).await;
+    bench.publish(&["b", "c"]).await;
+    bench.until("two went back", || counters.of(&names::DELIVERIES) >= 2).await;
+    assert_eq!((flow.runs_of("b"), flow.runs_of("c")), (0, 0));
+    flow.gate.add_permits(10);
+    bench.until_empty().await;
+    assert_eq!(["a", "b", "c"].map(|id| flow.runs_of(id)), [1, 1, 1]);
     assert!(bench.letters().await.is_empty());
     bench.end().await;
 }
