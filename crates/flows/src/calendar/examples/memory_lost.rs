@@ -102,7 +102,7 @@ fn a_copied_event_is_one_of_its_own_though_the_run_that_finds_out_is_stopped() {
         world.edit_event(0, &copy, |side| side.stamp = stamp);
         forget(&mut world);
         let is_whole = world.run(&Look::Event(0, copy.clone()), Some(Stop { step, after_effect }));
-        assert_eq!(is_whole, false, "{step}: it has more steps");
+        assert!(!is_whole, "{step}: it has more steps");
         world.run(&Look::Event(0, copy.clone()), None);
         assert_eq!(world.events[0][&copy].event.subject, "B", "{step} {after_effect}");
         world.settle();
