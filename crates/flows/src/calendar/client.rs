@@ -50,7 +50,7 @@ pub trait CalendarClient: Send + Sync + Debug {
     /// The instances of a series inside a window; none where the series is gone.
     async fn instances(&self, event_id: &str, window: &Window) -> Result<Option<Instances>, Fault>;
 
-    /// Events with this stamp, the oldest first: a person may have copied it.
+    /// Events with this stamp; where a copied event keeps it (Outlook), the oldest first.
     async fn find(&self, record: &MeetingRef) -> Result<Vec<Found>, Fault>;
 
     /// Creates an event with its stamp. Safe to repeat with the same token for as long as the vendor remembers it.
